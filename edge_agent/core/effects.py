@@ -1,0 +1,250 @@
+"""What the core asks of the outside (effects, transmits) and what it tells (events). Plain data, nothing acts.
+
+Every effect is closed by ``Node.complete(effect_id, outcome, now_s)``; nothing is promised to anyone before that.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
+from edge_agent.core.errors import RefusalReason
+from edge_agent.core.intervals import IntervalSet
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """One frame for one link, to leave now. ``to`` is None for the link's configured remote."""
+
+    link: str
+    to: Hashable | None
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persist:
+    """Make bytes durable, then complete with Done or Failed.
+
+    ``record`` set: the bundle is whole after this write (``payload`` is all of it when ``offset`` is 0 and nothing
+    was written before, else the last piece of a ``.part``): sync the payload, then commit the row, the identity into
+    the closed numbers of its source, and the sequence lease, in one transaction. ``record`` None: a piece of a
+    large bundle, to be written to its ``.part`` at ``offset`` and synced; ``payload_bytes`` is the declared length.
+    ``is_arrival`` tells a bundle received from a peer from one submitted here.
+    """
+
+    effect_id: int
+    bundle: BundleId
+    payload_bytes: int
+    record: BundleRecord | None
+    offset: int
+    payload: bytes
+    is_arrival: bool
+
+
+class EraseReason(StrEnum):
+    """Why custody ended."""
+
+    FORWARDED = "forwarded"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    PARTIAL_DROPPED = "partial_dropped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erase:
+    """Forget the payloads of these bundles (commit first, then unlink); their fate stays known as ``reason``."""
+
+    effect_id: int
+    bundles: tuple[BundleId, ...]
+    reason: EraseReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """Read payload bytes [offset, offset + length) of a bundle in custody; complete with Fetched."""
+
+    effect_id: int
+    bundle: BundleId
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKey:
+    """One queue of waiting bundles: entries of one queue differ only in sequence and age."""
+
+    destination: str
+    precedence: Precedence
+    source: str
+    flow: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadWindow:
+    """Read up to ``count`` waiting records of one queue, in the flow's order; complete with Loaded.
+
+    ``fifo``: rows (incarnation, sequence) above ``after``, oldest first; ``newest`` and ``latest``: below ``after``,
+    newest first. ``after`` None starts at the end that is served first. A bundle the core has already may be given again; it is ignored.
+    """
+
+    effect_id: int
+    queue: QueueKey
+    after: BundleId | None
+    newest_first: bool
+    count: int
+
+
+Effect = Persist | Erase | Fetch | LoadWindow
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The effect is durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Payload bytes asked for by Fetch, all of them."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Records asked for by LoadWindow; ``has_more`` when rows remain beyond the last."""
+
+    records: tuple[BundleRecord, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The effect did not happen; ``detail`` is for people."""
+
+    reason: RefusalReason
+    detail: str
+
+
+Outcome = Done | Fetched | Loaded | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueCount:
+    """How much waits in one queue of the store."""
+
+    queue: QueueKey
+    header: BundleHeader  # of any one bundle of the queue: order and origin are a matter of the flow
+    bundles: int
+    payload_bytes: int
+    oldest_age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPart:
+    """A large bundle that had arrived in part: which ranges of the ``.part`` were synced."""
+
+    bundle: BundleId
+    payload_bytes: int
+    ranges: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What a node is told of its store at construction. A new store: a fresh incarnation and nothing else.
+
+    ``session_number`` is greater than in every earlier start of this store and was synced before the node is built.
+    ``next_sequences`` are above every number ever leased. ``seen`` holds the closed numbers per (source, incarnation,
+    precedence).
+    """
+
+    incarnation: int
+    session_number: int
+    next_sequences: tuple[int, ...] = (0, 0, 0, 0, 0)
+    queues: tuple[QueueCount, ...] = ()
+    seen: tuple[tuple[tuple[str, int, Precedence], IntervalSet], ...] = ()
+    parts: tuple[StoredPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BundleAccepted:
+    """A bundle submitted here is on disk."""
+
+    bundle: BundleId
+
+
+@dataclass(frozen=True, slots=True)
+class BundleRefused:
+    """A bundle was not taken, here (``peer`` None) or by the next node, which says when to try again."""
+
+    bundle: BundleId
+    reason: RefusalReason
+    detail: str
+    peer: str | None = None
+    retry_after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BundleForwarded:
+    """``peer`` has the bundle on its disk; custody here has ended. ``via`` names the links that carried it."""
+
+    bundle: BundleId
+    peer: str
+    via: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleDelivered:
+    """A bundle for this node is on its disk, once. ``via`` names our links it arrived by, ``peer`` who sent it."""
+
+    record: BundleRecord
+    peer: str
+    via: tuple[str, ...]
+    payload: bytes | None  # None when large: read it from the store
+
+
+@dataclass(frozen=True, slots=True)
+class BundleClosed:
+    """Custody ended without forwarding: expired, superseded or cancelled."""
+
+    bundle: BundleId
+    reason: EraseReason
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityMismatch:
+    """An alarm: the same bundle id arrived with another header; the first one stays."""
+
+    bundle: BundleId
+    peer: str
+
+
+class LinkState(Enum):
+    """What is believed of one link to one peer."""
+
+    UNKNOWN = "unknown"
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkChanged:
+    """A link's state moved; ``peer`` is empty while nobody was heard on it."""
+
+    link: str
+    peer: str
+    state: LinkState
+    previous: LinkState
+    reason: str
+
+
+Event = (
+    BundleAccepted
+    | BundleRefused
+    | BundleForwarded
+    | BundleDelivered
+    | BundleClosed
+    | IdentityMismatch
+    | LinkChanged
+)

@@ -1,0 +1,64 @@
+"""What a node can say of itself at one moment, for status, pages and reports."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edge_agent.core.bundle import Precedence
+from edge_agent.core.effects import LinkState, QueueKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkReport:
+    """One link to one peer. None: not known (yet); rates are payload and framing bits a second towards the peer."""
+
+    link: str
+    peer: str
+    state: LinkState
+    reason: str
+    since_s: float
+    last_heard_s: float | None
+    rtt_s: float | None = None
+    loss_ratio: float | None = None
+    rate_bps: float | None = None
+    goodput_bps: float | None = None
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueReport:
+    """What waits in one queue (bundles in custody here and not yet in the custody of another node)."""
+
+    queue: QueueKey
+    bundles: int
+    payload_bytes: int
+    oldest_age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReport:
+    """``last_heard_s``: per peer, the node's monotonic time of the last authentic frame. ``counters``: drops by name."""
+
+    links: tuple[LinkReport, ...]
+    queues: tuple[QueueReport, ...]
+    last_heard_s: Mapping[str, float]
+    peer_roles: Mapping[str, str]
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """Who a node is and how much it holds in memory."""
+
+    node_id: str
+    number: int = 0
+    role: str = "kit"
+    window_entries: int = 4096  # per queue; beyond it bundles are rows in the store only
+    payload_cache_bytes: int = 4 << 20  # payloads kept after Persist, so that small bundles need no Fetch
+    receive_window_bytes: int = 64 << 20  # opened and not yet stored, per peer, over all links together
+    flash_allowance: tuple[int, int] = (6, 4096)  # machine FLASH bundles and bytes a minute and flow
+    fast_liveness: bool = True
+    free_store_bytes: int = 1 << 40  # what the store can still take; the shell updates it by ``Node.set_free_bytes``
+    class_share_ratio: float = 0.05
+    shares: Mapping[Precedence, float] = field(default_factory=dict)  # overrides of class_share_ratio

@@ -1,0 +1,254 @@
+"""What the flows carry: typed payloads and their bytes (msgpack maps; unknown keys are ignored, so fields may be added).
+
+Times are UTC milliseconds since 1970 by the clock of the node that made the payload. Positions are WGS-84/CGCS2000.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+import msgpack
+
+from edge_agent.core.bundle import MalformedError
+
+SOS_FLOW = "sos"
+SOS_WITHDRAW_FLOW = "sos.withdraw"
+SOS_CONFIRM_FLOW = "sos.confirm"
+SOS_CLOSE_FLOW = "sos.close"
+TEXT_FLOW = "text"
+ORDER_FLOW = "order"
+READ_FLOW = "read"
+POSITION_FLOW = "position"
+READING_FLOW = "reading"
+PICTURE_FLOW = "picture"
+REPORT_FLOW = "report"
+RECEIPT_FLOW = "receipt"
+
+
+class Payload:
+    """Base of payloads: bytes out, typed value in."""
+
+    def pack(self) -> bytes:
+        """msgpack map of the fields that are not None."""
+        content = {name: value for name, value in asdict(self).items() if value is not None}  # type: ignore[call-overload]  # subclasses are dataclasses
+        packed: bytes = msgpack.packb(content)
+        return packed
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Self:
+        """The payload that ``pack`` wrote. Raises MalformedError with the field that is wrong."""
+        try:
+            content = msgpack.unpackb(packed)
+        except (ValueError, msgpack.UnpackException) as error:
+            raise MalformedError(f"{cls.__name__}: not msgpack") from error
+        if not isinstance(content, dict):
+            raise MalformedError(f"{cls.__name__}: not a map")
+        known = {each.name: content[each.name] for each in fields(cls) if each.name in content}  # type: ignore[arg-type]  # subclasses are dataclasses
+        try:
+            made = cls(**known)
+            made.check()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise MalformedError(f"{cls.__name__}: {error}") from error
+        return made
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError naming the field that no page could show. Fields are as they came."""
+
+
+def _check_number(name: str, value: Any, low: float, high: float, *, optional: bool = False) -> None:  # Any: a peer's
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name}: {value!r} is not a number from {low} to {high}")
+
+
+def _check_text(name: str, value: Any, longest: int) -> None:  # Any: a peer's
+    if not isinstance(value, str) or len(value) > longest:
+        raise ValueError(f"{name}: not a text of at most {longest} characters")
+
+
+_LATEST_MS = 1 << 48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position(Payload):
+    """Where a unit was. ``system`` is the satellite system that fixed it: "BD", "GP", "GN", ..."""
+
+    lat_deg: float
+    lon_deg: float
+    captured_at_ms: int
+    alt_m: float | None = None
+    speed_mps: float | None = None
+    track_deg: float | None = None
+    accuracy_m: float | None = None
+    satellites: int | None = None
+    system: str = ""
+    datum: str = "WGS-84"
+
+    def check(self) -> None:
+        _check_number("lat_deg", self.lat_deg, -90, 90)
+        _check_number("lon_deg", self.lon_deg, -180, 180)
+        _check_number("captured_at_ms", self.captured_at_ms, 0, _LATEST_MS)
+        for name in ("alt_m", "speed_mps", "track_deg", "accuracy_m", "satellites"):
+            _check_number(name, getattr(self, name), -1e6, 1e6, optional=True)
+        _check_text("system", self.system, 16)
+        _check_text("datum", self.datum, 16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingBatch(Payload):
+    """Readings of one device: rows of [series, value or None, unit, quality, captured_at_ms]."""
+
+    device: str
+    rows: list[list[Any]]  # Any: the five types of a row
+
+    def check(self) -> None:
+        _check_text("device", self.device, 64)
+        if not isinstance(self.rows, list) or len(self.rows) > 4096:
+            raise ValueError("rows: not a list of at most 4096")
+        for row in self.rows:
+            if not isinstance(row, list) or len(row) != 5:
+                raise ValueError("rows: a row is not [series, value, unit, quality, captured_at_ms]")
+            _check_text("series", row[0], 64)
+            _check_number("value", row[1], -1e300, 1e300, optional=True)
+            _check_text("unit", row[2], 24)
+            _check_text("quality", row[3], 64)
+            _check_number("captured_at_ms", row[4], 0, _LATEST_MS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sos(Payload):
+    """A person asks for help. ``position`` is a packed Position, its own age inside."""
+
+    at_ms: int
+    position: bytes | None = None
+    text: str = ""
+
+    def check(self) -> None:
+        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        _check_text("text", self.text, 2000)
+        if self.position is not None:
+            Position.unpack(self.position)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SosUpdate(Payload):
+    """What a person did about an SOS: withdrew it (kit), confirmed or closed it (command). ``sos`` is its bundle id."""
+
+    sos: str
+    at_ms: int
+    by: str = ""
+    reason: str = ""
+
+    def check(self) -> None:
+        _check_text("sos", self.sos, 128)
+        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        _check_text("by", self.by, 64)
+        _check_text("reason", self.reason, 500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text(Payload):
+    """A person's report or order. ``phrase`` names a canned phrase, which each page shows in its own language."""
+
+    text: str
+    at_ms: int
+    by: str = ""
+    phrase: str = ""
+    position: bytes | None = None
+
+    def check(self) -> None:
+        _check_text("text", self.text, 4000)
+        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        _check_text("by", self.by, 64)
+        _check_text("phrase", self.phrase, 32)
+        if self.position is not None:
+            Position.unpack(self.position)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read(Payload):
+    """A person has read (or finished) a message or order: ``state`` is "read" or "done"."""
+
+    bundle: str
+    at_ms: int
+    by: str = ""
+    state: str = "read"
+
+    def check(self) -> None:
+        _check_text("bundle", self.bundle, 128)
+        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        _check_text("by", self.by, 64)
+        if self.state not in ("read", "done"):
+            raise ValueError(f"state: {self.state!r} is not read or done")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture(Payload):
+    """A still. ``image`` is a whole file of type ``mime``; ``is_small`` says that the full size is still to come."""
+
+    image: bytes
+    mime: str
+    captured_at_ms: int
+    width: int = 0
+    height: int = 0
+    caption: str = ""
+    camera: str = ""
+    is_small: bool = False
+    full_id: str = ""
+
+    def check(self) -> None:
+        if not isinstance(self.image, bytes):
+            raise ValueError("image: not bytes")
+        if self.mime not in ("image/jpeg", "image/avif", "image/png", "image/webp"):
+            raise ValueError(f"mime: {self.mime!r} is not jpeg, avif, png or webp")
+        _check_number("captured_at_ms", self.captured_at_ms, 0, _LATEST_MS)
+        _check_number("width", self.width, 0, 65_535)
+        _check_number("height", self.height, 0, 65_535)
+        _check_text("caption", self.caption, 200)
+        _check_text("camera", self.camera, 64)
+        _check_text("full_id", self.full_id, 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitReport(Payload):
+    """A kit's own word on its links and on what still waits, sent every ``due_s`` seconds.
+
+    ``links``: rows of [name, state, rate_bps or None, rtt_s or None, loss_ratio or None, transport].
+    ``backlog``: rows of [kind, bundles, bytes, expected seconds or None] in sending order; kinds are those of
+    ``BACKLOG_KINDS``.
+    """
+
+    at_ms: int
+    due_s: float
+    name: str
+    number: int = 0
+    links: list[list[Any]]  # Any: the types of a row
+    backlog: list[list[Any]]  # Any: the types of a row
+
+    def check(self) -> None:
+        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        _check_number("due_s", self.due_s, 0.1, 86_400)
+        _check_text("name", self.name, 64)
+        _check_number("number", self.number, 0, 65_535)
+        if not isinstance(self.links, list) or not isinstance(self.backlog, list):
+            raise ValueError("links, backlog: not lists")
+        if len(self.links) > 64 or len(self.backlog) > 64:
+            raise ValueError("links, backlog: more than 64 rows")
+        for row in self.links:
+            if not isinstance(row, list) or len(row) != 6:
+                raise ValueError("links: a row has not 6 columns")
+            for name, value in zip(("name", "state", "transport"), (row[0], row[1], row[5]), strict=True):
+                _check_text(name, value, 64)
+            for name, value in zip(("rate_bps", "rtt_s", "loss_ratio"), row[2:5], strict=True):
+                _check_number(name, value, 0, 1e12, optional=True)
+        for row in self.backlog:
+            if not isinstance(row, list) or len(row) != 4:
+                raise ValueError("backlog: a row has not 4 columns")
+            _check_text("kind", row[0], 64)
+            _check_number("bundles", row[1], 0, 1e15)
+            _check_number("bytes", row[2], 0, 1e18)
+            _check_number("expected_s", row[3], 0, 1e12, optional=True)
+
+
+BACKLOG_KINDS = ("sos_alarm", "immediate_report", "position_reading", "routine_report", "picture", "history")
+"""Kinds of waiting bundles, in sending order, as pages name them."""
