@@ -1,0 +1,57 @@
+"""What every test of the tree shares: the two ways to ask for a component, and no silent skip in CI."""
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from tests import components
+
+_NOT_ALONE = ("kernel", "device", "browser")  # markers of tests that --fast leaves out besides slow
+
+
+@pytest.fixture(name="require")
+def fixture_require() -> Callable[[str], Path]:
+    """``require("mosquitto")`` gives the program's path; missing means skip here and failure where ``CI=true``."""
+    return components.require
+
+
+@pytest.fixture(name="shared_dir")
+def fixture_shared_dir() -> Callable[[str], Path]:
+    """``shared_dir("recordings")`` gives that folder of the shared data; skips where it is absent."""
+    return components.shared_dir
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need the kernel, a device or a browser count as slow, so that ``-m "not slow"`` needs nothing."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in _NOT_ALONE):
+            item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a skipped test is a failed test, whoever skipped it; absent shared data is the one exception."""
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        _fail_a_skip(report, item.nodeid)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole file that skips itself while it is imported."""
+    report = yield
+    _fail_a_skip(report, collector.nodeid)
+    return report
+
+
+def _fail_a_skip(report: pytest.TestReport | pytest.CollectReport, nodeid: str) -> None:
+    if not (report.skipped and components.is_ci()):
+        return
+    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    if components.SHARED_ABSENT not in reason:
+        report.outcome = "failed"
+        report.longrepr = f"{nodeid}: skipped although CI=true: {reason}"
