@@ -1,0 +1,138 @@
+"""What each table of a configuration may hold: keys, kinds, defaults and what is allowed."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from edge_agent.addresses import UNIX_PREFIX, parse_host_port
+from edge_agent.core.bundle import LIFETIME_MAX_S, NODE_ID_PATTERN, FlowOrder, Precedence
+from edge_agent.core.limits import LinkPolicy
+from edge_agent.flows import FlowRule
+from edge_agent.ports import Setting
+
+SECTIONS = ("node", "security", "store", "api", "web", "link", "flow", "driver")
+ROLES = ("kit", "relay", "command")
+PRECEDENCE_WORDS = tuple(precedence.name.lower() for precedence in Precedence)
+ORDER_WORDS = tuple(order.value for order in FlowOrder)
+LINK_TABLE_KEYS = ("listen",)
+"""A transport's key that, when set, makes its link serve any number of peers."""
+
+
+def _is_listen(text: str) -> bool:
+    if text.startswith(UNIX_PREFIX):
+        return len(text) > len(UNIX_PREFIX)
+    return _is_host_port(text)
+
+
+def _is_host_port(text: str) -> bool:
+    parse_host_port(text)  # raises ValueError, which refuses
+    return True
+
+
+def _is_name(text: str) -> bool:
+    return NODE_ID_PATTERN.fullmatch(text) is not None
+
+
+def _are_precedences(words: list[object]) -> bool:
+    return bool(words) and all(word in PRECEDENCE_WORDS for word in words) and len(set(words)) == len(words)
+
+
+_NAME_ALLOWED = "1 to 32 of a-z 0-9 . _ - starting with a letter or digit"
+_PRECEDENCES_ALLOWED = f"one or more of {', '.join(PRECEDENCE_WORDS)}"
+
+NODE: Mapping[str, Setting] = {
+    "id": Setting(kind=str, allowed=_NAME_ALLOWED, accepts=_is_name),
+    "number": Setting(kind=int, allowed="0 to 65535", default=0, accepts=lambda number: 0 <= number <= 65_535),
+    "name": Setting(kind=str, allowed="at most 64 characters", default="", accepts=lambda name: len(name) <= 64),
+    "role": Setting(kind=str, allowed=", ".join(ROLES), default="kit", accepts=lambda role: role in ROLES),
+    "data_dir": Setting(kind=str, allowed="a folder this agent may write in", default="", is_path=True),
+    "report_interval_s": Setting(
+        kind=float, allowed="0.5 to 86400 seconds", default=30.0, accepts=lambda s: 0.5 <= s <= 86_400
+    ),
+}
+SECURITY: Mapping[str, Setting] = {
+    "secret_file": Setting(kind=str, allowed="a file of mode 0600", accepts=bool, is_path=True),
+}
+STORE: Mapping[str, Setting] = {
+    "quota_bytes": Setting(
+        kind=int,
+        allowed="10_000_000 (10 MB) or more",
+        default=1_000_000_000,
+        accepts=lambda quota_bytes: quota_bytes >= 10_000_000,
+    ),
+}
+API: Mapping[str, Setting] = {
+    "listen": Setting(kind=str, allowed='"unix:PATH" or "127.0.0.1:PORT"', default="", accepts=_is_listen),
+}
+WEB: Mapping[str, Setting] = {
+    "listen": Setting(kind=str, allowed='"127.0.0.1:PORT"', default="", accepts=_is_host_port),
+}
+LINK: Mapping[str, Setting] = {
+    "name": Setting(kind=str, allowed=_NAME_ALLOWED, accepts=_is_name),
+    "transport": Setting(kind=str, allowed="the name of an installed transport"),
+    "rate_bps": Setting(
+        kind=float, allowed="bits a second, 50 to 1e10", default=0.0, accepts=lambda bps: 50 <= bps <= 1e10
+    ),
+    "precedences": Setting(
+        kind=list, allowed=_PRECEDENCES_ALLOWED, default=list(PRECEDENCE_WORDS), accepts=_are_precedences
+    ),
+    "cost_per_mb": Setting(kind=float, allowed="0 or more", default=0.0, accepts=lambda cost: 0 <= cost < 1e9),
+    "bytes_per_day": Setting(
+        kind=int, allowed="0 or more; leave it out for no budget", default=-1, accepts=lambda budget: budget >= 0
+    ),
+    "metered": Setting(kind=bool, allowed="true, or false for a link that costs nothing", default=True),
+    "shares_fate": Setting(
+        kind=str, allowed="a word that links failing together have in common", default="", accepts=_is_name
+    ),
+    "keepalive_s": Setting(kind=float, allowed="1 to 3600 seconds", default=15.0, accepts=lambda s: 1 <= s <= 3600),
+}
+FLOW: Mapping[str, Setting] = {
+    "name": Setting(
+        kind=str,
+        allowed="a flow's name or a glob of at most 64 bytes",
+        accepts=lambda name: 0 < len(name.encode()) <= 64,
+    ),
+    "order": Setting(kind=str, allowed=", ".join(ORDER_WORDS), default="", accepts=lambda word: word in ORDER_WORDS),
+    "precedence": Setting(
+        kind=str, allowed=", ".join(PRECEDENCE_WORDS), default="", accepts=lambda word: word in PRECEDENCE_WORDS
+    ),
+    "lifetime_s": Setting(
+        kind=float,
+        allowed=f"1 to {LIFETIME_MAX_S} seconds",
+        default=0.0,
+        accepts=lambda lifetime_s: 1 <= lifetime_s <= LIFETIME_MAX_S,
+    ),
+    "protected": Setting(kind=bool, allowed="true to keep its links under watch while it has work", default=None),
+}
+DRIVER: Mapping[str, Setting] = {
+    "name": Setting(kind=str, allowed=_NAME_ALLOWED, accepts=_is_name),
+    "kind": Setting(kind=str, allowed="the name of an installed driver"),
+    "flow": Setting(
+        kind=str,
+        allowed="a flow's name of at most 64 bytes",
+        default="",
+        accepts=lambda name: 0 < len(name.encode()) <= 64,
+    ),
+}
+
+
+def link_policy(values: Mapping[str, Any], *, declared: Collection[str]) -> LinkPolicy:
+    """The policy of a checked [[link]] table. A key that is not ``declared`` leaves "metered" open."""
+    return LinkPolicy(
+        precedences=frozenset(Precedence[word.upper()] for word in values["precedences"]),
+        cost_per_mb=values["cost_per_mb"],
+        bytes_per_day=None if values["bytes_per_day"] < 0 else values["bytes_per_day"],
+        metered=values["metered"] if "metered" in declared else None,
+        shares_fate=values["shares_fate"],
+        keepalive_s=values["keepalive_s"],
+    )
+
+
+def flow_rule(values: Mapping[str, Any]) -> FlowRule:
+    """The rule of a checked [[flow]] table; what it leaves out stays open."""
+    return FlowRule(
+        pattern=values["name"],
+        order=FlowOrder(values["order"]) if values["order"] else None,
+        precedence=Precedence[values["precedence"].upper()] if values["precedence"] else None,
+        lifetime_s=values["lifetime_s"] or None,
+        protected=values["protected"],
+    )
