@@ -1,0 +1,85 @@
+"""Runs the promised figures: ``python -m benchmarks [NAME ...] [--group GROUP] [--quick] [--json FILE]``.
+
+Exit 0: no row false; 1: some row false; 3: none false, some inconclusive; 2: usage.
+"""
+
+import argparse
+import json
+import pkgutil
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import benchmarks
+from benchmarks.rows import GROUPS, Bench, BenchRow, judge
+
+TRIES = 3  # an inconclusive row is measured again: the machine may have been busy
+HOLDS, FAILS, INCONCLUSIVE = "holds", "FAILS", "inconclusive"
+
+
+def discover(*, quick: bool) -> Iterator[Bench]:
+    """Every row of every ``benchmarks/bench_*.py``, in the order of file names."""
+    for module in sorted(pkgutil.iter_modules(benchmarks.__path__), key=lambda found: found.name):
+        if module.name.startswith("bench_"):
+            yield from import_module(f"benchmarks.{module.name}").rows(quick)
+
+
+def choose(benches: Sequence[Bench], *, names: Sequence[str], group: str | None) -> list[Bench]:
+    """Those named and of the group; a name is a whole row name. Raises KeyError with the unknown names."""
+    unknown = sorted(set(names) - {bench.name for bench in benches})
+    if unknown:
+        raise KeyError(", ".join(unknown))
+    return [bench for bench in benches if (not names or bench.name in names) and group in (None, bench.group)]
+
+
+def measure(bench: Bench) -> BenchRow:
+    """The first conclusive row of at most ``TRIES``, else the last."""
+    for _ in range(TRIES - 1):
+        row = judge(bench, bench.measure())
+        if row.holds is not None:
+            return row
+    return judge(bench, bench.measure())
+
+
+def render(row: BenchRow) -> str:
+    """One line a row, for a person."""
+    verdict = {True: HOLDS, False: FAILS, None: INCONCLUSIVE}[row.holds]
+    reference = "" if row.reference is None else f"  reference {row.reference:g}"
+    late = "" if row.late_p99_ms is None else f"  timers late p99 {row.late_p99_ms:.1f} ms"
+    return f"{row.group:12} {row.name:44} {row.value:12g} {row.unit:10} goal {row.goal:14} {verdict}{reference}{late}"
+
+
+def exit_status(rows: Sequence[BenchRow]) -> int:
+    """0 no row false, 1 some false, 3 none false but some inconclusive."""
+    if any(row.holds is False for row in rows):
+        return 1
+    return 3 if any(row.holds is None for row in rows) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a line a row as it is known, write the JSON file; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Every figure that was promised, one row each.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="rows to measure (default: all)")
+    parser.add_argument("--group", choices=GROUPS)
+    parser.add_argument("--quick", action="store_true", help="fewer tries and shorter runs; the goals are the same")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a JSON list")
+    options = parser.parse_args(arguments)
+    benches = list(discover(quick=options.quick))
+    try:
+        chosen = choose(benches, names=options.names, group=options.group)
+    except KeyError as error:
+        known = ", ".join(bench.name for bench in benches) or "none"
+        parser.error(f"unknown row: {error.args[0]}; known: {known}")
+    rows = []
+    for bench in chosen:
+        rows.append(measure(bench))
+        print(render(rows[-1]), flush=True)
+        if options.json is not None:
+            options.json.write_text(json.dumps([row.to_json() for row in rows], indent=2) + "\n", encoding="utf-8")
+    print(f"bench: {len(rows)} rows, {sum(row.holds is False for row in rows)} false")
+    return exit_status(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
