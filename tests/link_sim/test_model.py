@@ -50,6 +50,7 @@ def test_frames_come_out_in_order_and_never_early(arrivals: Arrivals, profile: L
         verdict = line.offer(now_ns, frame_bytes, number)
         if verdict.deliver_at_ns is not None:
             assert verdict.deliver_at_ns >= now_ns + least_ns
+            assert verdict.deliver_at_ns >= max(promised.values(), default=0)
             promised[number] = verdict.deliver_at_ns
     came += take_all(line, 1 << 62)
     assert came == list(promised)

@@ -1,0 +1,222 @@
+"""Memory disk: a store for one simulated node, with a commit latency and the memory of a real disk.
+
+Effects become durable together: a commit begins when the last one ends (the group commit of the real store). What had
+not committed when the node crashed is gone.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, BundleRecord, Precedence
+from edge_agent.core.effects import (
+    Done,
+    Effect,
+    Erase,
+    Failed,
+    Fetch,
+    Fetched,
+    Loaded,
+    LoadWindow,
+    Outcome,
+    Persist,
+    QueueCount,
+    QueueKey,
+    Restored,
+    StoredPart,
+)
+from edge_agent.core.errors import RefusalReason
+from edge_agent.core.intervals import IntervalSet
+
+_LEASE_NUMBERS = 4096  # more than a node can have submitted and not yet committed
+
+SeenKey = tuple[str, int, Precedence]
+
+
+@dataclass(slots=True)
+class _Row:
+    record: BundleRecord
+    payload: bytes
+    is_waiting: bool  # False: it has arrived at its destination
+
+
+@dataclass(slots=True)
+class _Part:
+    """What has arrived of a large bundle, synced."""
+
+    payload: bytearray
+    ranges: IntervalSet = field(default_factory=IntervalSet)
+
+
+class _Queue:
+    """Waiting bundles of one queue in the order of (incarnation, sequence); erased ones are skipped, then swept."""
+
+    __slots__ = ("_erased", "_ids", "live", "payload_bytes")
+
+    def __init__(self) -> None:
+        self._ids: list[BundleId] = []
+        self._erased: set[BundleId] = set()
+        self.live = 0
+        self.payload_bytes = 0
+
+    def add(self, row: _Row) -> None:
+        insort(self._ids, row.record.id)
+        self.live += 1
+        self.payload_bytes += row.record.payload_bytes
+
+    def erase(self, row: _Row) -> None:
+        self._erased.add(row.record.id)
+        self.live -= 1
+        self.payload_bytes -= row.record.payload_bytes
+        if len(self._erased) * 2 > len(self._ids):
+            self._ids = [each for each in self._ids if each not in self._erased]
+            self._erased.clear()
+
+    def after(self, bundle: BundleId | None, newest_first: bool) -> Iterator[BundleId]:
+        """Live ids beyond ``bundle`` in the order of service."""
+        if newest_first:
+            end = len(self._ids) if bundle is None else bisect_left(self._ids, bundle)
+            places = range(end - 1, -1, -1)
+        else:
+            start = 0 if bundle is None else bisect_right(self._ids, bundle)
+            places = range(start, len(self._ids))
+        return (self._ids[at] for at in places if self._ids[at] not in self._erased)
+
+
+class MemoryDisk:
+    """Rows, parts and counters of one node. ``failing`` set: every Persist fails with that reason."""
+
+    def __init__(self, *, node_id: str, role: str, incarnation: int) -> None:
+        self._destinations = {node_id, COMMAND} if role == COMMAND else {node_id}
+        self._node_id = node_id
+        self._incarnation = incarnation
+        self._session_number = 0
+        self._leases = [0] * len(Precedence)
+        self._rows: dict[BundleId, _Row] = {}
+        self._parts: dict[BundleId, _Part] = {}
+        self._queues: dict[QueueKey, _Queue] = {}
+        self._seen: dict[SeenKey, IntervalSet] = {}
+        self.failing: RefusalReason | None = None
+
+    def __contains__(self, bundle: BundleId) -> bool:
+        """Whether the whole bundle is here, durable."""
+        return bundle in self._rows
+
+    def bundles(self) -> Iterator[BundleId]:
+        """Every whole bundle here."""
+        return iter(self._rows)
+
+    def record(self, bundle: BundleId) -> BundleRecord | None:
+        """The row of a bundle, if it is here."""
+        row = self._rows.get(bundle)
+        return row.record if row else None
+
+    def payload(self, bundle: BundleId) -> bytes | None:
+        """The payload of a bundle, if it is here."""
+        row = self._rows.get(bundle)
+        return row.payload if row else None
+
+    def execute(self, effect: Effect) -> Outcome:
+        """Make one effect true now and give back its outcome; the caller decides when now is."""
+        if isinstance(effect, Persist):
+            return self._persist(effect)
+        if isinstance(effect, Erase):
+            return self._erase(effect)
+        if isinstance(effect, Fetch):
+            return self._fetch(effect)
+        return self._load(effect)
+
+    def _persist(self, effect: Persist) -> Outcome:
+        if self.failing is not None:
+            return Failed(self.failing, "the simulated disk fails")
+        part = self._parts.get(effect.bundle)
+        is_lone = effect.offset == 0 and len(effect.payload) == effect.payload_bytes and part is None
+        if not is_lone:
+            if part is None:
+                part = self._parts[effect.bundle] = _Part(bytearray(effect.payload_bytes))
+            end = effect.offset + len(effect.payload)
+            part.payload[effect.offset : end] = effect.payload
+            part.ranges.add(effect.offset, end)
+        if effect.record is None:
+            return Done()
+        payload = effect.payload
+        if part is not None:
+            if not part.ranges.covers(0, effect.payload_bytes):
+                return Failed(RefusalReason.STORE_FAILED, f"bundle {effect.bundle}: part has holes: {part.ranges}")
+            payload = bytes(part.payload)
+            del self._parts[effect.bundle]
+        self._insert(effect.record, payload, effect.is_arrival)
+        return Done()
+
+    def _insert(self, record: BundleRecord, payload: bytes, is_arrival: bool) -> None:
+        bundle = record.id
+        if bundle in self._rows:
+            return
+        is_waiting = not (is_arrival and record.header.destination in self._destinations)
+        row = self._rows[bundle] = _Row(record, payload, is_waiting)
+        if is_waiting:
+            self._queues.setdefault(_queue_key(record), _Queue()).add(row)
+        self._seen.setdefault(bundle[:3], IntervalSet()).add(bundle.sequence, bundle.sequence + 1)
+        if bundle.source == self._node_id and bundle.incarnation == self._incarnation:
+            self._leases[bundle.precedence] = max(self._leases[bundle.precedence], bundle.sequence + _LEASE_NUMBERS)
+
+    def _erase(self, effect: Erase) -> Outcome:
+        for bundle in effect.bundles:
+            self._parts.pop(bundle, None)
+            row = self._rows.pop(bundle, None)
+            if row is not None and row.is_waiting:
+                self._queues[_queue_key(row.record)].erase(row)
+        return Done()
+
+    def _fetch(self, effect: Fetch) -> Outcome:
+        payload = self.payload(effect.bundle)
+        end = effect.offset + effect.length
+        if payload is None or end > len(payload):
+            return Failed(RefusalReason.STORE_FAILED, f"bundle {effect.bundle}: no bytes {effect.offset} to {end}")
+        return Fetched(payload[effect.offset : end])
+
+    def _load(self, effect: LoadWindow) -> Outcome:
+        queue = self._queues.get(effect.queue)
+        records: list[BundleRecord] = []
+        for bundle in queue.after(effect.after, effect.newest_first) if queue else ():
+            if len(records) == effect.count:
+                return Loaded(tuple(records), has_more=True)
+            records.append(self._rows[bundle].record)
+        return Loaded(tuple(records), has_more=False)
+
+    def start(self, now_s: float) -> Restored:
+        """What a node that starts now is told; counts the session and leases fresh numbers, durable at once."""
+        self._session_number += 1
+        next_sequences = tuple(self._leases)
+        self._leases = [number + _LEASE_NUMBERS for number in self._leases]
+        return Restored(
+            incarnation=self._incarnation,
+            session_number=self._session_number,
+            next_sequences=next_sequences,
+            queues=tuple(self._queue_counts(now_s)),
+            seen=tuple((key, numbers.copy()) for key, numbers in self._seen.items()),
+            parts=tuple(
+                StoredPart(bundle=bundle, payload_bytes=len(part.payload), ranges=tuple(part.ranges))
+                for bundle, part in self._parts.items()
+            ),
+        )
+
+    def _queue_counts(self, now_s: float) -> Iterator[QueueCount]:
+        for key, queue in self._queues.items():
+            if not queue.live:
+                continue
+            records = [self._rows[bundle].record for bundle in queue.after(None, newest_first=False)]
+            header: BundleHeader = records[0].header
+            oldest_age_s = max(record.age_low_at(now_s) for record in records)
+            yield QueueCount(
+                queue=key,
+                header=header,
+                bundles=queue.live,
+                payload_bytes=queue.payload_bytes,
+                oldest_age_s=oldest_age_s,
+            )
+
+
+def _queue_key(record: BundleRecord) -> QueueKey:
+    header = record.header
+    return QueueKey(header.destination, record.id.precedence, record.id.source, header.flow)
