@@ -84,10 +84,11 @@ class TableReader:
             kind = TOML_KINDS.get(setting.kind, setting.kind.__name__)
             self.refuse(path, value, f"{kind}: {setting.allowed}")
             return None
+        given = value
         if is_number:
             value = float(value)
         if setting.accepts is not None and not _is_accepted(setting, value):
-            self.refuse(path, value, setting.allowed)
+            self.refuse(path, given, setting.allowed)
             return None
         if setting.is_path and value:
             return str(self.file.parent / value)

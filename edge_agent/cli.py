@@ -1,0 +1,206 @@
+"""The command ``edge-agent``. Heavy parts are imported by the subcommand that needs them: help and errors are instant.
+
+Exit status: 0 done; 1 refused or no agent; 2 usage or configuration; 3 the state asked for was not reached in time.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+EXIT_DONE = 0
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_LATE = 3
+
+PRECEDENCE_WORDS = ("flash", "immediate", "priority", "routine", "deferred")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give back its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        return 130  # as a shell reports SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at exit
+        return EXIT_DONE  # "| head" has seen enough
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-agent",
+        description="Store-and-forward agent: what was accepted reaches command by whatever link exists.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the agent of a configuration until it is stopped")
+    run.add_argument("config", type=Path, metavar="CONFIG")
+    run.add_argument("--log", choices=("json", "console"), help="form of the log (default: console on a terminal)")
+    run.add_argument("--verbose", action="store_true", help="log what developers want to see")
+    run.set_defaults(run=_run)
+
+    check = commands.add_parser("check", help="say whether a configuration is right, and start nothing")
+    check.add_argument("config", type=Path, metavar="CONFIG")
+    check.set_defaults(run=_check)
+
+    init = commands.add_parser("init", help="write a commented configuration and its secret")
+    init.add_argument("dir", type=Path, nargs="?", default=Path(), metavar="DIR", help="where to (default: here)")
+    init.add_argument("--role", choices=("kit", "command"), default="kit")
+    init.add_argument("--id", default="", help="id of the node, such as kit-7 (default: that of the template)")
+    init.add_argument("--secret", type=Path, help="an existing secret to copy: all nodes of a deployment share one")
+    init.set_defaults(run=_init)
+    _add_talking(commands)
+    return parser
+
+
+def _add_talking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The subcommands that talk to a running agent."""
+    send = commands.add_parser("send", help="hand a file or standard input to the agent")
+    _add_config(send)
+    send.add_argument("--precedence", choices=PRECEDENCE_WORDS, help="default: that of the flow")
+    send.add_argument("--flow", required=True, metavar="NAME")
+    send.add_argument("--to", default="command", metavar="NODE", help='a node id, or "command" (default)')
+    send.add_argument("--lifetime", type=_seconds, metavar="S", help="seconds after which nobody wants it any more")
+    send.add_argument("--wait", choices=("accepted", "forwarded", "delivered"), default="accepted")
+    send.add_argument("--timeout", type=_seconds, metavar="S", help="stop waiting after this long (it stays queued)")
+    send.add_argument("file", nargs="?", default="-", metavar="FILE|-")
+    send.set_defaults(run=_send)
+
+    listen = commands.add_parser("listen", help="print a JSON line for each delivered bundle")
+    _add_config(listen)
+    listen.add_argument("--flow", default="*", metavar="GLOB")
+    listen.add_argument("--count", type=_count, metavar="N", help="stop after this many")
+    listen.add_argument("--since", metavar="BUNDLE|all", help="start there instead of now")
+    listen.add_argument(
+        "--consumer", metavar="NAME", help="durable name: the next start goes on where this one stopped"
+    )
+    listen.set_defaults(run=_listen)
+
+    status = commands.add_parser("status", help="links, backlog and store of the running agent")
+    _add_config(status)
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(run=_status)
+
+    why = commands.add_parser("why", help="one sentence: where a bundle is and what it waits for")
+    why.add_argument("bundle", metavar="BUNDLE")
+    _add_config(why)
+    why.set_defaults(run=_why)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="C", help="configuration of the running agent")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed: a number of seconds above 0")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed: an integer of 1 or more")
+    return int(text)
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge_agent.agent import run_agent
+    from edge_agent.config import load_config
+    from edge_agent.config_tables import ConfigError
+    from edge_agent.core.errors import EdgeAgentError
+    from edge_agent.logs import set_up_logs
+    from edge_agent.registry import installed_plugins
+
+    set_up_logs(
+        as_json=options.log == "json" or (options.log is None and not sys.stderr.isatty()), is_verbose=options.verbose
+    )
+    try:
+        config = load_config(options.config, installed_plugins())
+    except ConfigError as error:
+        _complain(str(error))
+        return EXIT_USAGE
+    try:
+        run_agent(config)
+    except EdgeAgentError as error:  # said on purpose: secret refused, store in use, address taken
+        _complain(f"edge-agent: {error}")
+        return EXIT_USAGE
+    return EXIT_DONE
+
+
+def _check(options: argparse.Namespace) -> int:
+    from edge_agent.config import load_config
+    from edge_agent.config_tables import ConfigError
+    from edge_agent.core.errors import EdgeAgentError
+    from edge_agent.registry import installed_plugins
+    from edge_agent.security.link_keys import load_secret
+
+    try:
+        config = load_config(options.config, installed_plugins())
+        load_secret(config.secret_file)
+    except ConfigError as error:
+        _complain(str(error))
+        return EXIT_USAGE
+    except EdgeAgentError as error:
+        _complain(f"{options.config}: security.secret_file: {error}")
+        return EXIT_USAGE
+    links = ", ".join(f"{link.name} ({link.transport})" for link in config.links) or "none"
+    drivers = ", ".join(f"{driver.name} ({driver.kind})" for driver in config.drivers) or "none"
+    print("ok")
+    print(
+        f"node {config.node_id}, role {config.role}; links: {links}; devices: {drivers}; page: {config.web or 'none'}"
+    )
+    return EXIT_DONE
+
+
+def _init(options: argparse.Namespace) -> int:
+    from edge_agent.core.errors import EdgeAgentError
+    from edge_agent.starter import write_starter
+
+    try:
+        made = write_starter(options.dir, role=options.role, node_id=options.id, secret=options.secret)
+    except (EdgeAgentError, OSError) as error:
+        _complain(f"edge-agent init: {error}")
+        return EXIT_USAGE
+    print(f"wrote {made.config} and {made.secret} (mode 0600)")
+    print(f"next: read {made.config}, then: edge-agent check {made.config} && edge-agent run {made.config}")
+    return EXIT_DONE
+
+
+def _send(options: argparse.Namespace) -> int:
+    from edge_agent import talk
+
+    return talk.send(options)
+
+
+def _listen(options: argparse.Namespace) -> int:
+    from edge_agent import talk
+
+    return talk.listen(options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from edge_agent import talk
+
+    return talk.status(options)
+
+
+def _why(options: argparse.Namespace) -> int:
+    from edge_agent import talk
+
+    return talk.why(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

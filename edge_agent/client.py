@@ -1,0 +1,252 @@
+"""Talk to a running agent from Python: send, listen, status, why. Nothing here loads the agent itself.
+
+Each call takes a connection of its own from a small pool; a call may be cancelled at any time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from edge_agent.addresses import Address, spell
+from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_message
+from edge_agent.core.errors import EdgeAgentError
+
+IDLE_CONNECTIONS = 4  # kept open for the next call
+RECONNECT_S = 0.25  # a killed agent is back within two seconds; this finds it soon and costs nothing
+
+
+class AgentAbsentError(EdgeAgentError):
+    """No agent answers, or it stopped in the middle of a call."""
+
+
+class AgentRefusedError(EdgeAgentError):
+    """The agent refused; ``reason`` is one word, the message the whole sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleState:
+    """Where a bundle is: ``state`` is accepted, forwarded, delivered, expired, superseded, cancelled or refused.
+
+    Times are UTC milliseconds since 1970 by the agent's clock.
+    """
+
+    bundle: str
+    state: str
+    accepted_at_ms: int | None
+    at_ms: int | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One delivered bundle. ``position`` counts deliveries of this node; ``redelivered``: perhaps seen before."""
+
+    position: int
+    bundle: str
+    source: str
+    flow: str
+    precedence: str
+    created_at_ms: int
+    received_at_ms: int
+    payload: bytes
+    via: tuple[str, ...]
+    redelivered: bool
+
+
+class Client:
+    """A user of one agent. Use as ``async with Client(address) as client``."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._idle: list[_Connection] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close idle connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def send(
+        self,
+        payload: bytes,
+        *,
+        flow: str,
+        precedence: str | None = None,
+        to: str = "command",
+        lifetime_s: float | None = None,
+        key: str = "",
+        origin: str = "machine",
+    ) -> BundleState:
+        """The accepted bundle, on the agent's disk. Raises AgentRefusedError with the reason, AgentAbsentError.
+
+        ``precedence`` and ``lifetime_s`` None: what the flow's configuration says. After AgentAbsentError in the
+        middle of a call nobody knows whether the bundle was accepted.
+        """
+        request = {"op": "send", "payload": payload, "flow": flow, "precedence": precedence, "to": to}
+        return _state(await self._ask({**request, "lifetime_s": lifetime_s, "key": key, "origin": origin}))
+
+    async def state(self, bundle: str) -> BundleState:
+        """Where a bundle is now. Raises AgentRefusedError when this agent does not know it."""
+        return _state(await self._ask({"op": "state", "bundle": bundle}))
+
+    async def wait(self, bundle: str, state: str) -> BundleState:
+        """The bundle once it is ``state`` ("forwarded" or "delivered") or at another end; outlives agent restarts.
+
+        Waits for ever: bound it with ``asyncio.timeout``.
+        """
+        while True:
+            try:
+                return _state(await self._ask({"op": "wait", "bundle": bundle, "state": state}))
+            except AgentAbsentError:
+                await asyncio.sleep(RECONNECT_S)
+
+    async def status(self) -> Mapping[str, Any]:  # Any: JSON, as DESIGN section 10 lays it out
+        """What ``edge-agent status --json`` prints."""
+        return await self._ask({"op": "status"})
+
+    async def why(self, bundle: str) -> str:
+        """One sentence: where the bundle is and what it waits for."""
+        answer = await self._ask({"op": "why", "bundle": bundle})
+        return str(answer["sentence"])
+
+    async def listen(
+        self, flow: str = "*", *, since: str | None = None, consumer: str | None = None, count: int | None = None
+    ) -> AsyncIterator[Delivery]:
+        """Delivered bundles whose flow matches the glob ``flow``, over restarts of the agent; ``count`` None: for ever.
+
+        Asking for the next one acknowledges the last, which is what makes a bundle *delivered* for its source.
+        ``since``: None for what is delivered from now on, "all", or a bundle id. ``consumer``: a durable name that
+        goes on where it stopped; without one the place is forgotten when this iterator ends.
+        """
+        last: int | None = None
+        seen, has_connected = 0, False
+        while seen != count:
+            try:
+                connection = await self._connect()
+            except AgentAbsentError:
+                if not has_connected:
+                    raise
+                await asyncio.sleep(RECONNECT_S)
+                continue
+            try:
+                await connection.send(
+                    {"op": "listen", "flow": flow, "since": since, "consumer": consumer, "after": last}
+                )
+                consumer = str((await connection.receive())["consumer"])
+                has_connected = True
+                while seen != count:
+                    delivery = _delivery(await connection.receive())
+                    yield delivery
+                    last = delivery.position
+                    seen += 1
+                    await connection.send({"op": "ack", "position": last, "is_last": seen == count})
+                await connection.closed()  # the agent closes once the last acknowledgement is on disk
+            except AgentAbsentError:
+                await asyncio.sleep(RECONNECT_S)
+            finally:
+                connection.close()
+
+    async def _ask(self, request: Message) -> Message:
+        connection = self._idle.pop() if self._idle else None
+        if connection is None or connection.is_lost:
+            connection = await self._connect()
+        is_reusable = False
+        try:
+            await connection.send(request)
+            answer = await connection.receive()
+            is_reusable = True
+        except AgentRefusedError:
+            is_reusable = True
+            raise
+        finally:
+            if is_reusable and len(self._idle) < IDLE_CONNECTIONS:
+                self._idle.append(connection)
+            else:
+                connection.close()
+        return answer
+
+    async def _connect(self) -> "_Connection":
+        try:
+            if isinstance(self._address, Path):
+                reader, writer = await asyncio.open_unix_connection(self._address)
+            else:
+                reader, writer = await asyncio.open_connection(self._address.host, self._address.port)
+        except OSError as error:
+            raise AgentAbsentError(
+                f"no agent answers at {spell(self._address)}: start it with edge-agent run CONFIG"
+            ) from error
+        return _Connection(reader, writer, spell(self._address))
+
+
+class _Connection:
+    """One connection to the agent, one request at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._where = where
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the agent has closed it."""
+        return self._reader.at_eof() or self._writer.is_closing()
+
+    async def send(self, request: Message) -> None:
+        """Send one request. Raises AgentAbsentError."""
+        try:
+            self._writer.write(pack_message(request))
+            await self._writer.drain()
+        except OSError as error:
+            raise self._absent() from error
+
+    async def receive(self) -> Message:
+        """The ``ok`` part of the next answer. Raises AgentRefusedError, AgentAbsentError."""
+        try:
+            answer = await read_message(self._reader)
+        except (ApiBrokenError, OSError) as error:
+            raise self._absent() from error
+        if answer is None:
+            raise self._absent()
+        if "error" in answer:
+            raise AgentRefusedError(str(answer.get("reason", "error")), str(answer["error"]))
+        ok = answer["ok"]
+        return ok if isinstance(ok, dict) else {}
+
+    async def closed(self) -> None:
+        """Wait until the agent has closed the connection."""
+        await self._reader.read()
+
+    def close(self) -> None:
+        """Close at once."""
+        self._writer.close()
+
+    def _absent(self) -> AgentAbsentError:
+        return AgentAbsentError(f"the agent at {self._where} stopped before it answered")
+
+
+def _state(answer: Message) -> BundleState:
+    return BundleState(
+        bundle=answer["bundle"],
+        state=answer["state"],
+        accepted_at_ms=answer.get("accepted_at_ms"),
+        at_ms=answer.get("at_ms"),
+        detail=answer.get("detail", ""),
+    )
+
+
+def _delivery(answer: Message) -> Delivery:
+    return Delivery(**{**answer, "via": tuple(answer["via"])})

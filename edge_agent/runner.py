@@ -1,0 +1,213 @@
+"""Drives one ``Node`` on asyncio: frames and completions in, frames, effects and events out, one timer.
+
+Nothing here makes a task: a batch of frames costs one call, a batch of completions one call, and the timer is armed
+once for the node's next deadline. A turn of the pump is bounded, so that sockets and pages get their time in a flood.
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Protocol
+
+from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
+from edge_agent.core.effects import (
+    BundleAccepted,
+    BundleRefused,
+    Effect,
+    Event,
+    Outcome,
+    Transmit,
+)
+from edge_agent.core.errors import RefusalReason, RefusedError
+from edge_agent.core.limits import LinkLimits, LinkPolicy
+from edge_agent.core.report import NodeReport
+from edge_agent.ports import FrameSender
+
+FRAMES_A_TURN = 64  # as many as a transport drains at a time; about 1 ms of work
+EFFECTS_A_TURN = 256
+EVENTS_A_TURN = 256
+TIMER_SLACK_S = 0.0001  # deadlines this close together share one wake-up
+
+
+class NodeDoor(Protocol):
+    """The verbs of ``edge_agent.core.node.Node`` that a runner uses."""
+
+    def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId: ...
+    def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None: ...
+    def set_link(
+        self,
+        link: str,
+        now_s: float,
+        *,
+        limits: LinkLimits | None,
+        policy: LinkPolicy,
+        is_listener: bool = False,
+        reason: str = "",
+    ) -> None: ...
+    def handle_timeout(self, now_s: float) -> None: ...
+    def complete(self, effect_id: int, outcome: Outcome, now_s: float) -> None: ...
+    def poll_transmit(self, now_s: float) -> Transmit | None: ...
+    def poll_effect(self) -> Effect | None: ...
+    def poll_event(self) -> Event | None: ...
+    def next_wakeup(self) -> float | None: ...
+    def report(self, now_s: float) -> NodeReport: ...
+    def set_free_bytes(self, free_bytes: int) -> None: ...
+
+
+class Runner:
+    """One node at work. All methods are called on the loop's own thread."""
+
+    def __init__(
+        self,
+        node: NodeDoor,
+        *,
+        execute: Callable[[Effect], None],
+        on_event: Callable[[Event], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._node = node
+        self._execute = execute
+        self._on_event = on_event
+        self._loop = loop
+        self._senders: dict[str, FrameSender] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_pumping = False
+        self._is_scheduled = False
+        self._is_closed = False
+        self._waiting: dict[BundleId, asyncio.Future[None]] = {}
+        self.unsent_frames = 0  # frames for a link that went down between decision and sending
+
+    def receive(self, link: str, frames: Sequence[tuple[Hashable | None, bytes]]) -> None:
+        """Everything one wake-up of a transport drained."""
+        now_s = self._loop.time()
+        for source, frame in frames:
+            self._node.receive(link, source, frame, now_s)
+        self.pump()
+
+    def complete(self, outcomes: Iterable[tuple[int, Outcome]], free_bytes: int) -> None:
+        """A batch of closed effects, with what the store can take now."""
+        now_s = self._loop.time()
+        self._node.set_free_bytes(free_bytes)
+        for effect_id, outcome in outcomes:
+            self._node.complete(effect_id, outcome, now_s)
+        self.pump()
+
+    def link_up(
+        self, link: str, limits: LinkLimits, policy: LinkPolicy, send: FrameSender, *, is_listener: bool
+    ) -> None:
+        """Frames of ``link`` leave by ``send`` from now on."""
+        self._senders[link] = send
+        self._node.set_link(link, self._loop.time(), limits=limits, policy=policy, is_listener=is_listener)
+        self.pump()
+
+    def link_down(self, link: str, policy: LinkPolicy, reason: str, *, is_listener: bool) -> None:
+        """Nothing leaves by ``link`` any more; ``reason`` is for people."""
+        self._senders.pop(link, None)
+        self._node.set_link(link, self._loop.time(), limits=None, policy=policy, is_listener=is_listener, reason=reason)
+        self.pump()
+
+    async def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:
+        """The id of a bundle that is on disk. Raises RefusedError."""
+        if self._is_closed:
+            raise RefusedError(RefusalReason.STORE_FAILED, "the agent is stopping")
+        bundle = self._node.submit(header, precedence, payload, self._loop.time())
+        accepted: asyncio.Future[None] = self._loop.create_future()
+        self._waiting[bundle] = accepted
+        self.pump()
+        try:
+            await accepted
+        finally:
+            self._waiting.pop(bundle, None)
+        return bundle
+
+    def report(self) -> NodeReport:
+        """What the node says of itself now."""
+        return self._node.report(self._loop.time())
+
+    def close(self) -> None:
+        """No more timers, and an answer for everyone who waits."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(
+                    RefusedError(RefusalReason.STORE_FAILED, "the agent stopped before it was on disk")
+                )
+
+    def pump(self) -> None:
+        """Move everything the node has ready, at most one turn's worth; the rest follows in the next turn."""
+        if self._is_pumping or self._is_closed:
+            return  # called from an event: the loop below sees what it brought
+        self._is_pumping = True
+        try:
+            has_more = self._move_turn()
+        finally:
+            self._is_pumping = False
+        if has_more:
+            self._schedule()
+        else:
+            self._arm()
+
+    def _move_turn(self) -> bool:
+        """Move one bounded turn; True when something may be left. FLASH leaves first because frames come first."""
+        frames_left, effects_left, events_left = FRAMES_A_TURN, EFFECTS_A_TURN, EVENTS_A_TURN
+        has_moved = True
+        while has_moved:
+            has_moved = False
+            now_s = self._loop.time()
+            while frames_left and (transmit := self._node.poll_transmit(now_s)) is not None:
+                frames_left -= 1
+                self._send(transmit)
+            while effects_left and (effect := self._node.poll_effect()) is not None:
+                effects_left -= 1
+                self._execute(effect)
+            while events_left and (event := self._node.poll_event()) is not None:
+                events_left -= 1
+                has_moved = True  # what an event sets off may have frames of its own
+                self._tell(event)
+            if not (frames_left and effects_left and events_left):
+                return True
+        return False
+
+    def _send(self, transmit: Transmit) -> None:
+        sender = self._senders.get(transmit.link)
+        if sender is None:
+            self.unsent_frames += 1
+        else:
+            sender(transmit.to, transmit.frame)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, BundleAccepted):
+            waiting = self._waiting.get(event.bundle)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+        elif isinstance(event, BundleRefused) and event.peer is None:
+            waiting = self._waiting.get(event.bundle)
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(RefusedError(event.reason, event.detail))
+        self._on_event(event)
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._is_scheduled = False
+        self.pump()
+
+    def _arm(self) -> None:
+        wakeup_s = self._node.next_wakeup()
+        if wakeup_s is None:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= wakeup_s + TIMER_SLACK_S:
+                return  # it fires early, finds nothing due and is armed anew: cheaper than cancelling at each frame
+            self._timer.cancel()
+        self._timer = self._loop.call_at(wakeup_s, self._wake)
+
+    def _wake(self) -> None:
+        # asyncio runs readers that were ready before timers that are due, so every socket is drained by now
+        self._timer = None
+        self._node.handle_timeout(self._loop.time())
+        self.pump()

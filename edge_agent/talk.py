@@ -1,0 +1,171 @@
+"""The subcommands of ``edge-agent`` that talk to a running agent: what they print and how they end."""
+
+import argparse
+import asyncio
+import base64
+import json
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edge_agent.cli import EXIT_DONE, EXIT_LATE, EXIT_REFUSED, EXIT_USAGE
+from edge_agent.client import AgentAbsentError, AgentRefusedError, BundleState, Client, Delivery
+from edge_agent.config import load_api_address
+from edge_agent.config_tables import ConfigError
+
+
+def send(options: argparse.Namespace) -> int:
+    """Send one file; print ``{"bundle", "state", "accepted_at"}`` for the state reached."""
+    try:
+        payload = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+    except OSError as error:
+        _complain(f"{options.file}: {error.strerror}")
+        return EXIT_USAGE
+    return _with_client(options, lambda client: _send(client, options, payload))
+
+
+def listen(options: argparse.Namespace) -> int:
+    """Print one JSON line for each delivered bundle until ``--count`` or a signal."""
+    return _with_client(options, lambda client: _listen(client, options))
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print the agent's state, as JSON or for people."""
+    return _with_client(options, lambda client: _status(client, as_json=options.json))
+
+
+def why(options: argparse.Namespace) -> int:
+    """Print one sentence on a bundle."""
+    return _with_client(options, lambda client: _why(client, options.bundle))
+
+
+def _with_client(options: argparse.Namespace, talk: Callable[[Client], Coroutine[Any, Any, int]]) -> int:
+    """Run ``talk`` with a client of the configured agent; errors become a sentence and a status."""
+    try:
+        address = load_api_address(options.config)
+    except ConfigError as error:
+        _complain(str(error))
+        return EXIT_USAGE
+
+    async def connected() -> int:
+        async with Client(address) as client:
+            return await talk(client)
+
+    try:
+        return asyncio.run(connected())
+    except AgentRefusedError as error:
+        _complain(f"refused ({error.reason}): {error}" if error.reason not in str(error) else f"refused: {error}")
+        return EXIT_REFUSED
+    except AgentAbsentError as error:
+        _complain(str(error))
+        return EXIT_REFUSED
+
+
+async def _send(client: Client, options: argparse.Namespace, payload: bytes) -> int:
+    reached: BundleState | None = None
+    try:
+        async with asyncio.timeout(options.timeout):
+            reached = await client.send(
+                payload,
+                flow=options.flow,
+                precedence=options.precedence,
+                to=options.to,
+                lifetime_s=options.lifetime,
+                origin="person",
+            )
+            if options.wait != "accepted":
+                reached = await client.wait(reached.bundle, options.wait)
+    except TimeoutError:
+        if reached is None:
+            _complain(f"the agent did not answer within {options.timeout} s; it may have accepted the bundle")
+            return EXIT_LATE
+        _print_state(reached)
+        _complain(f"not {options.wait} within {options.timeout} s; it stays queued: edge-agent why {reached.bundle}")
+        return EXIT_LATE
+    _print_state(reached)
+    if options.wait == "accepted" or reached.state in (options.wait, "delivered"):
+        return EXIT_DONE
+    _complain(f"{reached.state}: {reached.detail}" if reached.detail else reached.state)
+    return EXIT_REFUSED
+
+
+def _print_state(reached: BundleState) -> None:
+    _print_line({"bundle": reached.bundle, "state": reached.state, "accepted_at": _iso(reached.accepted_at_ms)})
+
+
+async def _listen(client: Client, options: argparse.Namespace) -> int:
+    async for delivery in client.listen(
+        options.flow, since=options.since, consumer=options.consumer, count=options.count
+    ):
+        _print_line(_line_of(delivery))
+    return EXIT_DONE
+
+
+def _line_of(delivery: Delivery) -> dict[str, object]:
+    line: dict[str, object] = {
+        "bundle": delivery.bundle,
+        "source": delivery.source,
+        "flow": delivery.flow,
+        "precedence": delivery.precedence,
+        "created_at": _iso(delivery.created_at_ms),
+        "received_at": _iso(delivery.received_at_ms),
+        "bytes": len(delivery.payload),
+    }
+    try:
+        line["payload"] = delivery.payload.decode()
+    except UnicodeDecodeError:
+        line["payload_b64"] = base64.b64encode(delivery.payload).decode()
+    return {**line, "via": list(delivery.via), "redelivered": delivery.redelivered}
+
+
+async def _status(client: Client, *, as_json: bool) -> int:
+    report = await client.status()
+    if as_json:
+        _print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        _print_status(report)
+    return EXIT_DONE
+
+
+def _print_status(report: Mapping[str, Any]) -> None:  # Any: JSON, as DESIGN section 10 lays it out
+    _print(f"{report['node']} ({report['role']}), up {report['uptime_s']:.0f} s")
+    for link in report["links"]:
+        rate = f", {link['goodput_bps'] / 1000:.1f} kbit/s" if link["goodput_bps"] else ""
+        rtt = f", RTT {link['rtt_s'] * 1000:.0f} ms" if link["rtt_s"] is not None else ""
+        peer = f" to {link['peer']}" if link["peer"] else ""
+        reason = f": {link['reason']}" if link["reason"] else ""
+        _print(f"  link {link['name']}{peer}: {link['state'].upper()}{rate}{rtt}{reason}")
+    for device in report["devices"]:
+        _print(f"  device {device['name']}: {device['state']}" + (f": {device['reason']}" if device["reason"] else ""))
+    for precedence, waiting in report["backlog"].items():
+        if waiting["bundles"]:
+            _print(
+                f"  waiting {precedence.upper()}: {waiting['bundles']} bundles, {waiting['bytes']} bytes, "
+                f"oldest {waiting['oldest_age_s']:.0f} s"
+            )
+
+
+async def _why(client: Client, bundle: str) -> int:
+    _print(await client.why(bundle))
+    return EXIT_DONE
+
+
+def _iso(at_ms: int | None) -> str | None:
+    if at_ms is None:
+        return None
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _print_line(line: Mapping[str, object]) -> None:
+    _print(json.dumps(line, ensure_ascii=False))
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()  # a reader at the other end of a pipe waits for each line
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(text + "\n")
