@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from edge_agent.core.errors import EdgeAgentError
 from edge_agent.core.frame import SALT_BYTES, Direction, FrameCipher, SessionSalts
+from edge_agent.security.secret_file import SECRET_BYTES, create_secret, load_secret
 
-SECRET_BYTES = 32
+__all__ = ["AeadCipher", "DeploymentKeys", "KeyExhaustedError", "Suite", "create_secret", "derive", "load_secret"]
+
 KEY_BYTES = 32  # AES-256
 NONCE_BYTES = 12  # the length that NIST SP 800-38D, section 8.2.1, makes one counter block
 GCM_TAG_BYTES = 16

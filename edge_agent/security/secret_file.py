@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from edge_agent.core.errors import EdgeAgentError
-from edge_agent.security.link_keys import SECRET_BYTES
 
+SECRET_BYTES = 32
 _LONGEST_BYTES = 256  # 32 bytes are 44 characters of base64 or 64 of hex; anything longer is another file
 
 
