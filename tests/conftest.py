@@ -3,11 +3,17 @@
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import components
 
 _NOT_ALONE = ("kernel", "device", "browser")  # markers of tests that --fast leaves out besides slow
+
+# No deadline: the machine is shared. In CI the same examples every run, so that red there means a change made it red.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if components.is_ci() else "here")
 
 
 @pytest.fixture(name="require")
