@@ -176,10 +176,11 @@ class GnssDriver:
             watch.say(fix.reason)
             return
         now_s = asyncio.get_running_loop().time()
-        if now_s < self._next_s - 0.2 * self._interval_s:  # a receiver at just this rate arrives with jitter
+        jitter_s = 0.2 * self._interval_s  # else a receiver at just this rate would lose every instant that comes early
+        if now_s < self._next_s - jitter_s:
             watch.say("")
             return
-        self._next_s = max(self._next_s, now_s - self._interval_s) + self._interval_s
+        self._next_s = max(self._next_s, now_s - jitter_s) + self._interval_s
         try:
             await port.submit(position.pack(), captured_at_ms=position.captured_at_ms)
         except RefusedError as error:  # the next position comes by itself, newer than this one
