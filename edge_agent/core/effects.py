@@ -240,11 +240,5 @@ class LinkChanged:
 
 
 Event = (
-    BundleAccepted
-    | BundleRefused
-    | BundleForwarded
-    | BundleDelivered
-    | BundleClosed
-    | IdentityMismatch
-    | LinkChanged
+    BundleAccepted | BundleRefused | BundleForwarded | BundleDelivered | BundleClosed | IdentityMismatch | LinkChanged
 )

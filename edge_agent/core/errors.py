@@ -30,3 +30,4 @@ class RefusalReason(StrEnum):
     EXPIRED = "expired"
     NO_ROUTE = "no_route"
     IDENTITY_MISMATCH = "identity_mismatch"
+    MALFORMED = "malformed"

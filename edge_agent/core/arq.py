@@ -1,0 +1,146 @@
+"""What one session sent and nobody acknowledged yet: loss by later numbers, one probe by time, late acknowledgements.
+
+Numbers are per link and session and never used again; what a lost frame carried goes back to its owners, who send it
+in a new frame on whatever link is best. Source of the two thresholds: RFC 9002, section 6.1.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from edge_agent.core.codec import TICK_S, Ack
+from edge_agent.core.outgoing import Outgoing
+from edge_agent.core.peer import Reply
+
+REORDER_FRAMES = 3
+REORDER_FRAMES_TUNNELLED = 64
+"""A broker keeps order, so only its restart loses; its loss says nothing of a rate."""
+LOST_KEPT = 512
+"""Lost frames remembered so that a late acknowledgement can undo the loss."""
+
+
+class Piece(NamedTuple):
+    """Bytes [start, end) of a bundle's payload as one frame carried them."""
+
+    outgoing: Outgoing
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class SentFrame:
+    """One frame in flight. ``sent_bytes_total`` counts all wire bytes of the session up to and with this frame."""
+
+    number: int
+    sent_s: float
+    wire_bytes: int
+    sent_bytes_total: int
+    is_app_limited: bool
+    pieces: tuple[Piece, ...]
+    replies: tuple[Reply, ...]
+    is_urgent: bool
+
+
+class Arrived(NamedTuple):
+    """A frame newly acknowledged; ``arrived_s`` by the receiver's clock, None when only the fact is known."""
+
+    frame: SentFrame
+    arrived_s: float | None
+    was_lost: bool
+
+
+@dataclass(slots=True)
+class AckResult:
+    """What one ACK told."""
+
+    arrived: list[Arrived] = field(default_factory=list)
+    lost: list[SentFrame] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Arq:
+    """Frames of one session, by number."""
+
+    reorder_frames: int = REORDER_FRAMES
+    next_number: int = 0
+    highest_acked: int = -1
+    in_flight_bytes: int = 0
+    sent_bytes_total: int = 0
+    in_flight: dict[int, SentFrame] = field(default_factory=dict)
+    lost: dict[int, SentFrame] = field(default_factory=dict)
+    sent_frames: int = 0
+    lost_frames: int = 0
+
+    def record(self, frame: SentFrame) -> None:
+        """A frame that wants an acknowledgement has left."""
+        self.in_flight[frame.number] = frame
+        self.in_flight_bytes += frame.wire_bytes
+        self.sent_frames += 1
+
+    def acknowledge(self, ack: Ack, now_s: float, reorder_s: float) -> AckResult | None:
+        """Work through an ACK. None when it names numbers never sent (a fault or a lie: nothing is believed)."""
+        if ack.highest >= self.next_number:
+            return None
+        result = AckResult()
+        self.highest_acked = max(self.highest_acked, ack.highest)
+        if not self.in_flight and not self.lost:
+            return result
+        times = {number: ticks * TICK_S for number, ticks in ack.arrivals}
+        oldest = min(next(iter(self.in_flight), self.next_number), next(iter(self.lost), self.next_number))
+        for start, end in reversed(ack.ranges):
+            for number in range(max(start, oldest), end):
+                frame = self.in_flight.pop(number, None)
+                if frame is not None:
+                    self.in_flight_bytes -= frame.wire_bytes
+                    result.arrived.append(Arrived(frame, times.get(number), was_lost=False))
+                    continue
+                frame = self.lost.pop(number, None)
+                if frame is not None:
+                    self.lost_frames -= 1
+                    result.arrived.append(Arrived(frame, times.get(number), was_lost=True))
+        result.lost = self._find_lost(now_s, reorder_s)
+        return result
+
+    def _find_lost(self, now_s: float, reorder_s: float) -> list[SentFrame]:
+        """Frames overtaken by ``reorder_frames`` later ones, or by any later one for ``reorder_s``."""
+        lost: list[SentFrame] = []
+        for number, frame in self.in_flight.items():
+            if number >= self.highest_acked:
+                break
+            if number + self.reorder_frames <= self.highest_acked or frame.sent_s <= now_s - reorder_s:
+                lost.append(frame)
+        for frame in lost:
+            self._give_up(frame)
+        return lost
+
+    def _give_up(self, frame: SentFrame) -> None:
+        del self.in_flight[frame.number]
+        self.in_flight_bytes -= frame.wire_bytes
+        self.lost_frames += 1
+        self.lost[frame.number] = frame
+        if len(self.lost) > LOST_KEPT:
+            del self.lost[next(iter(self.lost))]
+
+    def find_overdue(self, now_s: float, reorder_s: float) -> list[SentFrame]:
+        """Frames whose time threshold has passed since a later one was acknowledged; they count as lost now."""
+        return self._find_lost(now_s, reorder_s)
+
+    def reorder_deadline_s(self, reorder_s: float) -> float | None:
+        """When ``find_overdue`` has something to find; None while nothing was overtaken."""
+        for number, frame in self.in_flight.items():
+            if number < self.highest_acked:
+                return frame.sent_s + reorder_s
+            break
+        return None
+
+    def oldest_sent_s(self) -> float | None:
+        """When the oldest frame in flight left; None with nothing in flight."""
+        for frame in self.in_flight.values():
+            return frame.sent_s
+        return None
+
+    def give_up_all(self) -> list[SentFrame]:
+        """The link is dead: everything in flight counts as lost, and can still be acknowledged late."""
+        frames = list(self.in_flight.values())
+        for frame in frames:
+            self._give_up(frame)
+        return frames

@@ -1,0 +1,348 @@
+"""Fragments in, whole bundles out: bounded reassembly, identity, and what the sender is told.
+
+A bundle of at most 64 KiB is joined in memory and made durable whole; a larger one goes to its ``.part`` in runs, and
+the sender learns which ranges are synced. Custody, delivery and the closed number follow ``complete(Persist)`` only.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence, header_hash
+from edge_agent.core.codec import Fragment, Refused, StoredPartly
+from edge_agent.core.effects import (
+    BundleDelivered,
+    Erase,
+    EraseReason,
+    Failed,
+    IdentityMismatch,
+    Outcome,
+    Persist,
+    Restored,
+    StoredPart,
+)
+from edge_agent.core.errors import RefusalReason
+from edge_agent.core.intervals import IntervalSet
+from edge_agent.core.outputs import Outputs
+from edge_agent.core.payload_cache import CHUNK_BYTES
+from edge_agent.core.peer import Peer, Reply
+from edge_agent.core.report import NodeSettings
+
+PARTIALS_MAX = 64
+PARTIAL_BYTES_MAX = 8 << 20
+"""Per peer: partials and bytes joined in memory; beyond it the lowest and oldest partial goes."""
+SYNC_WAIT_S = 1.0
+REPLY_WAIT_S = 0.012
+"""How long word of custody may wait for company (an ACK waits as long)."""
+RETRY_DROPPED_S = 5.0
+RETRY_FULL_S = 30.0
+DELIVERED_HASHES_MAX = 4096
+RESERVE_BYTES = 8 << 20
+"""Room for FLASH and IMMEDIATE beyond the window, never lent to others."""
+
+
+@dataclass(slots=True, eq=False)
+class Partial:
+    """A bundle of which some fragments have arrived."""
+
+    bundle: BundleId
+    payload_bytes: int
+    peer: Peer
+    touched_s: float
+    via: set[str] = field(default_factory=set)
+    header: BundleHeader | None = None
+    header_packed: bytes = b""
+    age_low_s: float = 0.0
+    age_extra_s: float = 0.0
+    aged_s: float = 0.0
+    ranges: IntervalSet = field(default_factory=IntervalSet)
+    stored: IntervalSet = field(default_factory=IntervalSet)
+    buffer: bytearray | None = None
+    runs: list[tuple[int, bytearray]] = field(default_factory=list)
+    run_bytes: int = 0
+    unsynced_s: float | None = None
+    is_persisting: bool = False
+    writes_under_way: int = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Payload bytes held in memory now."""
+        return len(self.buffer) if self.buffer is not None else self.run_bytes
+
+
+class Arrivals:
+    """All bundles coming in."""
+
+    def __init__(self, settings: NodeSettings, outputs: Outputs, restored: Restored) -> None:
+        self.settings = settings
+        self.outputs = outputs
+        self.reserved_bytes = 0
+        """Declared and not yet stored, of all peers; taken off the free store."""
+        self.seen: dict[tuple[str, int, Precedence], IntervalSet] = {key: known.copy() for key, known in restored.seen}
+        self.relayed: deque[tuple[BundleRecord, bytes | None]] = deque()
+        """Durable here and bound for another node; Node hands them to custody."""
+        self._partials: dict[BundleId, Partial] = {}
+        self._parts = {part.bundle: part for part in restored.parts}
+        self._hashes: dict[BundleId, bytes] = {}
+        self._free_bytes = settings.free_store_bytes
+
+    def set_free_bytes(self, free_bytes: int) -> None:
+        """What the store can still take."""
+        self._free_bytes = free_bytes
+
+    def window_bytes(self) -> int:
+        """What any one peer may open now."""
+        free_bytes = self._free_bytes - self.reserved_bytes - RESERVE_BYTES
+        return max(0, min(self.settings.receive_window_bytes, free_bytes))
+
+    def is_seen(self, bundle: BundleId) -> bool:
+        """Whether this bundle is durable here or was once."""
+        known = self.seen.get((bundle.source, bundle.incarnation, bundle.precedence))
+        return known is not None and bundle.sequence in known
+
+    def close_numbers(
+        self, source: str, incarnation: int, precedence: Precedence, ranges: list[tuple[int, int]]
+    ) -> None:
+        """The source will never send these numbers (again)."""
+        known = self.seen.setdefault((source, incarnation, precedence), IntervalSet())
+        for start, end in ranges:
+            known.add(start, end)
+
+    def take(self, fragment: Fragment, peer: Peer, link: str, now_s: float) -> None:
+        """One fragment from ``peer``. Never raises for what it holds."""
+        if fragment.source is None:
+            source, incarnation = peer.node_id, peer.incarnation
+        else:
+            source, incarnation = fragment.source
+        bundle = BundleId(source, incarnation, fragment.precedence, fragment.sequence)
+        if self.is_seen(bundle):
+            self.outputs.drop("bundle_duplicate")
+            self._check_hash(bundle, fragment, peer)
+            peer.owe_custody(bundle, now_s + REPLY_WAIT_S)
+            return
+        partial = self._partials.get(bundle)
+        if partial is None:
+            partial = self._open(bundle, fragment, peer, now_s)
+            if partial is None:
+                return
+        partial.via.add(link)
+        if partial.is_persisting or fragment.total_bytes != partial.payload_bytes:
+            self.outputs.drop("fragment_late" if partial.is_persisting else "fragment_length_mismatch")
+            return
+        if fragment.header and not self._take_header(partial, fragment, peer, now_s):
+            return
+        partial.touched_s = now_s
+        self._join(partial, fragment, now_s)
+
+    def _open(self, bundle: BundleId, fragment: Fragment, peer: Peer, now_s: float) -> Partial | None:
+        """Room for a bundle not heard of before; refuses it before its first byte when there is none."""
+        length = fragment.total_bytes
+        room = (
+            self._free_bytes - self.reserved_bytes - (0 if bundle.precedence <= Precedence.IMMEDIATE else RESERVE_BYTES)
+        )
+        if length > room:
+            self._refuse(bundle, peer, RefusalReason.STORE_FULL, RETRY_FULL_S, now_s)
+            return None
+        partial = Partial(bundle=bundle, payload_bytes=length, peer=peer, touched_s=now_s)
+        if length <= CHUNK_BYTES:
+            if len(fragment.payload) < length:
+                partial.buffer = bytearray(length)
+        else:
+            known = self._parts.pop(bundle, None)
+            if known is not None and known.payload_bytes == length:
+                self._resume(partial, known, now_s)
+        self._partials[bundle] = partial
+        self.reserved_bytes += length
+        self._make_room(peer, partial, now_s)
+        return partial if bundle in self._partials else None
+
+    def _resume(self, partial: Partial, known: StoredPart, now_s: float) -> None:
+        """Go on with a ``.part`` of an earlier start. Its first byte is asked for again: the header travels with it."""
+        for ranges in (partial.ranges, partial.stored):
+            for start, end in known.ranges:
+                ranges.add(max(start, 1), end)
+        self._tell_stored(partial, now_s)
+
+    def _make_room(self, peer: Peer, newest: Partial, now_s: float) -> None:
+        """Keep the bounds per peer: the lowest precedence goes first, in it the one untouched for longest."""
+        own = [each for each in self._partials.values() if each.peer is peer and not each.is_persisting]
+        held_bytes = sum(each.memory_bytes for each in own)
+        while len(own) > PARTIALS_MAX or held_bytes > PARTIAL_BYTES_MAX:
+            victim = max(own, key=lambda each: (each.bundle.precedence, -each.touched_s))
+            own.remove(victim)
+            held_bytes -= victim.memory_bytes
+            self._abandon(victim, RefusalReason.PARTIAL_DROPPED, RETRY_DROPPED_S, now_s)
+
+    def _abandon(self, partial: Partial, reason: RefusalReason, retry_after_s: float, now_s: float) -> None:
+        self.outputs.drop(reason.value)
+        self._forget(partial)
+        self._refuse(partial.bundle, partial.peer, reason, retry_after_s, now_s)
+        if partial.payload_bytes > CHUNK_BYTES:
+            effect_id = self.outputs.new_effect(lambda outcome, now_s: None)
+            self.outputs.effects.append(
+                Erase(effect_id=effect_id, bundles=(partial.bundle,), reason=EraseReason.PARTIAL_DROPPED)
+            )
+
+    def _forget(self, partial: Partial) -> None:
+        if self._partials.pop(partial.bundle, None) is not None:
+            self.reserved_bytes -= partial.payload_bytes
+
+    def _refuse(self, bundle: BundleId, peer: Peer, reason: RefusalReason, retry_after_s: float, now_s: float) -> None:
+        self.outputs.drop(f"refused_{reason.value}")
+        block = Refused(peer.source_of(bundle), bundle.precedence, bundle.sequence, reason, retry_after_s)
+        peer.owe(Reply(block, is_urgent=True), now_s)
+
+    def _take_header(self, partial: Partial, fragment: Fragment, peer: Peer, now_s: float) -> bool:
+        if partial.header is not None:
+            if fragment.header != partial.header_packed:
+                self._alarm(partial.bundle, peer)
+                return False
+            return True
+        try:
+            partial.header = BundleHeader.unpack(fragment.header)
+        except MalformedError:
+            self._abandon(partial, RefusalReason.MALFORMED, RETRY_FULL_S, now_s)
+            return False
+        partial.header_packed = fragment.header
+        partial.age_low_s = fragment.age_low_ms / 1000
+        partial.age_extra_s = fragment.age_extra_ms / 1000
+        partial.aged_s = now_s
+        return True
+
+    def _check_hash(self, bundle: BundleId, fragment: Fragment, peer: Peer) -> None:
+        known = self._hashes.get(bundle)
+        if known is not None and fragment.header and header_hash(fragment.header) != known:
+            self._alarm(bundle, peer)
+
+    def _alarm(self, bundle: BundleId, peer: Peer) -> None:
+        self.outputs.drop("identity_mismatch")
+        self.outputs.events.append(IdentityMismatch(bundle, peer.node_id))
+
+    def _join(self, partial: Partial, fragment: Fragment, now_s: float) -> None:
+        start, length = fragment.offset, len(fragment.payload)
+        if length == partial.payload_bytes:
+            self._finish(partial, 0, fragment.payload, now_s)
+            return
+        if partial.ranges.add(start, start + length) == 0:
+            self.outputs.drop("fragment_duplicate")
+            return
+        is_whole = partial.ranges.total == partial.payload_bytes
+        if partial.buffer is not None:
+            partial.buffer[start : start + length] = fragment.payload
+            if is_whole and partial.header is not None:
+                self._finish(partial, 0, bytes(partial.buffer), now_s)
+            return
+        self._add_run(partial, start, fragment.payload)
+        if partial.unsynced_s is None:
+            partial.unsynced_s = now_s
+        if is_whole or partial.run_bytes >= CHUNK_BYTES:
+            self._flush(partial, now_s)
+
+    @staticmethod
+    def _add_run(partial: Partial, start: int, payload: bytes) -> None:
+        partial.run_bytes += len(payload)
+        for offset, run in partial.runs:
+            if offset + len(run) == start:
+                run += payload
+                return
+        partial.runs.append((start, bytearray(payload)))
+
+    def _flush(self, partial: Partial, now_s: float) -> None:
+        """Send the runs in memory to the ``.part``; the last write of a whole bundle carries its record."""
+        runs, partial.runs, partial.run_bytes, partial.unsynced_s = partial.runs, [], 0, None
+        is_whole = partial.ranges.total == partial.payload_bytes and partial.header is not None
+        if is_whole:
+            last_offset, last_run = runs.pop() if runs else (partial.payload_bytes, bytearray())
+        for offset, run in runs:
+            self._write(partial, offset, bytes(run))
+        if is_whole:
+            self._finish(partial, last_offset, bytes(last_run), now_s)
+
+    def _write(self, partial: Partial, offset: int, run: bytes) -> None:
+        def written(outcome: Outcome, now_s: float) -> None:
+            if partial.bundle not in self._partials:
+                return
+            if isinstance(outcome, Failed):
+                self._abandon(partial, outcome.reason, RETRY_FULL_S, now_s)
+                return
+            partial.stored.add(offset, offset + len(run))
+            self._tell_stored(partial, now_s)
+
+        self.outputs.effects.append(
+            Persist(
+                effect_id=self.outputs.new_effect(written),
+                bundle=partial.bundle,
+                payload_bytes=partial.payload_bytes,
+                record=None,
+                offset=offset,
+                payload=run,
+                is_arrival=True,
+            )
+        )
+
+    def _tell_stored(self, partial: Partial, now_s: float) -> None:
+        bundle, peer = partial.bundle, partial.peer
+        ranges = tuple(partial.stored)[:64]
+        block = StoredPartly(peer.source_of(bundle), bundle.precedence, bundle.sequence, ranges)
+        peer.owe(Reply(block, is_urgent=False), now_s + REPLY_WAIT_S)
+
+    def _finish(self, partial: Partial, offset: int, payload: bytes, now_s: float) -> None:
+        """All bytes are here: make the bundle durable, then say so."""
+        assert partial.header is not None
+        partial.is_persisting = True
+        partial.buffer = None
+        age_low_s = partial.age_low_s + now_s - partial.aged_s
+        record = BundleRecord(
+            id=partial.bundle,
+            header=partial.header,
+            payload_bytes=partial.payload_bytes,
+            as_of_s=now_s,
+            age_low_s=age_low_s,
+            age_high_s=age_low_s + partial.age_extra_s,
+        )
+        whole = payload if len(payload) == partial.payload_bytes else None
+
+        def persisted(outcome: Outcome, now_s: float) -> None:
+            self._forget(partial)
+            if isinstance(outcome, Failed):
+                self._refuse(partial.bundle, partial.peer, outcome.reason, RETRY_FULL_S, now_s)
+                return
+            self._settle(partial, record, whole, now_s)
+
+        self.outputs.effects.append(
+            Persist(
+                effect_id=self.outputs.new_effect(persisted),
+                bundle=partial.bundle,
+                payload_bytes=partial.payload_bytes,
+                record=record,
+                offset=offset,
+                payload=payload,
+                is_arrival=True,
+            )
+        )
+
+    def _settle(self, partial: Partial, record: BundleRecord, payload: bytes | None, now_s: float) -> None:
+        bundle = record.id
+        self.seen.setdefault((bundle.source, bundle.incarnation, bundle.precedence), IntervalSet()).add(
+            bundle.sequence, bundle.sequence + 1
+        )
+        self._hashes[bundle] = header_hash(partial.header_packed)
+        if len(self._hashes) > DELIVERED_HASHES_MAX:
+            del self._hashes[next(iter(self._hashes))]
+        is_urgent = bundle.precedence <= Precedence.IMMEDIATE
+        partial.peer.owe_custody(bundle, now_s if is_urgent else now_s + REPLY_WAIT_S)
+        destination = record.header.destination
+        if destination in (self.settings.node_id, self.settings.role):
+            via = tuple(sorted(partial.via))
+            self.outputs.events.append(BundleDelivered(record, partial.peer.node_id, via, payload))
+        else:
+            self.relayed.append((record, payload))
+
+    def sync_overdue(self, now_s: float) -> None:
+        """Write out runs that have waited SYNC_WAIT_S."""
+        for partial in list(self._partials.values()):
+            if partial.unsynced_s is not None and now_s - partial.unsynced_s >= SYNC_WAIT_S:
+                self._flush(partial, now_s)
+
+    def has_unsynced(self) -> bool:
+        """Whether ``sync_overdue`` will have work."""
+        return any(partial.unsynced_s is not None for partial in self._partials.values())

@@ -1,0 +1,399 @@
+"""Makes frames: what one contact sends now, most urgent first, as many pieces as fit into one frame.
+
+Order inside a frame: introduction (long headers), acknowledgements, replies owed, window, echoes and probe, fragments.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from edge_agent.core.arq import Piece, SentFrame
+from edge_agent.core.arrivals import RESERVE_BYTES, Arrivals
+from edge_agent.core.bundle import COMMAND, Precedence
+from edge_agent.core.codec import (
+    ECHO,
+    PROBE,
+    TOKEN_BYTES,
+    Fragment,
+    Refused,
+    Stored,
+    StoredPartly,
+    Window,
+    put_ack,
+    put_control,
+    put_fragment,
+    put_refused,
+    put_stored,
+    put_stored_partly,
+    put_token,
+    put_window,
+)
+from edge_agent.core.contact import Contact
+from edge_agent.core.contacts import Contacts, is_narrow
+from edge_agent.core.custody import Custody
+from edge_agent.core.effects import LinkState
+from edge_agent.core.envelope import number_bytes_for, put_data, put_hello, put_hello_ack
+from edge_agent.core.outgoing import Outgoing
+from edge_agent.core.peer import Peer, Reply
+from edge_agent.core.session import Session
+
+MIN_PIECE_BYTES = 64
+FRAGMENT_FIXED_BYTES = 24
+"""Kind, marks, sequence, offset, total, length at their usual longest; the source and the header come on top."""
+CUSTODY_RANGES_PER_FRAME = 32
+
+
+@dataclass(slots=True)
+class Draft:
+    """A frame being written."""
+
+    limit_bytes: int
+    body: bytearray = field(default_factory=bytearray)
+    pieces: list[Piece] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    is_wanted: bool = False
+    """Whether it is worth sending now: something in it is due."""
+    wants_ack: bool = False
+    is_urgent: bool = False
+
+    @property
+    def room_bytes(self) -> int:
+        return self.limit_bytes - len(self.body)
+
+
+class FrameBuilder:
+    """Writes the next frame of a contact from what custody, arrivals and the peer's account hold."""
+
+    def __init__(self, contacts: Contacts, custody: Custody, arrivals: Arrivals) -> None:
+        self.contacts = contacts
+        self.custody = custody
+        self.arrivals = arrivals
+        self.alarm_until_s = -1.0
+        """While a FLASH was under way lately, fragments on slow links are shorter."""
+
+    def answer(self, contact: Contact, now_s: float) -> tuple[Hashable | None, bytes] | None:
+        """A HELLO_ACK of the contact's candidate when one is due, with the address it goes to."""
+        session = contact.candidate
+        if session is None or session.space.ack_due_s is None or session.space.ack_due_s > now_s:
+            return None
+        body = bytearray()
+        put_control(body, self.contacts.own_hello(session).fields())
+        ack = session.space.take_ack(0)
+        if ack is not None:
+            put_ack(body, ack)
+        put_window(body, self._window())
+        number = session.arq.next_number
+        session.arq.next_number += 1
+        header = put_hello_ack(
+            session.peer_receive_id, not is_narrow(contact.link), session.suite, session.epoch, session.own_salt, number
+        )
+        frame = header + session.seal.seal(number, header, bytes(body))
+        self._charge(contact, frame, now_s)
+        return contact.candidate_address, frame
+
+    def build(self, contact: Contact, now_s: float) -> bytes | None:
+        """The next frame of this contact's session, or None when it has nothing to send now."""
+        session = contact.session
+        if session is None or not contact.pacer.is_open(now_s):
+            return None
+        is_alarm_open = now_s < self.alarm_until_s
+        limit_bytes = contact.frame_limit_bytes(is_alarm_open=is_alarm_open) - contact.frame_overhead_bytes
+        draft = Draft(limit_bytes)
+        if not session.is_keyed:
+            put_control(draft.body, self.contacts.own_hello(session).fields())
+        self._put_probe(contact, draft, now_s)
+        if session.is_keyed:
+            self._put_acks(contact, draft, now_s)
+            self._put_replies(contact, draft, now_s)
+        self._put_fragments(contact, session, draft, now_s)
+        if not draft.is_wanted:
+            return None
+        if session.is_keyed and not draft.pieces and contact.peer is not None and draft.wants_ack:
+            self._put_window(contact.peer, draft)
+        return self._seal(contact, session, draft, now_s)
+
+    def _put_probe(self, contact: Contact, draft: Draft, now_s: float) -> None:
+        for token in contact.echo_tokens:
+            put_token(draft.body, ECHO, token)
+            draft.is_wanted = draft.wants_ack = True
+        contact.echo_tokens.clear()
+        if contact.probe_at_s is None or contact.probe_at_s > now_s:
+            return
+        contact.probe_at_s = None
+        token = contact.probe_token or bytes(TOKEN_BYTES)
+        put_token(draft.body, PROBE, token)
+        draft.is_wanted = draft.wants_ack = True
+
+    def _put_acks(self, contact: Contact, draft: Draft, now_s: float) -> None:
+        """This session's acknowledgement, and those of the peer's other links whose way back is in doubt."""
+        session = contact.session
+        assert session is not None
+        space = session.space
+        is_due = space.ack_due_s is not None and space.ack_due_s <= now_s
+        if is_due or space.unacked_frames:
+            ack = space.take_ack(0)
+            if ack is not None:
+                put_ack(draft.body, ack)
+                draft.is_wanted = draft.is_wanted or is_due
+        if contact.peer is None or not contact.is_usable:
+            return
+        for other in self._others(contact):
+            if other.is_usable and not other.is_suspect:
+                continue
+            if other.session is None or not other.session.is_keyed or other.session.space.ack_due_s is None:
+                continue
+            ack = other.session.space.take_ack(other.session.receive_id + 1)
+            if ack is not None and draft.room_bytes > 128:
+                put_ack(draft.body, ack)
+                draft.is_wanted = True
+
+    def _others(self, contact: Contact) -> list[Contact]:
+        """The same peer's other contacts."""
+        return [each for each in self.contacts.contacts if each is not contact and each.peer is contact.peer]
+
+    def _put_replies(self, contact: Contact, draft: Draft, now_s: float) -> None:
+        peer = contact.peer
+        if peer is None or peer.replies_due_s is None or not contact.is_usable:
+            return
+        if peer.replies_due_s <= now_s and self.is_best(contact, now_s):
+            draft.is_wanted = True
+        elif not draft.is_wanted:
+            return
+        for key, ranges in list(peer.custody.items()):
+            if draft.room_bytes < 48:
+                return
+            count = min(CUSTODY_RANGES_PER_FRAME, (draft.room_bytes - 24) // 8, len(ranges))
+            told = tuple(ranges)[:count]
+            for start, end in told:
+                ranges.remove(start, end)
+            if not ranges:
+                del peer.custody[key]
+            block = Stored(key[0], key[1], told)
+            put_stored(draft.body, block)
+            self._note(draft, Reply(block, key[1] <= Precedence.IMMEDIATE))
+        while peer.replies and draft.room_bytes >= 96:
+            reply = peer.replies.popleft()
+            self._put_reply(draft, reply)
+        if not peer.replies and not peer.custody:
+            peer.replies_due_s = None
+        self._put_window(peer, draft)
+
+    def _put_reply(self, draft: Draft, reply: Reply) -> None:
+        block = reply.block
+        if isinstance(block, StoredPartly):
+            fitting = max(1, (draft.room_bytes - 48) // 12)
+            block = block._replace(ranges=block.ranges[:fitting])
+            put_stored_partly(draft.body, block)
+        elif isinstance(block, Refused):
+            put_refused(draft.body, block)
+        self._note(draft, reply)
+
+    @staticmethod
+    def _note(draft: Draft, reply: Reply) -> None:
+        draft.replies.append(reply)
+        draft.wants_ack = True
+        draft.is_urgent = draft.is_urgent or reply.is_urgent
+
+    def _window(self) -> Window:
+        return Window(self.arrivals.window_bytes(), RESERVE_BYTES)
+
+    def _put_window(self, peer: Peer, draft: Draft) -> None:
+        """Tell the window when it moved by more than a quarter since it was told."""
+        window = self._window()
+        if abs(window.window_bytes - peer.told_window_bytes) * 4 > max(peer.told_window_bytes, 1):
+            put_window(draft.body, window)
+            peer.told_window_bytes = window.window_bytes
+            self._note(draft, Reply(window, is_urgent=False))
+
+    def is_best(self, contact: Contact, now_s: float) -> bool:
+        """Whether this contact would bring a small block to the peer first, of those not in doubt."""
+        if contact.is_suspect and any(each.is_usable and not each.is_suspect for each in self._others(contact)):
+            return False
+        own_s = contact.eta_s(now_s, 64)
+        return all(
+            each.is_suspect or not each.is_usable or each.eta_s(now_s, 64) >= own_s - 1e-9
+            for each in self._others(contact)
+        )
+
+    def _put_fragments(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> None:
+        """Fill the frame with pieces of the best bundles this contact may carry."""
+        may_send = contact.is_usable or (
+            contact.state is LinkState.UNKNOWN and not session.is_keyed and draft.is_wanted
+        )
+        others = self._others(contact) if contact.peer is not None else []
+        usable = [each for each in others if each.is_usable and not each.is_suspect]
+        if not may_send or (contact.is_suspect and usable):
+            return
+        destinations = contact.peer.destinations if contact.peer is not None else (COMMAND,)
+        scheduler = self.custody.scheduler
+        waiting = scheduler.waiting(destinations)
+        if not waiting:
+            contact.is_app_limited = True
+            return
+        has_room = contact.window_room(is_flash=False)
+        missing: set[int] = set()
+        for precedence in scheduler.order_of_service(waiting, contact.account, now_s):
+            if not contact.may_carry(precedence):
+                continue
+            if not has_room and not (precedence is Precedence.FLASH and contact.window_room(is_flash=True)):
+                continue
+            while draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES or not draft.body:
+                if not self._put_piece(contact, session, draft, precedence, destinations, usable, missing, now_s):
+                    break
+        if draft.pieces:
+            spent = sum(piece.end - piece.start for piece in draft.pieces)
+            served = draft.pieces[0].outgoing.precedence
+            contact.account.charge(served, spent, waiting, scheduler.share_ratio)
+        elif has_room and not missing:
+            contact.is_app_limited = True
+
+    def _put_piece(
+        self,
+        contact: Contact,
+        session: Session,
+        draft: Draft,
+        precedence: Precedence,
+        destinations: tuple[str, ...],
+        usable: list[Contact],
+        missing: set[int],
+        now_s: float,
+    ) -> bool:
+        """Add one piece of the next bundle of this class; False when there is none that fits."""
+        peer, link = contact.peer, contact.link.name
+        room = draft.room_bytes
+
+        def fits(outgoing: Outgoing) -> bool:
+            if id(outgoing) in missing or outgoing.blocked_until_s > now_s or not outgoing.has_piece_for(link):
+                return False
+            if outgoing.peer is None:
+                if peer is not None and not peer.may_open(precedence, outgoing.record.payload_bytes):
+                    return False
+            elif outgoing.peer is not peer:
+                return False
+            return session.is_keyed or outgoing.record.header.destination == COMMAND
+
+        skip_bytes = 0
+        if usable and precedence is not Precedence.FLASH:
+            skip_bytes = self._leave_to_faster(contact, usable, min(room, 1500), precedence, now_s)
+        picked = self.custody.scheduler.pick(precedence, destinations, fits, skip_bytes)
+        if picked is None:
+            return False
+        queue, outgoing, depth = picked
+        start, end = _range_at(outgoing, depth, link)
+        overhead = (
+            FRAGMENT_FIXED_BYTES + (len(outgoing.header) + 6 if start == 0 else 0) + (42 if outgoing.source else 0)
+        )
+        size = min(end - start, room - overhead)
+        if size < min(MIN_PIECE_BYTES, end - start):
+            return False
+        payload = self.custody.cache.read(outgoing, start, min(start + size, outgoing.record.payload_bytes))
+        if payload is None:
+            missing.add(id(outgoing))
+            return True
+        end = start + max(1, len(payload))
+        self._write_piece(
+            contact, draft, outgoing, start, end, payload, now_s, wants_second=precedence is Precedence.FLASH
+        )
+        queue.turn_bytes += len(payload) + FRAGMENT_FIXED_BYTES
+        return True
+
+    def _write_piece(
+        self,
+        contact: Contact,
+        draft: Draft,
+        outgoing: Outgoing,
+        start: int,
+        end: int,
+        payload: bytes,
+        now_s: float,
+        *,
+        wants_second: bool,
+    ) -> None:
+        record = outgoing.record
+        header, age_low_ms, age_extra_ms = b"", 0, 0
+        if start == 0:
+            header = outgoing.header
+            age_low_ms = max(0, round(record.age_low_at(now_s) * 1000))
+            age_extra_ms = max(0, round((record.age_high_s - record.age_low_s) * 1000))
+        put_fragment(
+            draft.body,
+            Fragment(
+                outgoing.source,
+                record.id.precedence,
+                record.id.sequence,
+                start,
+                record.payload_bytes,
+                header,
+                age_low_ms,
+                age_extra_ms,
+                payload,
+            ),
+        )
+        outgoing.take(contact.link.name, start, end, wants_second=wants_second)
+        if outgoing.second:
+            self.custody.scheduler.version += 1  # the other link may take the copy at once
+        outgoing.last_sent_s = now_s
+        if outgoing.peer is None and contact.peer is not None:
+            outgoing.peer = contact.peer
+            contact.peer.opened_bytes += record.payload_bytes
+        draft.pieces.append(Piece(outgoing, start, end))
+        draft.is_wanted = draft.wants_ack = True
+        draft.is_urgent = draft.is_urgent or record.id.precedence <= Precedence.IMMEDIATE
+
+    def _leave_to_faster(
+        self, contact: Contact, usable: list[Contact], size_bytes: int, precedence: Precedence, now_s: float
+    ) -> int:
+        """How many waiting bytes a faster link will have delivered before a piece sent here now would arrive."""
+        own_s = contact.eta_s(now_s, size_bytes)
+        skip_bytes = 0
+        for other in usable:
+            if other.may_carry(precedence):
+                ahead_s = own_s - other.eta_s(now_s, size_bytes)
+                skip_bytes = max(skip_bytes, int(ahead_s * other.controller.rate_bps / 8))
+        return skip_bytes
+
+    def _seal(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> bytes:
+        arq = session.arq
+        number = arq.next_number
+        arq.next_number = number + 1
+        if session.is_keyed:
+            number_bytes = number_bytes_for(number, arq.highest_acked)
+            header = put_data(session.peer_receive_id, not is_narrow(contact.link), number, number_bytes)
+        else:
+            header = put_hello(session.suite, session.epoch, session.own_salt, number)
+        frame = header + session.seal.seal(number, header, bytes(draft.body))
+        wire_bytes = self._charge(contact, frame, now_s)
+        arq.sent_bytes_total += wire_bytes
+        if draft.wants_ack:
+            if not arq.in_flight:
+                contact.progress_s = now_s
+            arq.record(
+                SentFrame(
+                    number,
+                    now_s,
+                    wire_bytes,
+                    arq.sent_bytes_total,
+                    contact.is_app_limited,
+                    tuple(draft.pieces),
+                    tuple(draft.replies),
+                    draft.is_urgent,
+                )
+            )
+            contact.is_app_limited = False
+        return frame
+
+    @staticmethod
+    def _charge(contact: Contact, frame: bytes, now_s: float) -> int:
+        wire_bytes = len(frame) + contact.limits.overhead_bytes
+        contact.pacer.charge(now_s, wire_bytes, contact.controller.rate_bps)
+        contact.sent_bytes += wire_bytes
+        contact.last_sent_s = now_s
+        return wire_bytes
+
+
+def _range_at(outgoing: Outgoing, depth: int, link: str) -> tuple[int, int]:
+    """Where the next piece for ``link`` lies: ``depth`` unsent bytes in, else in what wants a second copy."""
+    for start, end in outgoing.unsent:
+        if depth < end - start:
+            return start + depth, end
+        depth -= end - start
+    return outgoing.second.first_range()

@@ -1,0 +1,194 @@
+"""One contact: this node and one peer over one link, with its session, its estimates and what is believed of it."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from edge_agent.core.bundle import Precedence
+from edge_agent.core.effects import LinkChanged, LinkState
+from edge_agent.core.limits import LinkLimits, LinkPolicy
+from edge_agent.core.outputs import Outputs
+from edge_agent.core.pacing import Pacer, RateController, RttEstimate
+from edge_agent.core.peer import Peer
+from edge_agent.core.scheduler import ShareAccount
+from edge_agent.core.session import Session
+
+FRAGMENT_TIME_S = 0.25
+FRAGMENT_TIME_ALARM_S = 0.1
+SLOW_LINK_BPS = 64_000
+MIN_FRAME_BYTES = 128
+"""64 bytes of payload with the longest header and tag in front and behind."""
+ACK_DELAY_S = 0.012
+ACK_DELAY_LAZY_S = 0.2
+"""An acknowledgement of frames that carried only replies waits for company."""
+ACK_FRAMES = 8
+FIRST_PTO_S = 0.7
+"""Without an RTT: longer than a geostationary round trip. The first frame of a link may be the lost one."""
+CONVICTION_PTOS = 3
+CONVICTION_SLACK_S = 0.3
+LATENESS_SLACK_S = 0.01
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """One configured link of this node. ``limits`` None: its transport is not there."""
+
+    name: str
+    limits: LinkLimits | None
+    policy: LinkPolicy
+    is_listener: bool
+    reason: str = ""
+    contacts: list["Contact"] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Contact:
+    """One peer over one link. ``peer`` is None on a link with one remote until that has said who it is."""
+
+    link: Link
+    limits: LinkLimits
+    address: Hashable | None
+    since_s: float
+    peer: Peer | None = None
+    session: Session | None = None
+    candidate: Session | None = None
+    """Answers a HELLO; becomes ``session`` when the peer proves that it is alive."""
+    candidate_address: Hashable | None = None
+    held_early: list[bytes] = field(default_factory=list)
+    state: LinkState = LinkState.UNKNOWN
+    reason: str = ""
+    controller: RateController = field(init=False)
+    pacer: Pacer = field(default_factory=Pacer)
+    rtt: RttEstimate = field(default_factory=RttEstimate)
+    account: ShareAccount = field(default_factory=ShareAccount)
+    is_suspect: bool = False
+    is_app_limited: bool = True
+    pto_backoff: int = 0
+    progress_s: float = 0.0
+    """When an acknowledgement last told something new, or the first frame in flight left."""
+    last_heard_s: float | None = None
+    last_sent_s: float = 0.0
+    probe_at_s: float | None = None
+    """When the next PROBE or HELLO shall leave whatever else happens."""
+    probe_wait_s: float = 0.5
+    convicted_number: int = -1
+    """Only frames sent after the conviction prove that the link is back."""
+    unanswered_probes: int = 0
+    echo_tokens: list[bytes] = field(default_factory=list)
+    probe_token: bytes = b""
+    new_address: Hashable | None = None
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    acked_payload_bytes: int = 0
+    loss_ratio: float = 0.0
+    goodput_bps: float = 0.0
+    goodput_since_s: float = 0.0
+    goodput_bytes: int = 0
+    idle_version: int = -1
+    hint_sent_s: float = -1e9
+
+    def __post_init__(self) -> None:
+        self.controller = RateController(self.limits.rate_bps, self.limits.rate_is_ceiling)
+        self.goodput_since_s = self.since_s
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether bundles may go this way at all."""
+        return self.state is LinkState.UP or self.state is LinkState.DEGRADED
+
+    @property
+    def frame_overhead_bytes(self) -> int:
+        """Bytes of a DATA frame that are not blocks, at most."""
+        if self.session is None:
+            return 64
+        if not self.session.is_keyed:
+            return 1 + 2 + 16 + 4 + self.session.seal.overhead_bytes
+        return 1 + 4 + 4 + self.session.seal.overhead_bytes
+
+    def frame_limit_bytes(self, *, is_alarm_open: bool) -> int:
+        """The longest frame now: at most 250 ms of the link, 100 ms on a slow one while an alarm is open."""
+        rate_bps = self.controller.rate_bps
+        slow = rate_bps < SLOW_LINK_BPS and is_alarm_open
+        span_s = FRAGMENT_TIME_ALARM_S if slow else FRAGMENT_TIME_S
+        by_time = int(rate_bps / 8 * span_s) - self.limits.overhead_bytes
+        return min(self.limits.mtu_bytes, max(MIN_FRAME_BYTES, by_time))
+
+    def frame_wire_bytes(self) -> int:
+        """Wire bytes of the longest frame at the present rate."""
+        by_time = int(self.controller.rate_bps / 8 * FRAGMENT_TIME_S)
+        return min(self.limits.mtu_bytes, max(MIN_FRAME_BYTES, by_time)) + self.limits.overhead_bytes
+
+    def frame_s(self) -> float:
+        """Time one full frame takes on the wire."""
+        return self.frame_wire_bytes() * 8 / self.controller.rate_bps
+
+    def pto_s(self) -> float:
+        """How long an acknowledgement may take before its absence means something (RFC 9002, section 6.2.1)."""
+        if self.rtt.smoothed_s is None:
+            return max(FIRST_PTO_S, 4 * self.frame_s())
+        expected_s = self.rtt.smoothed_s + max(4 * self.rtt.deviation_s, 0.01)
+        return expected_s + ACK_DELAY_S + LATENESS_SLACK_S + 2 * self.frame_s()
+
+    def patience_s(self) -> float:
+        """``pto_s``, longer when what is in flight is acknowledged lazily."""
+        session = self.session
+        if session is not None and any(frame.pieces for frame in session.arq.in_flight.values()):
+            return self.pto_s()
+        return self.pto_s() + ACK_DELAY_LAZY_S
+
+    def conviction_s(self) -> float:
+        """Silence after which the link counts as dead."""
+        return CONVICTION_PTOS * self.patience_s() + CONVICTION_SLACK_S
+
+    def reorder_s(self) -> float:
+        """How long a frame may be overtaken before it counts as lost (RFC 9002, section 6.1.2)."""
+        smoothed_s = self.rtt.smoothed_s if self.rtt.smoothed_s is not None else FIRST_PTO_S
+        return 1.125 * smoothed_s + LATENESS_SLACK_S
+
+    def ack_delay_s(self) -> float:
+        """How long an acknowledgement waits for company: less than it takes on the wire on a slow link."""
+        return max(ACK_DELAY_S, min(0.1, self.frame_s() / 2))
+
+    def window_room(self, *, is_flash: bool) -> bool:
+        """Whether one more frame may be in flight; FLASH may exceed the window by four."""
+        session = self.session
+        assert session is not None
+        frame_bytes = self.frame_wire_bytes()
+        limit = self.controller.window_bytes(self.rtt, frame_bytes)
+        if is_flash:
+            limit += 4 * frame_bytes
+        return session.arq.in_flight_bytes < limit
+
+    def eta_s(self, now_s: float, size_bytes: int) -> float:
+        """When ``size_bytes`` more would be at the peer if this link took them now."""
+        rate_bps = self.controller.rate_bps
+        one_way_s = self.rtt.min_s / 2 if self.rtt.smoothed_s is not None else 0.05
+        start_s = max(now_s, self.pacer.next_s)
+        session = self.session
+        if session is not None and self.rtt.smoothed_s is not None and not self.window_room(is_flash=False):
+            start_s += session.arq.in_flight_bytes * 8 / rate_bps / 2
+        return start_s + self.controller.queue_s + size_bytes * 8 / rate_bps + one_way_s
+
+    def may_carry(self, precedence: Precedence) -> bool:
+        """Whether the link's policy lets this class on it. A link nobody described counts as metered."""
+        if self.link.policy.metered is None and precedence > Precedence.PRIORITY:
+            return False
+        return precedence in self.link.policy.precedences
+
+    def change_state(self, state: LinkState, reason: str, now_s: float, outputs: Outputs) -> None:
+        """Move to ``state``; an event only when it is another one."""
+        if state is self.state:
+            return
+        previous, self.state, self.reason, self.since_s = self.state, state, reason, now_s
+        peer = self.peer.node_id if self.peer is not None else ""
+        outputs.events.append(
+            LinkChanged(link=self.link.name, peer=peer, state=state, previous=previous, reason=reason)
+        )
+
+    def note_goodput(self, payload_bytes: int, now_s: float) -> None:
+        """Payload acknowledged, for the goodput shown: over windows of two seconds."""
+        self.acked_payload_bytes += payload_bytes
+        self.goodput_bytes += payload_bytes
+        span_s = now_s - self.goodput_since_s
+        if span_s >= 2.0:
+            self.goodput_bps = self.goodput_bytes * 8 / span_s
+            self.goodput_since_s, self.goodput_bytes = now_s, 0

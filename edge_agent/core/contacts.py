@@ -1,0 +1,389 @@
+"""All links and contacts of a node: who is behind which address, and the handshake that gives each contact its keys.
+
+A HELLO whose session could be a recording is answered, but what it carries is held until the peer proves, by a frame
+under both salts, that it is alive. It is acted on at once only when this process remembers the peer from before and
+the salt is new (docs/adr/0002-early-data.md).
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from edge_agent.core.arq import REORDER_FRAMES_TUNNELLED, SentFrame
+from edge_agent.core.bundle import NODE_ID_PATTERN, MalformedError
+from edge_agent.core.codec import Control, read_blocks
+from edge_agent.core.contact import Contact, Link
+from edge_agent.core.effects import LinkState
+from edge_agent.core.envelope import Envelope, rebuild_number
+from edge_agent.core.frame import SALT_BYTES, FrameCipher, LinkKeys
+from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
+from edge_agent.core.outputs import Outputs
+from edge_agent.core.peer import Peer
+from edge_agent.core.report import NodeSettings
+from edge_agent.core.session import Session, answer_session, key_initiator, open_session, settle_initiator
+
+HELLO_KIND = 1
+HELLO_FIELDS = 7
+CONTACTS_MAX = 4096
+"""Peers on one listening link; each costs a proof of the deployment secret before it costs memory."""
+REMEMBERED_SALTS = 256
+"""Sessions of one start of a peer whose early data is acted on at once; later ones wait for the proof."""
+HELD_EARLY_BYTES = 65_536
+HELLO_WAIT_S = 0.5
+LOSER_WAIT_S = 8.0
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What this process saw of one peer's sessions."""
+
+    process_number: int
+    salts: set[bytes] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """A node introduces itself: [1, id, number, role, incarnation, process number, receive id]."""
+
+    node_id: str
+    number: int
+    role: str
+    incarnation: int
+    process_number: int
+    receive_id: int
+
+    def fields(self) -> list[Any]:  # Any: msgpack's own types
+        """The CONTROL fields."""
+        incarnation = self.incarnation.to_bytes(8, "big")
+        return [HELLO_KIND, self.node_id, self.number, self.role, incarnation, self.process_number, self.receive_id]
+
+    @classmethod
+    def parse(cls, fields: list[Any]) -> "Hello":  # Any: a peer's
+        """The introduction in CONTROL fields. Raises MalformedError."""
+        if len(fields) < HELLO_FIELDS:
+            raise MalformedError("hello: fields missing")
+        _, node_id, number, role, incarnation, process_number, receive_id = fields[:HELLO_FIELDS]
+        if not (isinstance(node_id, str) and NODE_ID_PATTERN.fullmatch(node_id) and isinstance(role, str)):
+            raise MalformedError("hello: node id or role")
+        if not (isinstance(incarnation, bytes) and len(incarnation) == 8):
+            raise MalformedError("hello: incarnation")
+        if any(type(each) is not int or not 0 <= each < 1 << 63 for each in (number, process_number, receive_id)):
+            raise MalformedError("hello: a number")
+        if receive_id >= 1 << 32 or len(role) > 16:
+            raise MalformedError("hello: receive id or role")
+        return cls(
+            node_id=node_id,
+            number=number,
+            role=role,
+            incarnation=int.from_bytes(incarnation, "big"),
+            process_number=process_number,
+            receive_id=receive_id,
+        )
+
+
+class Contacts:
+    """Links, peers, and the sessions between them."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        keys: LinkKeys,
+        rng: Random,
+        outputs: Outputs,
+        incarnation: int,
+        process_number: int,
+        give_up: Callable[[Contact, list[SentFrame], float], None],
+    ) -> None:
+        self.settings = settings
+        self.keys = keys
+        self.links: dict[str, Link] = {}
+        self.peers: dict[str, Peer] = {}
+        self.contacts: list[Contact] = []
+        self._rng = rng
+        self._outputs = outputs
+        self._incarnation = incarnation
+        self._process_number = process_number
+        self.give_up = give_up
+        self._by_id: dict[tuple[str, int], tuple[Contact, Session]] = {}
+        self._by_salt: dict[tuple[str, bytes], Contact] = {}
+        self._memories: dict[str, _Memory] = {}
+
+    def own_hello(self, session: Session) -> Hello:
+        """How this node introduces itself in ``session``."""
+        return Hello(
+            node_id=self.settings.node_id,
+            number=self.settings.number,
+            role=self.settings.role,
+            incarnation=self._incarnation,
+            process_number=self._process_number,
+            receive_id=session.receive_id,
+        )
+
+    def set_link(
+        self, name: str, limits: LinkLimits | None, policy: LinkPolicy, is_listener: bool, reason: str, now_s: float
+    ) -> None:
+        """A link came, changed or went."""
+        link = self.links.get(name)
+        if link is None:
+            link = self.links[name] = Link(name, limits, policy, is_listener)
+        was_up = link.limits is not None
+        link.limits, link.policy, link.reason = limits, policy, reason
+        if limits is None:
+            for contact in link.contacts:
+                self.convict(contact, reason or "link down", now_s)
+                contact.probe_at_s = None
+            return
+        if not link.contacts and not is_listener:
+            self._add_contact(Contact(link, limits, None, now_s))
+        for contact in link.contacts:
+            self._apply_limits(contact, limits, now_s)
+            if not was_up:
+                if not is_listener:
+                    self.begin_session(contact, now_s)
+                contact.probe_at_s = now_s
+
+    @staticmethod
+    def _apply_limits(contact: Contact, limits: LinkLimits, now_s: float) -> None:
+        if limits != contact.limits:
+            contact.limits = limits
+            if limits.rate_bps is not None:
+                contact.controller.hint_bps = contact.controller.rate_bps = limits.rate_bps
+            contact.controller.is_ceiling = limits.rate_is_ceiling
+
+    def _add_contact(self, contact: Contact) -> None:
+        contact.link.contacts.append(contact)
+        self.contacts.append(contact)
+
+    def new_receive_id(self, link: Link) -> int:
+        """An id free on this link: one byte where one peer is on the line, four where many may be."""
+        while True:
+            limit = 1 << 8 if is_narrow(link) else 1 << 32
+            receive_id = self._rng.randrange(limit)
+            if (link.name, receive_id) not in self._by_id:
+                return receive_id
+
+    def begin_session(self, contact: Contact, now_s: float) -> None:
+        """Start over with a fresh salt: what was in flight goes back, the old keys still open late frames."""
+        if contact.session is not None:
+            self._retire(contact, contact.session, now_s)
+        salt = self._rng.randbytes(SALT_BYTES)
+        session = open_session(self.keys, salt, self.new_receive_id(contact.link), now_s)
+        self._install(contact, session, now_s)
+        contact.probe_at_s = now_s
+        contact.probe_wait_s = HELLO_WAIT_S
+
+    def _install(self, contact: Contact, session: Session, now_s: float) -> None:
+        if contact.limits.shape is LinkShape.TUNNELLED:
+            session.arq.reorder_frames = REORDER_FRAMES_TUNNELLED
+        contact.session = session
+        contact.progress_s = now_s
+        contact.pto_backoff = 0
+        contact.convicted_number = -1
+        self._by_id[(contact.link.name, session.receive_id)] = (contact, session)
+
+    def _retire(self, contact: Contact, session: Session, now_s: float) -> None:
+        """A session is replaced; its keys go with it (a frame still under way is sent again under the new ones)."""
+        self._by_id.pop((contact.link.name, session.receive_id), None)
+        self._by_salt.pop((contact.link.name, session.peer_salt), None)
+        self.give_up(contact, session.arq.give_up_all(), now_s)
+
+    def convict(self, contact: Contact, reason: str, now_s: float) -> None:
+        """The link is dead for this peer: all that is in flight may go elsewhere at once."""
+        session = contact.session
+        if session is not None:
+            contact.convicted_number = session.arq.next_number
+            self.give_up(contact, session.arq.give_up_all(), now_s)
+        contact.is_suspect = False
+        contact.pto_backoff = 0
+        contact.unanswered_probes = 0
+        contact.probe_wait_s = HELLO_WAIT_S
+        contact.change_state(LinkState.DOWN, reason, now_s, self._outputs)
+        contact.reason = reason
+
+    def find(self, link: str, receive_id: int) -> tuple[Contact, Session] | None:
+        """Contact and session of an id that this node gave out."""
+        return self._by_id.get((link, receive_id))
+
+    def open_data(self, session: Session, envelope: Envelope, frame: bytes) -> tuple[int, bytes] | None:
+        """Number and body of a DATA frame of ``session``; None (counted) for a replay or a forgery."""
+        if session.open is None:
+            self._outputs.drop("frame_before_key")
+            return None
+        number = rebuild_number(envelope.number, envelope.number_bytes, session.space.highest)
+        if session.space.is_replay(number):
+            self._outputs.drop("frame_replayed")
+            return None
+        body = session.open.open(number, frame[: envelope.length], frame[envelope.length :])
+        if body is None:
+            self._outputs.drop("frame_not_authentic")
+            return None
+        return number, body
+
+    def open_hello_ack(
+        self, contact: Contact, session: Session, envelope: Envelope, frame: bytes, now_s: float
+    ) -> bytes | None:
+        """Body of the answer to our HELLO; keys the session the first time."""
+        number = envelope.number
+        if session.space.is_replay(number):
+            self._outputs.drop("frame_replayed")
+            return None
+        opener = session.open if session.peer_salt == envelope.salt else None
+        if opener is None and not session.is_keyed:
+            opener = key_initiator(session, self.keys, envelope.salt)
+        if opener is None:
+            self._outputs.drop("hello_ack_unwanted")
+            return None
+        body = opener.open(number, frame[: envelope.length], frame[envelope.length :])
+        if body is None:
+            self._outputs.drop("frame_not_authentic")
+            return None
+        if not session.is_keyed:
+            settle_initiator(session, self.keys, envelope.salt, opener)
+            contact.probe_wait_s = HELLO_WAIT_S
+            contact.convicted_number = -1
+        session.space.record(number, now_s)
+        session.space.want_ack(now_s)
+        return body
+
+    def open_hello(
+        self, link: Link, address: Hashable | None, envelope: Envelope, frame: bytes, now_s: float
+    ) -> tuple[Contact, Session, bytes] | None:
+        """Contact, answering session and body of a HELLO; None (counted) when it is not answered."""
+        early = self.keys.early(envelope.salt, envelope.suite, envelope.epoch)
+        if early is None:
+            self._outputs.drop("hello_unknown_suite")
+            return None
+        contact = self._by_salt.get((link.name, envelope.salt))
+        session = None
+        if contact is not None:
+            session = next(
+                (
+                    each
+                    for each in (contact.candidate, contact.session)
+                    if each is not None and each.peer_salt == envelope.salt
+                ),
+                None,
+            )
+        if session is not None and session.space.is_replay(envelope.number):
+            self._outputs.drop("frame_replayed")
+            return None
+        body = early.open(envelope.number, frame[: envelope.length], frame[envelope.length :])
+        if body is None:
+            self._outputs.drop("frame_not_authentic")
+            return None
+        if contact is None or session is None:
+            answered = self._answer(link, address, envelope, early, body, now_s)
+            if answered is None:
+                return None
+            contact, session = answered
+        session.space.record(envelope.number, now_s)
+        session.space.want_ack(now_s)
+        return contact, session, body
+
+    def _answer(
+        self, link: Link, address: Hashable | None, envelope: Envelope, early: FrameCipher, body: bytes, now_s: float
+    ) -> tuple[Contact, Session] | None:
+        hello = read_hello(body)
+        if hello is None or hello.node_id == self.settings.node_id:
+            self._outputs.drop("hello_malformed" if hello is None else "hello_from_self")
+            return None
+        contact = self._contact_for(link, hello, address, now_s)
+        if contact is None or self._wins_over(contact, hello):
+            return None
+        session = answer_session(
+            self.keys,
+            early,
+            envelope.salt,
+            self._rng.randbytes(SALT_BYTES),
+            self.new_receive_id(link),
+            now_s,
+            envelope.suite,
+            envelope.epoch,
+        )
+        if session is None:
+            self._outputs.drop("hello_unknown_suite")
+            return None
+        session.peer_receive_id = hello.receive_id
+        if contact.candidate is not None:
+            self._by_id.pop((link.name, contact.candidate.receive_id), None)
+            self._by_salt.pop((link.name, contact.candidate.peer_salt), None)
+        contact.candidate, contact.candidate_address = session, address
+        contact.held_early.clear()
+        self._by_id[(link.name, session.receive_id)] = (contact, session)
+        self._by_salt[(link.name, envelope.salt)] = contact
+        return contact, session
+
+    def _wins_over(self, contact: Contact, hello: Hello) -> bool:
+        """Two nodes on one line said HELLO at once: the lower id goes on, the other one answers."""
+        session = contact.session
+        if contact.link.is_listener or session is None or session.is_keyed:
+            return False
+        if self.settings.node_id < hello.node_id and contact.unanswered_probes < 3:
+            self._outputs.drop("hello_crossed")
+            return True
+        contact.probe_wait_s = LOSER_WAIT_S
+        return False
+
+    def _contact_for(self, link: Link, hello: Hello, address: Hashable | None, now_s: float) -> Contact | None:
+        for contact in link.contacts:
+            if contact.peer is None or contact.peer.node_id == hello.node_id or not link.is_listener:
+                return contact
+        if not link.is_listener or link.limits is None or len(link.contacts) >= CONTACTS_MAX:
+            self._outputs.drop("contact_limit")
+            return None
+        contact = Contact(link, link.limits, address, now_s)
+        contact.peer = self.peer(hello.node_id)
+        self._add_contact(contact)
+        return contact
+
+    def peer(self, node_id: str) -> Peer:
+        """The peer of this name, made on first use."""
+        peer = self.peers.get(node_id)
+        if peer is None:
+            peer = self.peers[node_id] = Peer(node_id)
+        return peer
+
+    def is_early_trusted(self, hello: Hello, salt: bytes) -> bool:
+        """Whether early data of this HELLO cannot be a recording: this process knows the peer, and not this salt."""
+        memory = self._memories.get(hello.node_id)
+        if memory is None or hello.process_number < memory.process_number:
+            return False
+        if hello.process_number > memory.process_number:
+            return True
+        return salt not in memory.salts and len(memory.salts) < REMEMBERED_SALTS
+
+    def remember(self, hello: Hello, salt: bytes) -> None:
+        """A HELLO was answered (``is_early_trusted`` asked before), or its sender proved to be alive."""
+        memory = self._memories.get(hello.node_id)
+        if memory is None or hello.process_number > memory.process_number:
+            memory = self._memories[hello.node_id] = _Memory(hello.process_number)
+        if hello.process_number == memory.process_number and len(memory.salts) < REMEMBERED_SALTS:
+            memory.salts.add(salt)
+
+    def promote(self, contact: Contact, now_s: float) -> None:
+        """The peer has proved to hold both salts: the answering session becomes the contact's session."""
+        session = contact.candidate
+        assert session is not None
+        contact.candidate = None
+        contact.address, contact.new_address = contact.candidate_address, None
+        if contact.session is not None:
+            self._retire(contact, contact.session, now_s)
+        session.is_proven = True
+        self._install(contact, session, now_s)
+
+
+def is_narrow(link: Link) -> bool:
+    """Whether ids on this link are one byte: two nodes share a line of their own."""
+    return link.limits is not None and link.limits.shape in (LinkShape.STREAM, LinkShape.BURST)
+
+
+def read_hello(body: bytes) -> Hello | None:
+    """The introduction at the start of a HELLO body; None when there is none."""
+    try:
+        first = next(iter(read_blocks(body)), None)
+        if not isinstance(first, Control) or first.fields[0] != HELLO_KIND:
+            return None
+        return Hello.parse(first.fields)
+    except MalformedError:
+        return None

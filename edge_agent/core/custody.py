@@ -1,0 +1,306 @@
+"""Bundles this node answers for until the next node does: submit, wait, send again, end.
+
+Accepted follows Persist only; custody ends by the next node's STORED, by expiry, or by a newer bundle of its key.
+"""
+
+import heapq
+from dataclasses import dataclass, field
+
+from edge_agent.core.admission import FlashAllowance
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, FlowOrder, Precedence
+from edge_agent.core.codec import Source
+from edge_agent.core.effects import (
+    BundleAccepted,
+    BundleClosed,
+    BundleForwarded,
+    BundleRefused,
+    Erase,
+    EraseReason,
+    Failed,
+    Loaded,
+    LoadWindow,
+    Outcome,
+    Persist,
+    QueueKey,
+    Restored,
+)
+from edge_agent.core.errors import RefusalReason, RefusedError
+from edge_agent.core.outgoing import Outgoing
+from edge_agent.core.outputs import Outputs
+from edge_agent.core.payload_cache import PayloadCache
+from edge_agent.core.peer import Peer
+from edge_agent.core.report import NodeSettings, QueueReport
+from edge_agent.core.scheduler import Queue, Scheduler
+
+LOAD_STEP = 512
+"""Rows added by one LoadWindow: small enough to read within a fragment's time, large enough to keep a fast link busy."""
+SUBMITTING_MAX = 8192
+"""Bundles handed in and not yet on disk; more are refused, which tells a driver to slow down."""
+
+
+@dataclass(slots=True)
+class Custody:
+    """All bundles on their way out of this node."""
+
+    settings: NodeSettings
+    outputs: Outputs
+    restored: Restored
+    scheduler: Scheduler
+    cache: PayloadCache
+    bundles: dict[BundleId, Outgoing] = field(default_factory=dict)
+    _queue_of: dict[BundleId, Queue] = field(default_factory=dict)
+    _next_sequences: list[int] = field(default_factory=list)
+    _expiries: list[tuple[float, BundleId]] = field(default_factory=list)
+    _submitting: int = 0
+    _allowance: FlashAllowance = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._next_sequences = list(self.restored.next_sequences)
+        self._allowance = FlashAllowance(*self.settings.flash_allowance)
+
+    def restore(self, now_s: float) -> None:
+        """Take over the counters of the store and ask for the first windows."""
+        for count in self.restored.queues:
+            queue = self.scheduler.queue(count.queue, count.header.order, count.header.origin)
+            queue.bundles += count.bundles
+            queue.payload_bytes += count.payload_bytes
+            queue.oldest_as_of_s = now_s - count.oldest_age_s
+            queue.has_more_stored = True
+            self._load(queue)
+
+    def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId:
+        """Number a bundle and ask for it to be made durable. Raises RefusedError when too much is under way."""
+        if self._submitting >= SUBMITTING_MAX:
+            raise RefusedError(RefusalReason.STORE_FULL, f"{SUBMITTING_MAX} bundles wait for the disk")
+        if not self._allowance.covers(header, precedence, len(payload), now_s):
+            precedence = Precedence.IMMEDIATE
+            self.outputs.drop("flash_demoted")
+        sequence = self._next_sequences[precedence]
+        self._next_sequences[precedence] = sequence + 1
+        bundle = BundleId(self.settings.node_id, self.restored.incarnation, precedence, sequence)
+        record = BundleRecord(id=bundle, header=header, payload_bytes=len(payload), as_of_s=now_s)
+        self._submitting += 1
+
+        def persisted(outcome: Outcome, now_s: float) -> None:
+            self._submitting -= 1
+            if isinstance(outcome, Failed):
+                self.outputs.events.append(BundleRefused(bundle, outcome.reason, outcome.detail))
+                return
+            self.outputs.events.append(BundleAccepted(bundle))
+            self.take(record, payload, now_s)
+
+        self.outputs.effects.append(
+            Persist(
+                effect_id=self.outputs.new_effect(persisted),
+                bundle=bundle,
+                payload_bytes=len(payload),
+                record=record,
+                offset=0,
+                payload=payload,
+                is_arrival=False,
+            )
+        )
+        return bundle
+
+    def take(self, record: BundleRecord, payload: bytes | None, now_s: float) -> None:
+        """A bundle is durable here and waits for the next node."""
+        queue = self._queue(record)
+        if queue.bundles == 0:
+            queue.oldest_as_of_s = record.as_of_s - record.age_low_s
+        queue.bundles += 1
+        queue.payload_bytes += record.payload_bytes
+        if queue.order is FlowOrder.LATEST:
+            self._supersede(queue, record)
+        if queue.held >= self.settings.window_entries or (queue.order is FlowOrder.FIFO and queue.has_more_stored):
+            if not self._make_room(queue):
+                queue.has_more_stored = queue.was_left_stored = True
+                return
+        if payload is not None:
+            self.cache.put(record.id, payload)
+        self._hold(queue, record)
+
+    def _queue(self, record: BundleRecord) -> Queue:
+        header = record.header
+        key = QueueKey(header.destination, record.id.precedence, record.id.source, header.flow)
+        return self.scheduler.queue(key, header.order, header.origin)
+
+    def _hold(self, queue: Queue, record: BundleRecord) -> None:
+        bundle = record.id
+        is_own = bundle.source == self.settings.node_id and bundle.incarnation == self.restored.incarnation
+        source = None if is_own else Source(bundle.source, bundle.incarnation)
+        outgoing = Outgoing(record, record.header.pack(), source)
+        self.bundles[bundle] = outgoing
+        self._queue_of[bundle] = queue
+        queue.held += 1
+        queue.put(outgoing)
+        if queue.order is FlowOrder.LATEST:
+            queue.latest[record.header.key] = outgoing
+        expires_s = record.as_of_s - record.age_low_s + record.header.lifetime_s
+        heapq.heappush(self._expiries, (expires_s, bundle))
+        self.scheduler.wake(queue)
+
+    def _make_room(self, queue: Queue) -> bool:
+        """For newest-first flows the oldest bundle not begun goes back to being a row only."""
+        if queue.order is FlowOrder.FIFO or not queue.entries:
+            return False
+        oldest = queue.entries[-1]
+        if oldest.is_begun:
+            return False
+        queue.entries.pop()
+        queue.has_more_stored = queue.was_left_stored = True
+        self._let_go(queue, oldest)
+        return True
+
+    def _let_go(self, queue: Queue, outgoing: Outgoing) -> None:
+        outgoing.is_closed = True
+        queue.held -= 1
+        bundle = outgoing.record.id
+        del self.bundles[bundle]
+        del self._queue_of[bundle]
+        if queue.latest.get(outgoing.record.header.key) is outgoing:
+            del queue.latest[outgoing.record.header.key]
+        if outgoing.peer is not None:
+            outgoing.peer.opened_bytes -= outgoing.record.payload_bytes
+        self.cache.forget(bundle, outgoing.record.payload_bytes)
+
+    def _supersede(self, queue: Queue, record: BundleRecord) -> None:
+        """A newer bundle of the same key is here: the older goes, unless a fragment of it has left already."""
+        older = queue.latest.get(record.header.key)
+        if older is not None and not older.is_begun and older.record.id.sequence < record.id.sequence:
+            self._end(older, EraseReason.SUPERSEDED)
+
+    def forward(self, bundle: BundleId, peer: Peer) -> None:
+        """``peer`` has taken custody."""
+        outgoing = self.bundles.get(bundle)
+        if outgoing is None:
+            return
+        self.outputs.events.append(BundleForwarded(bundle, peer.node_id, tuple(sorted(outgoing.via))))
+        self._release(outgoing, EraseReason.FORWARDED)
+
+    def cancel(self, bundle: BundleId) -> bool:
+        """End custody of a bundle no fragment of which has left; False when it is too late or unknown."""
+        outgoing = self.bundles.get(bundle)
+        if outgoing is None or outgoing.is_begun:
+            return False
+        self._end(outgoing, EraseReason.CANCELLED)
+        return True
+
+    def _end(self, outgoing: Outgoing, reason: EraseReason) -> None:
+        self.outputs.events.append(BundleClosed(outgoing.record.id, reason))
+        self._release(outgoing, reason)
+
+    def _release(self, outgoing: Outgoing, reason: EraseReason) -> None:
+        bundle = outgoing.record.id
+        queue = self._queue_of[bundle]
+        queue.bundles -= 1
+        queue.payload_bytes -= outgoing.record.payload_bytes
+        self._let_go(queue, outgoing)
+
+        def erased(outcome: Outcome, now_s: float) -> None:
+            if isinstance(outcome, Failed):  # the row stays; the next node knows the bundle and will say so again
+                self.outputs.drop("erase_failed")
+
+        self.outputs.effects.append(Erase(effect_id=self.outputs.new_effect(erased), bundles=(bundle,), reason=reason))
+        self._refill(queue)
+
+    def put_back(self, outgoing: Outgoing, start: int, end: int, now_s: float) -> None:
+        """[start, end) of a bundle did not arrive on its link: send it again, or not if it is no longer wanted."""
+        if outgoing.is_closed or not outgoing.put_back(start, end):
+            return
+        queue = self._queue_of[outgoing.record.id]
+        newer = queue.latest.get(outgoing.record.header.key) if queue.order is FlowOrder.LATEST else None
+        if newer is not None and newer is not outgoing and outgoing.unsent.total == outgoing.span:
+            self._end(outgoing, EraseReason.SUPERSEDED)
+            return
+        self.wake(outgoing)
+
+    def wake(self, outgoing: Outgoing) -> None:
+        """A bundle begun has bytes to send again."""
+        queue = self._queue_of[outgoing.record.id]
+        queue.put_first(outgoing)
+        self.scheduler.wake(queue)
+
+    def expire(self, now_s: float) -> None:
+        """End custody of what is surely too old."""
+        while self._expiries and self._expiries[0][0] <= now_s:
+            _, bundle = heapq.heappop(self._expiries)
+            outgoing = self.bundles.get(bundle)
+            if outgoing is not None:
+                self._end(outgoing, EraseReason.EXPIRED)
+
+    def next_expiry_s(self) -> float | None:
+        """When ``expire`` has work."""
+        while self._expiries and self._expiries[0][1] not in self.bundles:
+            heapq.heappop(self._expiries)
+        return self._expiries[0][0] if self._expiries else None
+
+    def refill(self) -> None:
+        """Ask again for windows that could not be read, or were too full to ask for."""
+        for queue in self.scheduler.queues.values():
+            self._refill(queue)
+
+    def _refill(self, queue: Queue) -> None:
+        if queue.has_more_stored and queue.held < self.settings.window_entries // 4:
+            self._load(queue)
+
+    def _load(self, queue: Queue) -> None:
+        if queue.is_loading:
+            return
+        queue.is_loading = True
+        queue.was_left_stored = False
+
+        def loaded(outcome: Outcome, now_s: float) -> None:
+            queue.is_loading = False
+            if isinstance(outcome, Loaded):
+                self._take_window(queue, outcome)
+            else:
+                self.outputs.drop("load_window_failed")
+
+        self.outputs.effects.append(
+            LoadWindow(
+                effect_id=self.outputs.new_effect(loaded),
+                queue=queue.key,
+                after=None,
+                newest_first=queue.order is not FlowOrder.FIFO,
+                count=queue.held + LOAD_STEP,
+            )
+        )
+
+    def _take_window(self, queue: Queue, window: Loaded) -> None:
+        fresh = [record for record in window.records if record.id not in self.bundles]
+        for record in fresh if queue.order is FlowOrder.FIFO else reversed(fresh):
+            if queue.order is FlowOrder.LATEST:
+                self._supersede(queue, record)
+            newer = queue.latest.get(record.header.key)
+            self._hold(queue, record)
+            if newer is not None and newer.record.id.sequence > record.id.sequence:
+                queue.latest[record.header.key] = newer
+                self._end(self.bundles[record.id], EraseReason.SUPERSEDED)
+        # A bundle left in the store while the window was being read may be missing from it.
+        queue.has_more_stored = window.has_more or queue.was_left_stored
+        if fresh or queue.was_left_stored:
+            self._refill(queue)
+        elif window.has_more:
+            self.outputs.drop("load_window_stuck")
+
+    def reports(self, now_s: float) -> tuple[QueueReport, ...]:
+        """What waits, by queue."""
+        return tuple(
+            QueueReport(
+                queue=queue.key,
+                bundles=queue.bundles,
+                payload_bytes=queue.payload_bytes,
+                oldest_age_s=self._oldest_age_s(queue, now_s),
+            )
+            for queue in self.scheduler.queues.values()
+            if queue.bundles > 0
+        )
+
+    @staticmethod
+    def _oldest_age_s(queue: Queue, now_s: float) -> float:
+        """Exact for what is in memory at the queue's ends; of rows, what was known when they were put there."""
+        ends = [queue.entries[0], queue.entries[-1]] if queue.entries else []
+        ages = [outgoing.record.age_low_at(now_s) for outgoing in ends]
+        if queue.has_more_stored or not ages:
+            ages.append(now_s - queue.oldest_as_of_s)
+        return max(ages)

@@ -1,0 +1,372 @@
+"""Frames in: from the clear part over keys and replay to what each block changes."""
+
+from collections.abc import Hashable
+from random import Random
+
+from edge_agent.core.arq import Arrived
+from edge_agent.core.arrivals import Arrivals
+from edge_agent.core.bundle import BundleId, MalformedError, Precedence
+from edge_agent.core.codec import (
+    PROBE,
+    TOKEN_BYTES,
+    Ack,
+    Block,
+    Control,
+    Echo,
+    Fragment,
+    Probe,
+    Refused,
+    Source,
+    Stored,
+    StoredPartly,
+    Window,
+    put_token,
+    read_blocks,
+)
+from edge_agent.core.contact import ACK_DELAY_LAZY_S, ACK_FRAMES, Contact, Link
+from edge_agent.core.contacts import HELD_EARLY_BYTES, HELLO_KIND, Contacts, Hello, is_narrow
+from edge_agent.core.custody import Custody
+from edge_agent.core.effects import BundleRefused, Transmit
+from edge_agent.core.envelope import Envelope, FrameClass, number_bytes_for, put_data, put_unknown
+from edge_agent.core.liveness import Liveness
+from edge_agent.core.outputs import Outputs
+from edge_agent.core.peer import Peer
+from edge_agent.core.session import Session
+
+CLOSED_KIND = 2
+HINT_WAIT_S = 1.0
+LOSS_SMOOTHING = 0.05
+
+
+class Intake:
+    """Works through frames and their blocks."""
+
+    def __init__(
+        self,
+        contacts: Contacts,
+        custody: Custody,
+        arrivals: Arrivals,
+        liveness: Liveness,
+        outputs: Outputs,
+        rng: Random,
+    ) -> None:
+        self.contacts = contacts
+        self.custody = custody
+        self.arrivals = arrivals
+        self.liveness = liveness
+        self.outputs = outputs
+        self.hints: list[Transmit] = []
+        """UNKNOWN frames to send; at most one a link and second."""
+        self._hinted_s: dict[str, float] = {}
+        self._rng = rng
+
+    def take(self, link: Link, source: Hashable | None, envelope: Envelope, frame: bytes, now_s: float) -> None:
+        """One frame. Nothing in it can raise."""
+        frame_class = envelope.frame_class
+        if frame_class is FrameClass.DATA:
+            self._take_data(link, source, envelope, frame, now_s)
+        elif frame_class is FrameClass.HELLO:
+            self._take_hello(link, source, envelope, frame, now_s)
+        elif frame_class is FrameClass.HELLO_ACK:
+            self._take_hello_ack(link, envelope, frame, now_s)
+        elif frame_class is FrameClass.UNKNOWN:
+            self._take_unknown(link, envelope, now_s)
+        else:
+            self.outputs.drop(f"frame_{frame_class.name.lower()}_unused")
+
+    def _take_data(self, link: Link, source: Hashable | None, envelope: Envelope, frame: bytes, now_s: float) -> None:
+        found = self.contacts.find(link.name, envelope.receive_id)
+        if found is None:
+            self._hint(link, source, envelope, len(frame), now_s)
+            return
+        contact, session = found
+        opened = self.contacts.open_data(session, envelope, frame)
+        if opened is None:
+            return
+        number, body = opened
+        if session is contact.candidate:
+            self._promote(contact, session, now_s)
+        elif source != contact.address and link.is_listener:
+            self._challenge(contact, source, now_s)
+        contact.received_bytes += len(frame) + contact.limits.overhead_bytes
+        left_gap = session.space.record(number, now_s)
+        self.liveness.heard(contact, now_s)
+        self._take_body(contact, session, body, now_s, left_gap=left_gap)
+
+    def _promote(self, contact: Contact, session: Session, now_s: float) -> None:
+        """First frame under both salts: the peer is alive, so what came early may be acted on."""
+        held, contact.held_early = contact.held_early, []
+        self.contacts.promote(contact, now_s)
+        for body in held:
+            self._take_early(contact, session, body, now_s)
+        self.liveness.bring_up(contact, now_s)
+
+    def _challenge(self, contact: Contact, source: Hashable | None, now_s: float) -> None:
+        """Authentic, but from another address: it is used only after it has echoed a token."""
+        if contact.new_address != source:
+            contact.new_address = source
+            contact.probe_token = self._rng.randbytes(TOKEN_BYTES)
+            frame = seal_probe(contact, contact.probe_token)
+            self.hints.append(Transmit(contact.link.name, source, frame))
+
+    def _hint(self, link: Link, source: Hashable | None, envelope: Envelope, frame_bytes: int, now_s: float) -> None:
+        self.outputs.drop("frame_id_unknown")
+        reply = put_unknown(envelope.receive_id, envelope.is_wide_id)
+        if frame_bytes >= len(reply) and now_s - self._hinted_s.get(link.name, -HINT_WAIT_S) >= HINT_WAIT_S / 10:
+            self._hinted_s[link.name] = now_s
+            self.hints.append(Transmit(link.name, source, reply))
+
+    def _take_hello(self, link: Link, source: Hashable | None, envelope: Envelope, frame: bytes, now_s: float) -> None:
+        opened = self.contacts.open_hello(link, source, envelope, frame, now_s)
+        if opened is None:
+            return
+        contact, session, body = opened
+        contact.received_bytes += len(frame) + contact.limits.overhead_bytes
+        if session.is_proven:
+            self._take_early(contact, session, body, now_s)
+            return
+        hello = self._introduce(contact, session, body)
+        if hello is None:
+            return
+        if session.is_early_trusted is None:
+            session.is_early_trusted = self.contacts.is_early_trusted(hello, envelope.salt)
+            if session.is_early_trusted:
+                self.contacts.remember(hello, envelope.salt)
+        if session.is_early_trusted:
+            self._take_early(contact, session, body, now_s)
+        elif sum(map(len, contact.held_early)) + len(body) <= HELD_EARLY_BYTES:
+            contact.held_early.append(body)
+        else:
+            self.outputs.drop("early_held_full")
+
+    def _introduce(self, contact: Contact, session: Session, body: bytes) -> Hello | None:
+        """Who sent this HELLO; None when the frame does not say."""
+        try:
+            first = next(read_blocks(body), None)
+            if isinstance(first, Control) and first.fields[0] == HELLO_KIND:
+                return Hello.parse(first.fields)
+        except MalformedError:
+            pass  # counted below with the frames that say nothing
+        self.outputs.drop("hello_malformed")
+        return None
+
+    def _take_early(self, contact: Contact, session: Session, body: bytes, now_s: float) -> None:
+        """Early data: fragments only; orders and other control wait for the full key."""
+        try:
+            for block in read_blocks(body):
+                if isinstance(block, Control) and block.fields[0] == HELLO_KIND:
+                    self._greet(contact, Hello.parse(block.fields), now_s)
+                elif isinstance(block, Fragment) and contact.peer is not None:
+                    self.arrivals.take(block, contact.peer, contact.link.name, now_s)
+                elif not isinstance(block, Probe):
+                    self.outputs.drop("early_control")
+        except MalformedError:
+            self.outputs.drop("block_malformed")
+
+    def _take_hello_ack(self, link: Link, envelope: Envelope, frame: bytes, now_s: float) -> None:
+        found = self.contacts.find(link.name, envelope.receive_id)
+        if found is None:
+            self.outputs.drop("frame_id_unknown")
+            return
+        contact, session = found
+        body = self.contacts.open_hello_ack(contact, session, envelope, frame, now_s)
+        if body is None:
+            return
+        contact.received_bytes += len(frame) + contact.limits.overhead_bytes
+        self.liveness.heard(contact, now_s)
+        self._take_body(contact, session, body, now_s, left_gap=True)
+        self.liveness.bring_up(contact, now_s)
+
+    def _take_unknown(self, link: Link, envelope: Envelope, now_s: float) -> None:
+        """The other side lost a session of ours: start over, at most once a second, for anyone can send this."""
+        for contact in link.contacts:
+            session = contact.session
+            if session is None or session.peer_receive_id != envelope.receive_id or not session.is_keyed:
+                continue
+            if now_s - contact.hint_sent_s >= HINT_WAIT_S:
+                contact.hint_sent_s = now_s
+                if link.is_listener:
+                    contact.probe_at_s = now_s
+                else:
+                    self.contacts.begin_session(contact, now_s)
+            return
+        self.outputs.drop("hint_unknown")
+
+    def _take_body(self, contact: Contact, session: Session, body: bytes, now_s: float, *, left_gap: bool) -> None:
+        wants_ack, is_lazy, is_urgent = False, True, left_gap
+        try:
+            for block in read_blocks(body):
+                if isinstance(block, Fragment):
+                    wants_ack, is_lazy = True, False
+                    is_urgent = is_urgent or block.precedence is Precedence.FLASH
+                    if contact.peer is not None:
+                        self.arrivals.take(block, contact.peer, contact.link.name, now_s)
+                elif isinstance(block, Ack):
+                    self._take_ack(contact, session, block, now_s)
+                else:
+                    wants_ack = True
+                    if isinstance(block, Probe | Echo):
+                        is_lazy = False
+                    self._take_word(contact, block, now_s)
+        except MalformedError:
+            self.outputs.drop("block_malformed")
+        if wants_ack:
+            space = session.space
+            space.unacked_frames += 1
+            if is_urgent or (space.unacked_frames >= ACK_FRAMES and not is_lazy):
+                space.want_ack(now_s)
+            else:
+                space.want_ack(now_s + (ACK_DELAY_LAZY_S if is_lazy else contact.ack_delay_s()))
+
+    def _take_word(self, contact: Contact, block: Block, now_s: float) -> None:
+        """Everything that is neither fragment nor ACK."""
+        peer = contact.peer
+        if isinstance(block, Probe):
+            contact.echo_tokens.append(block.token)
+        elif isinstance(block, Echo):
+            if contact.new_address is not None and block.token == contact.probe_token:
+                contact.address, contact.new_address, contact.probe_token = contact.new_address, None, b""
+        elif isinstance(block, Control):
+            self._take_control(contact, block, now_s)
+        elif peer is None:
+            self.outputs.drop("block_before_hello")
+        elif isinstance(block, Stored):
+            self._take_stored(peer, block)
+        elif isinstance(block, StoredPartly):
+            self._take_stored_partly(peer, block)
+        elif isinstance(block, Window):
+            peer.window_bytes, peer.reserve_bytes = block.window_bytes, block.reserve_bytes
+            self.custody.scheduler.version += 1
+        elif isinstance(block, Refused):
+            self._take_refused(peer, block, now_s)
+        else:
+            self.outputs.drop("repair_unused")
+
+    def _take_control(self, contact: Contact, block: Control, now_s: float) -> None:
+        kind = block.fields[0]
+        if kind == HELLO_KIND:
+            hello = Hello.parse(block.fields)
+            if contact.session is not None and contact.session.peer_receive_id == 0:
+                contact.session.peer_receive_id = hello.receive_id
+            self._greet(contact, hello, now_s)
+        elif kind == CLOSED_KIND and contact.peer is not None:
+            self._take_closed(contact.peer, block)
+        else:
+            self.outputs.drop("control_unknown")
+
+    def _take_closed(self, peer: Peer, block: Control) -> None:
+        fields = block.fields
+        if len(fields) != 3 or fields[1] not in list(Precedence) or not isinstance(fields[2], list):
+            raise MalformedError("closed: fields")
+        numbers = fields[2]
+        if len(numbers) % 2 or any(type(each) is not int or each < 0 for each in numbers):
+            raise MalformedError("closed: ranges")
+        ranges = list(zip(numbers[::2], numbers[1::2], strict=True))
+        self.arrivals.close_numbers(peer.node_id, peer.incarnation, Precedence(fields[1]), ranges)
+
+    def _greet(self, contact: Contact, hello: Hello, now_s: float) -> None:
+        """The peer behind this contact is known now; a peer that restarted forgot what it had not synced."""
+        peer = self.contacts.peer(hello.node_id)
+        contact.peer = peer
+        is_restart = 0 < peer.process_number < hello.process_number or peer.incarnation not in (0, hello.incarnation)
+        peer.role, peer.number = hello.role, hello.number
+        peer.incarnation, peer.process_number = hello.incarnation, hello.process_number
+        peer.last_heard_s = now_s
+        peer.told_window_bytes = -1
+        self.custody.scheduler.version += 1
+        for outgoing in list(self.custody.bundles.values()):
+            if outgoing.peer is None and outgoing.via and contact.link.name in outgoing.via:
+                outgoing.peer = peer  # sent early, before the peer had said its name
+                peer.opened_bytes += outgoing.record.payload_bytes
+            if is_restart and outgoing.peer is peer:
+                outgoing.forget_unstored()
+                if outgoing.unsent:
+                    self.custody.wake(outgoing)
+
+    def _own(self, source: Source | None, precedence: Precedence, sequence: int) -> BundleId:
+        """The id of a bundle that the peer names: ours where it names no source."""
+        settings = self.contacts.settings
+        if source is None:
+            return BundleId(settings.node_id, self.custody.restored.incarnation, precedence, sequence)
+        return BundleId(source.node_id, source.incarnation, precedence, sequence)
+
+    def _take_stored(self, peer: Peer, block: Stored) -> None:
+        limit = 2 * len(self.custody.bundles) + 4096
+        for start, end in block.ranges:
+            if end - start > limit:  # more than can be open here: believe only what is
+                self.outputs.drop("stored_beyond")
+                continue
+            for sequence in range(start, end):
+                self.custody.forward(self._own(block.source, block.precedence, sequence), peer)
+        self.custody.scheduler.version += 1
+
+    def _take_stored_partly(self, peer: Peer, block: StoredPartly) -> None:
+        outgoing = self.custody.bundles.get(self._own(block.source, block.precedence, block.sequence))
+        if outgoing is not None and outgoing.peer is peer and outgoing.replace_stored(block.ranges):
+            self.custody.wake(outgoing)
+
+    def _take_refused(self, peer: Peer, block: Refused, now_s: float) -> None:
+        bundle = self._own(block.source, block.precedence, block.sequence)
+        outgoing = self.custody.bundles.get(bundle)
+        if outgoing is None:
+            return
+        outgoing.blocked_until_s = now_s + block.retry_after_s
+        outgoing.stored.remove(0, outgoing.span)
+        outgoing.forget_unstored()
+        self.custody.wake(outgoing)
+        self.outputs.events.append(BundleRefused(bundle, block.reason, "", peer.node_id, block.retry_after_s))
+
+    def _take_ack(self, contact: Contact, session: Session, ack: Ack, now_s: float) -> None:
+        target, owner = session, contact
+        if ack.reference:
+            found = self._session_named(contact, ack.reference - 1)
+            if found is None:
+                self.outputs.drop("ack_reference_unknown")
+                return
+            owner, target = found
+        result = target.arq.acknowledge(ack, now_s, owner.reorder_s())
+        if result is None:
+            self.outputs.drop("ack_beyond_sent")
+            return
+        self._learn(owner, result.arrived, now_s)
+        for _ in result.lost:
+            owner.loss_ratio += LOSS_SMOOTHING * (1 - owner.loss_ratio)
+        self.contacts.give_up(owner, result.lost, now_s)
+        if result.arrived:
+            self.liveness.progressed(owner, max(each.frame.number for each in result.arrived), now_s)
+            owner.idle_version = -1
+
+    def _session_named(self, contact: Contact, receive_id: int) -> tuple[Contact, Session] | None:
+        for other in self.contacts.contacts:
+            session = other.session
+            if other.peer is contact.peer and session is not None and session.peer_receive_id == receive_id:
+                return other, session
+        return None
+
+    def _learn(self, owner: Contact, arrived: list[Arrived], now_s: float) -> None:
+        """Pieces that arrived, and what their times say of the link."""
+        newest_sent_s = None
+        for each in arrived:
+            frame = each.frame
+            for outgoing, start, end in frame.pieces:
+                outgoing.mark_acked(start, end)
+                owner.note_goodput(end - start, now_s)
+            if not each.was_lost:
+                newest_sent_s = frame.sent_s
+                owner.loss_ratio -= LOSS_SMOOTHING * owner.loss_ratio
+        if newest_sent_s is not None:
+            owner.rtt.update(max(now_s - newest_sent_s, 1e-6))
+            owner.controller.update(arrived, owner.rtt, now_s, owner.frame_wire_bytes())
+
+
+def seal_probe(contact: Contact, token: bytes) -> bytes:
+    """A frame with nothing but a PROBE, outside the contact's account: it goes to an address not yet believed."""
+    session = contact.session
+    assert session is not None
+    number = session.arq.next_number
+    session.arq.next_number += 1
+    body = bytearray()
+    put_token(body, PROBE, token)
+    number_bytes = number_bytes_for(number, session.arq.highest_acked)
+    header = put_data(session.peer_receive_id, not is_narrow(contact.link), number, number_bytes)
+    return header + session.seal.seal(number, header, bytes(body))

@@ -1,0 +1,183 @@
+"""When silence means something: suspicion (urgent data moves), conviction (everything moves), and the way back.
+
+The peer's acknowledgements are the signal while data is in flight; an idle link is asked every ``keepalive_s``. One
+probe is all that time alone ever sends on a link in doubt.
+"""
+
+from edge_agent.core.bundle import Precedence
+from edge_agent.core.contact import Contact
+from edge_agent.core.contacts import Contacts
+from edge_agent.core.custody import Custody
+from edge_agent.core.effects import LinkState
+from edge_agent.core.frame import Direction
+from edge_agent.core.limits import LinkShape
+
+PROBE_WAIT_MAX_S = 2.0
+PROBE_WAIT_MAX_METERED_S = 30.0
+PROBES_BEFORE_HELLO = 3
+"""Unanswered probes of a dead link after which the peer may have forgotten the session: start over."""
+SILENCE_KEEPALIVES = 3
+SILENCE_SLACK_S = 5.0
+LOSS_DEGRADED_RATIO = 0.1
+LOSS_UP_RATIO = 0.05
+LATENESS_COUNTED_S = 0.02
+
+
+class Liveness:
+    """Timers of all contacts."""
+
+    def __init__(self, contacts: Contacts, custody: Custody) -> None:
+        self.contacts = contacts
+        self.custody = custody
+
+    def next_deadline_s(self, contact: Contact) -> float | None:
+        """The earliest moment at which ``on_timeout`` or a frame of this contact is due; None for never."""
+        if contact.link.limits is None:
+            return None
+        deadlines: list[float] = []
+        if contact.probe_at_s is not None:
+            deadlines.append(max(contact.probe_at_s, contact.pacer.next_s))
+        if contact.candidate is not None and contact.candidate.space.ack_due_s is not None:
+            deadlines.append(contact.candidate.space.ack_due_s)
+        session = contact.session
+        if session is not None:
+            if session.is_keyed and session.space.ack_due_s is not None:
+                deadlines.append(max(session.space.ack_due_s, contact.pacer.next_s))
+            if contact.state is not LinkState.DOWN and session.arq.in_flight:
+                deadlines.append(self._doubt_s(contact))
+                overdue_s = session.arq.reorder_deadline_s(contact.reorder_s())
+                if overdue_s is not None:
+                    deadlines.append(overdue_s)
+        if contact.is_usable:
+            deadlines.append(self._idle_s(contact))
+        return min(deadlines, default=None)
+
+    @staticmethod
+    def _doubt_s(contact: Contact) -> float:
+        """When suspicion, its next probe, or conviction is due."""
+        probe_s = contact.progress_s + contact.patience_s() * (1 << contact.pto_backoff)
+        return min(probe_s, contact.progress_s + contact.conviction_s())
+
+    @staticmethod
+    def _idle_s(contact: Contact) -> float:
+        """When an idle link is asked whether it is still there, or one that should have been heard counts as dead."""
+        heard_s = contact.last_heard_s if contact.last_heard_s is not None else contact.since_s
+        keepalive_s = contact.link.policy.keepalive_s
+        if contact.limits.shape is LinkShape.BURST:
+            return float("inf")
+        silence_s = heard_s + SILENCE_KEEPALIVES * keepalive_s + SILENCE_SLACK_S
+        if contact.session is not None and contact.session.arq.in_flight:
+            return silence_s
+        asked_s = max(heard_s, contact.last_sent_s if contact.probe_at_s is None else heard_s)
+        return min(silence_s, max(heard_s + keepalive_s, asked_s if contact.unanswered_probes else 0.0))
+
+    def on_timeout(self, contact: Contact, now_s: float, late_s: float) -> None:
+        """Do what is due. ``late_s`` is how late this process itself was: time nobody may be blamed for."""
+        if contact.link.limits is None:
+            return
+        if late_s > LATENESS_COUNTED_S:
+            contact.progress_s += late_s
+        session = contact.session
+        if session is not None and session.arq.in_flight and contact.state is not LinkState.DOWN:
+            for frame in session.arq.find_overdue(now_s, contact.reorder_s()):
+                self.contacts.give_up(contact, [frame], now_s)
+            if session.arq.in_flight:
+                self._doubt(contact, now_s)
+        if contact.is_usable and self._idle_s(contact) <= now_s:
+            self._ask(contact, now_s)
+        if not contact.is_usable and contact.probe_at_s is not None and contact.probe_at_s <= now_s:
+            self._knock(contact, now_s)
+
+    def _doubt(self, contact: Contact, now_s: float) -> None:
+        if now_s >= contact.progress_s + contact.conviction_s():
+            self.contacts.convict(contact, "no answer", now_s)
+            contact.probe_at_s = now_s
+            return
+        if now_s >= contact.progress_s + contact.patience_s() * (1 << contact.pto_backoff):
+            contact.pto_backoff = min(contact.pto_backoff + 1, 6)
+            contact.probe_at_s = now_s
+            if not contact.is_suspect:
+                contact.is_suspect = True
+                self.custody.scheduler.version += 1
+                self._move_urgent(contact, now_s)
+
+    def _move_urgent(self, contact: Contact, now_s: float) -> None:
+        """Urgent bytes in flight may go on another live link at once; the copies here stay in flight."""
+        session = contact.session
+        others = [
+            each
+            for each in self.contacts.contacts
+            if each.peer is contact.peer and each is not contact and each.is_usable
+        ]
+        if session is None or not others:
+            return
+        for frame in session.arq.in_flight.values():
+            for outgoing, start, end in frame.pieces:
+                if outgoing.precedence <= Precedence.IMMEDIATE:
+                    self.custody.put_back(outgoing, start, end, now_s)
+
+    def _ask(self, contact: Contact, now_s: float) -> None:
+        heard_s = contact.last_heard_s if contact.last_heard_s is not None else contact.since_s
+        if now_s >= heard_s + SILENCE_KEEPALIVES * contact.link.policy.keepalive_s + SILENCE_SLACK_S:
+            self.contacts.convict(contact, "silent", now_s)
+            contact.probe_at_s = now_s
+            return
+        contact.probe_at_s = now_s
+
+    def _knock(self, contact: Contact, now_s: float) -> None:
+        """A link not in use sends a probe or HELLO now; arrange the next one, further apart each time."""
+        metered = bool(contact.link.policy.metered)
+        longest_s = PROBE_WAIT_MAX_METERED_S if metered else max(PROBE_WAIT_MAX_S, 2 * contact.pto_s())
+        session = contact.session
+        contact.unanswered_probes += 1
+        may_begin = not contact.link.is_listener
+        if session is None:
+            if may_begin and contact.candidate is None:
+                self.contacts.begin_session(contact, now_s)
+        elif session.direction is Direction.INITIATOR or may_begin:
+            if session.is_keyed and contact.unanswered_probes > PROBES_BEFORE_HELLO and may_begin:
+                contact.unanswered_probes = 0
+                self.contacts.begin_session(contact, now_s)
+        contact.probe_at_s = now_s
+        contact.probe_wait_s = min(longest_s, contact.probe_wait_s * 1.5)
+
+    def after_send(self, contact: Contact, now_s: float) -> None:
+        """A probe or HELLO has left on a link not in use: when to try again."""
+        if not contact.is_usable and contact.probe_at_s is None and contact.link.limits is not None:
+            contact.probe_at_s = now_s + max(contact.probe_wait_s, contact.pto_s() if contact.session is None else 0.0)
+
+    def heard(self, contact: Contact, now_s: float) -> None:
+        """An authentic frame came on this contact."""
+        contact.last_heard_s = now_s
+        if contact.peer is not None:
+            contact.peer.last_heard_s = now_s
+        if contact.state is LinkState.DOWN and contact.session is not None and contact.session.is_keyed:
+            waits_s = contact.probe_at_s - now_s if contact.probe_at_s is not None else float("inf")
+            if waits_s > 0.15 and now_s - contact.last_sent_s > 0.15:  # ask at once, but not for every frame heard
+                contact.probe_at_s = now_s
+
+    def progressed(self, contact: Contact, highest_new: int, now_s: float) -> None:
+        """An acknowledgement told of ``highest_new``: the way there and the way back both work."""
+        contact.progress_s = now_s
+        contact.pto_backoff = 0
+        contact.unanswered_probes = 0
+        if contact.is_suspect:
+            contact.is_suspect = False
+            self.custody.scheduler.version += 1
+        if highest_new >= contact.convicted_number:
+            self.bring_up(contact, now_s)
+        self._judge_loss(contact, now_s)
+
+    def bring_up(self, contact: Contact, now_s: float) -> None:
+        """The link works both ways."""
+        if not contact.is_usable:
+            contact.probe_at_s = None
+            contact.probe_wait_s = 0.5
+            contact.change_state(LinkState.UP, "answers", now_s, self.custody.outputs)
+            self.custody.scheduler.version += 1
+
+    def _judge_loss(self, contact: Contact, now_s: float) -> None:
+        if contact.state is LinkState.UP and contact.loss_ratio > LOSS_DEGRADED_RATIO:
+            contact.change_state(LinkState.DEGRADED, "loss", now_s, self.custody.outputs)
+        elif contact.state is LinkState.DEGRADED and contact.loss_ratio < LOSS_UP_RATIO:
+            contact.change_state(LinkState.UP, "loss over", now_s, self.custody.outputs)

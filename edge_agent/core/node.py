@@ -1,0 +1,290 @@
+"""Node: the only door to the core. Time and outcomes come in as arguments, everything else goes out as data.
+
+On the way of a bundle out: ``submit`` -> Persist -> ``complete`` -> Custody -> Scheduler -> FrameBuilder ->
+``poll_transmit``. In: ``receive`` -> Contacts (keys, replay) -> Arrivals -> Persist -> ``complete`` -> BundleDelivered.
+"""
+
+from collections.abc import Hashable
+from random import Random
+
+from edge_agent.core.arq import SentFrame
+from edge_agent.core.arrivals import REPLY_WAIT_S, Arrivals
+from edge_agent.core.builder import FrameBuilder
+from edge_agent.core.bundle import BundleHeader, BundleId, MalformedError, Precedence
+from edge_agent.core.codec import Window
+from edge_agent.core.contact import Contact
+from edge_agent.core.contacts import Contacts
+from edge_agent.core.custody import Custody
+from edge_agent.core.effects import Effect, Event, LinkState, Outcome, Restored, Transmit
+from edge_agent.core.envelope import read_envelope
+from edge_agent.core.errors import RefusalReason, RefusedError
+from edge_agent.core.frame import LinkKeys
+from edge_agent.core.intake import Intake
+from edge_agent.core.limits import LinkLimits, LinkPolicy
+from edge_agent.core.liveness import Liveness
+from edge_agent.core.outputs import Outputs
+from edge_agent.core.payload_cache import PayloadCache
+from edge_agent.core.report import LinkReport, NodeReport, NodeSettings
+from edge_agent.core.scheduler import Scheduler
+
+SWEEP_S = 1.0
+CUSTODY_WAIT_S = 5.0
+"""All bytes acknowledged and no word of custody for this long (and 8 RTT): send what is not stored again."""
+ALARM_OPEN_S = 60.0
+PROGRESS_S = 0.001
+"""A deadline that is due and still cannot be met is looked at again after this long, never at once."""
+UNDESCRIBED = LinkPolicy()
+
+
+class Node:
+    """One node: bundles in custody, bundles arriving, and the contacts between."""
+
+    def __init__(self, settings: NodeSettings, keys: LinkKeys, rng: Random, restored: Restored, now_s: float) -> None:
+        self.settings = settings
+        self.outputs = Outputs()
+        self.scheduler = Scheduler(settings.class_share_ratio)
+        self.cache = PayloadCache(self.outputs, settings.payload_cache_bytes)
+        self.custody = Custody(settings, self.outputs, restored, self.scheduler, self.cache)
+        self.arrivals = Arrivals(settings, self.outputs, restored)
+        self.contacts = Contacts(
+            settings, keys, rng, self.outputs, restored.incarnation, restored.session_number, self._give_back
+        )
+        self.builder = FrameBuilder(self.contacts, self.custody, self.arrivals)
+        self.liveness = Liveness(self.contacts, self.custody)
+        self.intake = Intake(self.contacts, self.custody, self.arrivals, self.liveness, self.outputs, rng)
+        self._turn = 0
+        self._sweep_s = now_s + SWEEP_S
+        self._wakeup_s: float | None = None
+        self._handled_s = now_s
+        self._is_wakeup_known = False
+        self.custody.restore(now_s)
+
+    def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId:
+        """Take a bundle; it is accepted when its Persist completes (BundleAccepted). Raises RefusedError."""
+        self._is_wakeup_known = False
+        if header.lifetime_s <= 0:
+            raise RefusedError(RefusalReason.EXPIRED, f"lifetime_s {header.lifetime_s} is not above 0")
+        if precedence is Precedence.FLASH:
+            self.builder.alarm_until_s = now_s + ALARM_OPEN_S
+        return self.custody.submit(header, precedence, payload, now_s)
+
+    def cancel(self, bundle: BundleId, now_s: float) -> bool:
+        """Withdraw a bundle of which nothing has left; False when it is too late."""
+        self._is_wakeup_known = False
+        return self.custody.cancel(bundle)
+
+    def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None:
+        """Take one frame as it came from ``source`` on ``link``; whatever it holds is used or counted."""
+        self._is_wakeup_known = False
+        known = self.contacts.links.get(link)
+        if known is None or known.limits is None:
+            self.outputs.drop("frame_link_unknown")
+            return
+        try:
+            envelope = read_envelope(frame)
+        except MalformedError:
+            self.outputs.drop("frame_malformed")
+            return
+        self.intake.take(known, source, envelope, frame, now_s)
+        while self.arrivals.relayed:
+            record, payload = self.arrivals.relayed.popleft()
+            self.custody.take(record, payload, now_s)
+
+    def set_link(
+        self,
+        link: str,
+        now_s: float,
+        *,
+        limits: LinkLimits | None,
+        policy: LinkPolicy = UNDESCRIBED,
+        is_listener: bool = False,
+        reason: str = "",
+    ) -> None:
+        """A link's transport came up, changed, or (``limits`` None) is gone for ``reason``."""
+        self._is_wakeup_known = False
+        self.contacts.set_link(link, limits, policy, is_listener, reason, now_s)
+
+    def set_free_bytes(self, free_bytes: int) -> None:
+        """What the store can still take; bounds what peers may open."""
+        self.arrivals.set_free_bytes(free_bytes)
+
+    def handle_timeout(self, now_s: float) -> None:
+        """Do what is due by ``now_s``. Call after every frame that had arrived by then was handed in."""
+        late_s = max(0.0, now_s - self._wakeup_s) if self._wakeup_s is not None else 0.0
+        self._is_wakeup_known = False
+        self._handled_s = now_s
+        for contact in self.contacts.contacts:
+            deadline_s = self.liveness.next_deadline_s(contact)
+            if deadline_s is not None and deadline_s <= now_s:
+                self.liveness.on_timeout(contact, now_s, late_s)
+        self.custody.expire(now_s)
+        if now_s >= self._sweep_s:
+            self._sweep_s = now_s + SWEEP_S
+            self._sweep(now_s)
+
+    def _sweep(self, now_s: float) -> None:
+        self.scheduler.version += 1  # what was refused for a while, or left to a faster link, is looked at again
+        self.arrivals.sync_overdue(now_s)
+        self.custody.refill()
+        for outgoing in list(self.custody.bundles.values()):
+            if outgoing.unsent or outgoing.peer is None or outgoing.acked.total < outgoing.span:
+                continue
+            waits_s = CUSTODY_WAIT_S + 8 * max(
+                (each.rtt.smoothed_s or 0.0 for each in self.contacts.contacts if each.peer is outgoing.peer),
+                default=0.0,
+            )
+            if now_s - outgoing.last_sent_s > waits_s:
+                self.outputs.drop("custody_overdue")
+                outgoing.forget_unstored()
+                if not outgoing.unsent:  # all is stored and only the word of it is missing: one byte asks
+                    outgoing.acked.remove(0, 1)
+                    outgoing.stored.remove(0, 1)
+                    outgoing.unsent.add(0, 1)
+                outgoing.last_sent_s = now_s
+                self.custody.wake(outgoing)
+
+    def complete(self, effect_id: int, outcome: Outcome, now_s: float) -> None:
+        """Close an effect with what came of it."""
+        self._is_wakeup_known = False
+        self.outputs.complete(effect_id, outcome, now_s)
+        self.scheduler.version += 1
+        while self.arrivals.relayed:
+            record, payload = self.arrivals.relayed.popleft()
+            self.custody.take(record, payload, now_s)
+
+    def poll_transmit(self, now_s: float) -> Transmit | None:
+        """The next frame to send now, or None. Contacts take turns."""
+        if self.intake.hints:
+            return self.intake.hints.pop()
+        contacts = self.contacts.contacts
+        count = len(contacts)
+        for step in range(count):
+            at = (self._turn + step) % count
+            contact = contacts[at]
+            if contact.link.limits is None:
+                continue
+            if contact.candidate is not None:
+                answer = self.builder.answer(contact, now_s)
+                if answer is not None:
+                    self._is_wakeup_known = False
+                    return Transmit(contact.link.name, *answer)
+            if not contact.pacer.is_open(now_s) or not self._may_have_work(contact, now_s):
+                continue
+            frame = self.builder.build(contact, now_s)
+            if frame is None:
+                contact.idle_version = self.scheduler.version
+                continue
+            self.liveness.after_send(contact, now_s)
+            self._turn = at
+            self._is_wakeup_known = False
+            return Transmit(contact.link.name, contact.address, frame)
+        return None
+
+    def _may_have_work(self, contact: Contact, now_s: float) -> bool:
+        """Cheap test before building: did anything change since this contact last found nothing to send?"""
+        if contact.idle_version != self.scheduler.version or contact.echo_tokens:
+            return True
+        if contact.probe_at_s is not None and contact.probe_at_s <= now_s:
+            return True
+        session, peer = contact.session, contact.peer
+        if session is not None and session.space.ack_due_s is not None and session.space.ack_due_s <= now_s:
+            return True
+        return peer is not None and peer.replies_due_s is not None and peer.replies_due_s <= now_s
+
+    def poll_effect(self) -> Effect | None:
+        """The next effect to carry out, in order, or None."""
+        return self.outputs.effects.popleft() if self.outputs.effects else None
+
+    def poll_event(self) -> Event | None:
+        """The next event, or None."""
+        return self.outputs.events.popleft() if self.outputs.events else None
+
+    def next_wakeup(self) -> float | None:
+        """When ``handle_timeout`` and ``poll_transmit`` should be called again if nothing else happens."""
+        if not self._is_wakeup_known:
+            self._wakeup_s = self._find_wakeup()
+            if self._wakeup_s is not None and self._wakeup_s <= self._handled_s:
+                self._wakeup_s = self._handled_s + PROGRESS_S
+            self._is_wakeup_known = True
+        return self._wakeup_s
+
+    def _find_wakeup(self) -> float | None:
+        wakeup_s = float("inf")
+        version = self.scheduler.version
+        for contact in self.contacts.contacts:
+            deadline_s = self.liveness.next_deadline_s(contact)
+            if deadline_s is not None:
+                wakeup_s = min(wakeup_s, deadline_s)
+            if contact.link.limits is None or contact.session is None:
+                continue
+            if contact.idle_version != version:  # it was waiting for the pacer
+                wakeup_s = min(wakeup_s, contact.pacer.next_s)
+            peer = contact.peer
+            if peer is not None and peer.replies_due_s is not None and contact.is_usable and contact.session.is_keyed:
+                wakeup_s = min(wakeup_s, max(peer.replies_due_s, contact.pacer.next_s))
+        expiry_s = self.custody.next_expiry_s()
+        if expiry_s is not None:
+            wakeup_s = min(wakeup_s, expiry_s)
+        if self.custody.bundles or self.arrivals.has_unsynced():
+            wakeup_s = min(wakeup_s, self._sweep_s)
+        return wakeup_s if wakeup_s != float("inf") else None
+
+    def _give_back(self, contact: Contact, frames: list[SentFrame], now_s: float) -> None:
+        """Frames were lost on ``contact``: what they carried is owed again."""
+        for frame in frames:
+            for outgoing, start, end in frame.pieces:
+                self.custody.put_back(outgoing, start, end, now_s)
+            peer = contact.peer
+            if peer is None:
+                continue
+            for reply in frame.replies:
+                if isinstance(reply.block, Window):
+                    peer.told_window_bytes = -1
+                else:
+                    peer.owe(reply, now_s + REPLY_WAIT_S)
+
+    def report(self, now_s: float) -> NodeReport:
+        """What this node can say of itself."""
+        return NodeReport(
+            links=tuple(self._link_reports(now_s)),
+            queues=self.custody.reports(now_s),
+            last_heard_s={
+                peer.node_id: peer.last_heard_s
+                for peer in self.contacts.peers.values()
+                if peer.last_heard_s is not None
+            },
+            peer_roles={peer.node_id: peer.role for peer in self.contacts.peers.values()},
+            counters=dict(self.outputs.drops),
+        )
+
+    def _link_reports(self, now_s: float) -> list[LinkReport]:
+        reports = []
+        for link in self.contacts.links.values():
+            contacts: list[Contact | None] = list(link.contacts) or [None]
+            reports += [_link_report(link.name, link.reason, contact, link.policy, now_s) for contact in contacts]
+        return reports
+
+
+def _link_report(name: str, link_reason: str, contact: Contact | None, policy: LinkPolicy, now_s: float) -> LinkReport:
+
+    if contact is None:
+        state = LinkState.DOWN if link_reason else LinkState.UNKNOWN
+        return LinkReport(link=name, peer="", state=state, reason=link_reason, since_s=now_s, last_heard_s=None)
+    session = contact.session
+    known = contact.rtt.smoothed_s is not None
+    stale = now_s - contact.goodput_since_s > 5.0
+    return LinkReport(
+        link=name,
+        peer=contact.peer.node_id if contact.peer is not None else "",
+        state=contact.state,
+        reason=contact.link.reason or contact.reason,
+        since_s=contact.since_s,
+        last_heard_s=contact.last_heard_s,
+        rtt_s=contact.rtt.smoothed_s,
+        loss_ratio=contact.loss_ratio if known else None,
+        rate_bps=contact.controller.rate_bps if session is not None and contact.controller.is_trained else None,
+        goodput_bps=0.0 if stale else contact.goodput_bps,
+        sent_bytes=contact.sent_bytes,
+        received_bytes=contact.received_bytes,
+        cost=contact.sent_bytes / 1e6 * policy.cost_per_mb,
+    )

@@ -1,0 +1,94 @@
+"""One bundle in custody on its way out: which bytes are unsent, acknowledged by a link, stored by the next node."""
+
+from dataclasses import dataclass, field
+
+from edge_agent.core.bundle import BundleRecord, Precedence
+from edge_agent.core.codec import Source
+from edge_agent.core.intervals import IntervalSet
+from edge_agent.core.peer import Peer
+
+
+@dataclass(slots=True, eq=False)
+class Outgoing:
+    """Send state of one bundle. Ranges are payload bytes; an empty payload counts as one byte, so that it can be sent.
+
+    A byte is in exactly one of: ``unsent``, in flight on some link, ``acked`` (arrived, volatile); ``stored`` is what
+    the next node has synced and is part of ``acked``. FLASH bytes also stand in ``second`` until a copy left on
+    another link than ``first_link``.
+    """
+
+    record: BundleRecord
+    header: bytes
+    source: Source | None
+    span: int = field(init=False)
+    unsent: IntervalSet = field(init=False)
+    acked: IntervalSet = field(default_factory=IntervalSet)
+    stored: IntervalSet = field(default_factory=IntervalSet)
+    second: IntervalSet = field(default_factory=IntervalSet)
+    first_link: str = ""
+    peer: Peer | None = None
+    """The node it is pinned to once its first fragment was sent."""
+    via: set[str] = field(default_factory=set)
+    blocked_until_s: float = 0.0
+    last_sent_s: float = 0.0
+    is_closed: bool = False
+    is_queued: bool = False
+
+    def __post_init__(self) -> None:
+        self.span = max(1, self.record.payload_bytes)
+        self.unsent = IntervalSet(((0, self.span),))
+
+    @property
+    def precedence(self) -> Precedence:
+        """Precedence now; ageing never changes it."""
+        return self.record.id.precedence
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a fragment has left for the next node."""
+        return self.peer is not None
+
+    def has_piece_for(self, link: str) -> bool:
+        """Whether bytes wait that ``link`` may carry."""
+        return bool(self.unsent) or (bool(self.second) and link != self.first_link)
+
+    def take(self, link: str, start: int, end: int, *, wants_second: bool) -> None:
+        """Bytes [start, end) leave on ``link`` now."""
+        if self.unsent.remove(start, end) and wants_second:
+            self.first_link = link
+            self.second.add(start, end)
+        elif link != self.first_link:
+            self.second.remove(start, end)
+        self.via.add(link)
+
+    def mark_acked(self, start: int, end: int) -> None:
+        """A link says that [start, end) arrived."""
+        self.acked.add(start, end)
+        self.unsent.remove(start, end)
+        self.second.remove(start, end)
+
+    def put_back(self, start: int, end: int) -> bool:
+        """[start, end) was lost on its link: what has not arrived otherwise is unsent again. True if anything is."""
+        gained = 0
+        for left, right in self.acked.gaps(start, end):
+            gained += self.unsent.add(left, right)
+        return gained > 0
+
+    def forget_unstored(self) -> None:
+        """The next node lost its memory: only what it had synced counts as arrived."""
+        self.acked = self.stored.copy()
+        self.unsent = IntervalSet(self.acked.gaps(0, self.span))
+        self.second = IntervalSet()
+
+    def replace_stored(self, ranges: tuple[tuple[int, int], ...]) -> bool:
+        """The next node names all that it has synced. True when it has lost bytes that it named before."""
+        before, self.stored = self.stored, IntervalSet(ranges)
+        self.stored.remove(self.span, 1 << 62)
+        for start, end in self.stored:
+            self.mark_acked(start, end)
+        lost = False
+        for start, end in before:
+            for left, right in self.stored.gaps(start, end):
+                self.acked.remove(left, right)
+                lost = self.unsent.add(left, right) > 0 or lost
+        return lost

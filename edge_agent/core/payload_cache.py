@@ -1,0 +1,93 @@
+"""Payload bytes in memory, in chunks, bounded: small bundles right after Persist, large ones just ahead of a link."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from edge_agent.core.bundle import BundleId
+from edge_agent.core.effects import Failed, Fetch, Fetched, Outcome
+from edge_agent.core.outgoing import Outgoing
+from edge_agent.core.outputs import Outputs
+
+CHUNK_BYTES = 65_536
+"""Unit of Fetch; also the largest payload that is a row and not a file (DESIGN section 5)."""
+
+
+@dataclass(slots=True)
+class PayloadCache:
+    """Chunks by (bundle, number of the chunk), oldest use first; never more than ``limit_bytes``."""
+
+    outputs: Outputs
+    limit_bytes: int
+    held_bytes: int = 0
+    _chunks: OrderedDict[tuple[BundleId, int], bytes] = field(default_factory=OrderedDict)
+    _fetching: set[tuple[BundleId, int]] = field(default_factory=set)
+    arrivals: int = 0
+    """Counts fetched chunks, so that idle links look again."""
+
+    def put(self, bundle: BundleId, payload: bytes) -> None:
+        """Keep a whole small payload; a large one is left to Fetch."""
+        if len(payload) <= CHUNK_BYTES:
+            self._keep((bundle, 0), payload)
+
+    def read(self, outgoing: Outgoing, start: int, end: int) -> bytes | None:
+        """Payload bytes [start, end), cut at the chunk's end; None while they are being fetched.
+
+        Asks for the next chunk ahead once half of this one is sent.
+        """
+        bundle, length = outgoing.record.id, outgoing.record.payload_bytes
+        if length == 0:
+            return b""
+        index = start // CHUNK_BYTES
+        chunk = self._chunks.get((bundle, index))
+        if chunk is None:
+            self._fetch(bundle, index, length)
+            return None
+        if length > CHUNK_BYTES:
+            self._chunks.move_to_end((bundle, index))
+            base = index * CHUNK_BYTES
+            if start - base > CHUNK_BYTES // 2 and base + CHUNK_BYTES < length:
+                following = (bundle, index + 1)
+                if following not in self._chunks:
+                    self._fetch(bundle, index + 1, length)
+            return chunk[start - base : end - base]
+        return chunk[start:end]
+
+    def forget(self, bundle: BundleId, length: int) -> None:
+        """Drop what is held of a bundle whose custody ended."""
+        for index in range(max(1, -(-length // CHUNK_BYTES))):
+            chunk = self._chunks.pop((bundle, index), None)
+            if chunk is not None:
+                self.held_bytes -= len(chunk)
+
+    def _keep(self, key: tuple[BundleId, int], chunk: bytes) -> None:
+        if key in self._chunks:
+            return
+        self._chunks[key] = chunk
+        self.held_bytes += len(chunk)
+        while self.held_bytes > self.limit_bytes and len(self._chunks) > 1:
+            _, oldest = self._chunks.popitem(last=False)
+            self.held_bytes -= len(oldest)
+
+    def _fetch(self, bundle: BundleId, index: int, length: int) -> None:
+        key = (bundle, index)
+        if key in self._fetching:
+            return
+        self._fetching.add(key)
+
+        def fetched(outcome: Outcome, now_s: float) -> None:
+            self._fetching.discard(key)
+            if isinstance(outcome, Fetched):
+                self._keep(key, outcome.payload)
+                self.arrivals += 1
+            elif isinstance(outcome, Failed):
+                self.outputs.drop("fetch_failed")
+
+        offset = index * CHUNK_BYTES
+        self.outputs.effects.append(
+            Fetch(
+                effect_id=self.outputs.new_effect(fetched),
+                bundle=bundle,
+                offset=offset,
+                length=min(CHUNK_BYTES, length - offset),
+            )
+        )

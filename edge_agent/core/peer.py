@@ -1,0 +1,84 @@
+"""One neighbouring node, over all links together: who it is, what it may still take, what it is owed."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from edge_agent.core.bundle import COMMAND, BundleId, Precedence
+from edge_agent.core.codec import Block, Control, Refused, Source, Stored, StoredPartly
+from edge_agent.core.intervals import IntervalSet
+
+FIRST_WINDOW_BYTES = 1 << 20
+"""What may be opened before the peer's first WINDOW: about one HELLO round trip of the fastest link."""
+REPLIES_MAX = 4096
+"""Refusals and partial ranges owed to one peer; beyond it the oldest go, and its next fragment asks again."""
+
+
+class Reply(NamedTuple):
+    """A small block owed to a peer until its arrival is acknowledged."""
+
+    block: Block
+    is_urgent: bool
+
+
+@dataclass(slots=True)
+class Peer:
+    """State shared by all contacts with one node."""
+
+    node_id: str
+    role: str = ""
+    number: int = 0
+    incarnation: int = 0
+    process_number: int = 0
+    """Start counter of the peer's store: greater means that it restarted and forgot what was not synced."""
+    window_bytes: int = FIRST_WINDOW_BYTES
+    reserve_bytes: int = FIRST_WINDOW_BYTES
+    opened_bytes: int = 0
+    """Declared lengths of bundles begun towards this peer and not yet in its custody."""
+    last_heard_s: float | None = None
+    told_window_bytes: int = -1
+    replies: deque[Reply] = field(default_factory=lambda: deque(maxlen=REPLIES_MAX))
+    replies_due_s: float | None = None
+    custody: dict[tuple[Source | None, Precedence], IntervalSet] = field(default_factory=dict)
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Bundle destinations that this peer is the way to: itself, and ``command`` when that is its role."""
+        return (self.node_id, COMMAND) if self.role == COMMAND else (self.node_id,)
+
+    def source_of(self, bundle: BundleId) -> Source | None:
+        """How blocks to this peer name the source: not at all where it is the peer itself."""
+        if bundle.source == self.node_id and bundle.incarnation == self.incarnation:
+            return None
+        return Source(bundle.source, bundle.incarnation)
+
+    def may_open(self, precedence: Precedence, length: int) -> bool:
+        """Whether the peer's word covers one more bundle of ``length`` bytes."""
+        limit = self.window_bytes
+        if precedence <= Precedence.IMMEDIATE:
+            limit += self.reserve_bytes
+        return self.opened_bytes + length <= limit
+
+    def owe_custody(self, bundle: BundleId, due_s: float) -> None:
+        """Tell the peer that its bundle is in custody here."""
+        key = (self.source_of(bundle), bundle.precedence)
+        ranges = self.custody.get(key)
+        if ranges is None:
+            ranges = self.custody[key] = IntervalSet()
+        ranges.add(bundle.sequence, bundle.sequence + 1)
+        self._hurry(due_s)
+
+    def owe(self, reply: Reply, due_s: float) -> None:
+        """Tell the peer something small, until it is acknowledged."""
+        block = reply.block
+        if isinstance(block, Stored):
+            ranges = self.custody.setdefault((block.source, block.precedence), IntervalSet())
+            for start, end in block.ranges:
+                ranges.add(start, end)
+        elif isinstance(block, StoredPartly | Refused | Control):
+            self.replies.append(reply)
+        self._hurry(due_s)
+
+    def _hurry(self, due_s: float) -> None:
+        if self.replies_due_s is None or due_s < self.replies_due_s:
+            self.replies_due_s = due_s

@@ -1,0 +1,77 @@
+"""Which frames of one session arrived: the replay window and the ACK that tells of it are the same set of numbers."""
+
+from dataclasses import dataclass, field
+
+from edge_agent.core.codec import ACK_TIMES_MAX, TICK_S, Ack
+from edge_agent.core.intervals import IntervalSet
+
+KEPT_RANGES = 128
+"""Gaps remembered; below the oldest kept range every number counts as a replay. Bounds memory and replay alike."""
+ACK_RANGES = 12
+"""Ranges told in one ACK: a loss burst of this many gaps survives the loss of the acknowledgements before."""
+
+
+@dataclass(slots=True)
+class ReceiveSpace:
+    """Numbers received under one session's keys, with what is still to be acknowledged."""
+
+    started_s: float
+    numbers: IntervalSet = field(default_factory=IntervalSet)
+    unacked_frames: int = 0
+    """Frames since the last ACK that want one."""
+    ack_due_s: float | None = None
+    _floor: int = 0
+    _highest: int = -1
+    _highest_s: float = 0.0
+    _arrivals: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def highest(self) -> int:
+        """Highest number received, -1 for none."""
+        return self._highest
+
+    def is_replay(self, number: int) -> bool:
+        """Whether this number was received before, or is too old to tell."""
+        if number > self._highest:
+            return False
+        return number < self._floor or number in self.numbers
+
+    def record(self, number: int, now_s: float) -> bool:
+        """Note an authentic frame; gives back whether it left or filled a gap (worth telling at once)."""
+        in_order = number == self._highest + 1
+        self.numbers.add(number, number + 1)
+        if number > self._highest:
+            self._highest, self._highest_s = number, now_s
+        if len(self._arrivals) < ACK_TIMES_MAX:
+            self._arrivals.append((number, now_s))
+        if len(self.numbers) > KEPT_RANGES:
+            start, end = self.numbers.first_range()
+            self._floor = end
+            self.numbers.remove(start, end)
+        return not in_order
+
+    def want_ack(self, due_s: float) -> None:
+        """An ACK shall leave by ``due_s`` at the latest."""
+        if self.ack_due_s is None or due_s < self.ack_due_s:
+            self.ack_due_s = due_s
+
+    def take_ack(self, reference: int) -> Ack | None:
+        """The ACK of all that arrived, once; None when nothing ever did."""
+        if self._highest < 0:
+            return None
+        ranges = list(self.numbers)[-ACK_RANGES:]
+        ranges.reverse()
+        arrivals = sorted(self._arrivals, reverse=True)
+        self._arrivals.clear()
+        self.unacked_frames = 0
+        self.ack_due_s = None
+        return Ack(
+            reference,
+            self._highest,
+            self._ticks(self._highest_s),
+            tuple(ranges),
+            tuple((number, self._ticks(at_s)) for number, at_s in arrivals),
+        )
+
+    def _ticks(self, at_s: float) -> int:
+        return max(0, round((at_s - self.started_s) / TICK_S))

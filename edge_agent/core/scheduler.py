@@ -1,0 +1,190 @@
+"""Which bundle goes next on a link: strict by precedence with shares, people first, then fair among sources and flows.
+
+Links pull: ``pick`` is asked by a link that may send now. Inside one precedence and origin the queues of all sources
+and flows take turns by bytes (deficit round robin with one frame as quantum; source: Shreedhar and Varghese 1996).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from edge_agent.core.bundle import FlowOrder, Origin, Precedence
+from edge_agent.core.effects import QueueKey
+from edge_agent.core.outgoing import Outgoing
+
+QUANTUM_BYTES = 1500
+STARVED_S = 60.0
+"""A class that had work and got nothing for this long goes before everything, FLASH included."""
+CREDIT_CAP_BYTES = 16_384
+DEPTH_SCAN_MAX = 256
+"""Entries looked at for a slow link that shall take a piece from the depth of the queue."""
+
+
+@dataclass(slots=True, eq=False)
+class Queue:
+    """Bundles of one destination, precedence, source and flow, in the order they are served.
+
+    ``entries`` hold those in memory with something left to send; ``held`` counts all in memory, ``bundles`` and
+    ``payload_bytes`` also what is only in the store.
+    """
+
+    key: QueueKey
+    order: FlowOrder
+    origin: Origin
+    entries: deque[Outgoing] = field(default_factory=deque)
+    latest: dict[str, Outgoing] = field(default_factory=dict)
+    held: int = 0
+    bundles: int = 0
+    payload_bytes: int = 0
+    oldest_as_of_s: float = 0.0
+    has_more_stored: bool = False
+    was_left_stored: bool = False
+    """Whether a bundle stayed in the store only since the last window was asked for."""
+    is_loading: bool = False
+    is_ringed: bool = False
+    turn_bytes: int = 0
+
+    def put(self, outgoing: Outgoing) -> None:
+        """A bundle that has just come in takes its place by the flow's order."""
+        if self.order is FlowOrder.FIFO:
+            self.entries.append(outgoing)
+        else:
+            self.entries.appendleft(outgoing)
+        outgoing.is_queued = True
+
+    def put_first(self, outgoing: Outgoing) -> None:
+        """A bundle with lost bytes goes before those not begun."""
+        if not outgoing.is_queued:
+            self.entries.appendleft(outgoing)
+            outgoing.is_queued = True
+
+
+@dataclass(slots=True)
+class ShareAccount:
+    """One link's bookkeeping of the shares guaranteed to lower classes."""
+
+    credit_bytes: list[float] = field(default_factory=lambda: [0.0] * len(Precedence))
+    waiting_since_s: list[float | None] = field(default_factory=lambda: [None] * len(Precedence))
+    is_contended: bool = False
+
+    def forget(self) -> None:
+        """Only one class has work: nobody is owed anything."""
+        self.credit_bytes = [0.0] * len(Precedence)
+        self.waiting_since_s = [None] * len(Precedence)
+        self.is_contended = False
+
+    def charge(self, served: Precedence, sent_bytes: int, waiting: Iterable[Precedence], share_ratio: float) -> None:
+        """``served`` got ``sent_bytes``; every class in ``waiting`` that did not gains its share of them."""
+        if not self.is_contended:
+            return
+        self.credit_bytes[served] = max(0.0, self.credit_bytes[served] - sent_bytes)
+        self.waiting_since_s[served] = None
+        for precedence in waiting:
+            if precedence != served:
+                gained = self.credit_bytes[precedence] + sent_bytes * share_ratio
+                self.credit_bytes[precedence] = min(CREDIT_CAP_BYTES, gained)
+
+
+class Scheduler:
+    """All queues, and the order of service among them."""
+
+    def __init__(self, share_ratio: float) -> None:
+        self.share_ratio = share_ratio
+        self.queues: dict[QueueKey, Queue] = {}
+        self.version = 0
+        """Counts changes that may give an idle link work."""
+        self._rings: dict[tuple[str, Precedence, Origin], deque[Queue]] = {}
+
+    def queue(self, key: QueueKey, order: FlowOrder, origin: Origin) -> Queue:
+        """The queue of this key, made on first use."""
+        queue = self.queues.get(key)
+        if queue is None:
+            queue = self.queues[key] = Queue(key, order, origin)
+        return queue
+
+    def wake(self, queue: Queue) -> None:
+        """The queue has something to send (again)."""
+        self.version += 1
+        if not queue.is_ringed and queue.entries:
+            queue.is_ringed = True
+            ring_key = (queue.key.destination, queue.key.precedence, queue.origin)
+            self._rings.setdefault(ring_key, deque()).append(queue)
+
+    def waiting(self, destinations: Iterable[str]) -> list[Precedence]:
+        """The classes that have something queued for these destinations, highest first."""
+        rings = self._rings
+        return [
+            precedence
+            for precedence in Precedence
+            if any(
+                rings.get((destination, precedence, origin))
+                for destination in destinations
+                for origin in (Origin.PERSON, Origin.MACHINE)
+            )
+        ]
+
+    def order_of_service(self, waiting: list[Precedence], account: ShareAccount, now_s: float) -> list[Precedence]:
+        """``waiting`` in the order this link should serve it: by precedence, but owed shares first."""
+        if len(waiting) < 2:
+            if account.is_contended:
+                account.forget()
+            return waiting
+        account.is_contended = True
+        starved: list[Precedence] = []
+        owed: list[Precedence] = []
+        for precedence in waiting[1:]:
+            since_s = account.waiting_since_s[precedence]
+            if since_s is None:
+                account.waiting_since_s[precedence] = now_s
+            elif now_s - since_s >= STARVED_S:
+                starved.append(precedence)
+            if account.credit_bytes[precedence] >= QUANTUM_BYTES:
+                owed.append(precedence)
+        if not starved and not owed:
+            return waiting
+        first = starved or ([] if waiting[0] is Precedence.FLASH else owed)
+        return first + [precedence for precedence in waiting if precedence not in first]
+
+    def pick(
+        self,
+        precedence: Precedence,
+        destinations: Iterable[str],
+        fits: Callable[[Outgoing], bool],
+        skip_bytes: int,
+    ) -> tuple[Queue, Outgoing, int] | None:
+        """The next bundle of this class that ``fits``, ``skip_bytes`` deep; with how far into it to start.
+
+        Queues found empty on the way leave their ring.
+        """
+        for origin in (Origin.PERSON, Origin.MACHINE):
+            for destination in destinations:
+                ring = self._rings.get((destination, precedence, origin))
+                if not ring:
+                    continue
+                for queue, outgoing in self._candidates(ring):
+                    if not fits(outgoing):
+                        continue
+                    waiting_bytes = outgoing.unsent.total
+                    if skip_bytes >= max(1, waiting_bytes):
+                        skip_bytes -= max(1, waiting_bytes)
+                        continue
+                    return queue, outgoing, skip_bytes
+        return None
+
+    def _candidates(self, ring: deque[Queue]) -> Iterator[tuple[Queue, Outgoing]]:
+        """Entries in order of service: the queue whose turn it is, then the others."""
+        if ring[0].turn_bytes >= QUANTUM_BYTES:
+            ring[0].turn_bytes = 0
+            ring.rotate(-1)
+        for queue in tuple(ring):
+            entries = queue.entries
+            while entries and (entries[0].is_closed or not (entries[0].unsent or entries[0].second)):
+                entries.popleft().is_queued = False
+            if not entries:
+                ring.remove(queue)
+                queue.is_ringed = False
+                continue
+            for outgoing in islice(entries, DEPTH_SCAN_MAX):
+                if not outgoing.is_closed and (outgoing.unsent or outgoing.second):
+                    yield queue, outgoing

@@ -1,0 +1,72 @@
+"""Variable-length integers (LEB128, seven bits a byte, low first), bounded to 63 bits. Source: DWARF 5, section 7.6."""
+
+from edge_agent.core.bundle import MalformedError
+
+VARINT_MAX = (1 << 63) - 1
+
+
+def put_varint(out: bytearray, value: int) -> None:
+    """Append ``value`` (0 to VARINT_MAX)."""
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+
+
+def put_signed(out: bytearray, value: int) -> None:
+    """Append a signed value, small magnitudes short (zigzag)."""
+    put_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
+
+
+class ByteReader:
+    """Walks over bytes from a stranger; every read is bounded. Raises MalformedError where they end too early."""
+
+    __slots__ = ("at", "body", "end")
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.at = 0
+        self.end = len(body)
+
+    def byte(self) -> int:
+        """The next byte."""
+        at = self.at
+        if at >= self.end:
+            raise MalformedError("block ends early")
+        self.at = at + 1
+        return self.body[at]
+
+    def varint(self) -> int:
+        """The next varint, 0 to VARINT_MAX."""
+        at = self.at
+        body = self.body
+        if at < self.end and body[at] < 128:
+            self.at = at + 1
+            return body[at]
+        value = shift = 0
+        while at < self.end:
+            byte = body[at]
+            at += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                self.at = at
+                if byte == 0 or value > VARINT_MAX:  # a longer form of a shorter number: one number, one encoding
+                    raise MalformedError("varint out of range")
+                return value
+            shift += 7
+            if shift > 56 + 7:
+                break
+        raise MalformedError("varint too long or cut")
+
+    def signed(self) -> int:
+        """The next zigzag value."""
+        value = self.varint()
+        return -((value + 1) >> 1) if value & 1 else value >> 1
+
+    def take(self, length: int) -> bytes:
+        """The next ``length`` bytes."""
+        at = self.at
+        if length > self.end - at:
+            raise MalformedError("block ends early")
+        self.at = at + length
+        return self.body[at : at + length]
