@@ -112,6 +112,17 @@ def random_uses(tree: ast.AST) -> list[str]:
     return found
 
 
+def imported_packages(tree: ast.AST) -> set[str]:
+    """Top-level names of all imports."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
 def overlong_functions(tree: ast.AST) -> list[str]:
     """Functions longer than a screen, with their lengths."""
     return [
@@ -183,6 +194,13 @@ def test_check_fails_on_each_planted_fault_and_names_its_file(tmp_path: Path) ->
     assert "0 steps passed, 5 failed (format, lint, types, imports, fast tests)" in checked.stdout, checked.stdout
     for named in ("planted_clock", "planted_type.py", "planted_lint.py", "planted_format.py", "test_planted.py"):
         assert named in checked.stdout, named
+
+
+def test_core_imports_msgpack_and_nothing_else_from_outside() -> None:
+    """import-linter knows a list of packages; this knows all."""
+    imported = {name for path in sources("edge_agent/core") for name in imported_packages(ast.parse(path.read_text()))}
+    assert imported - sys.stdlib_module_names - {"edge_agent"} <= {"msgpack"}
+    assert imported_packages(ast.parse("def f() -> None:\n    from attrs.x import y")) == {"attrs"}
 
 
 def test_core_takes_only_the_type_from_random() -> None:
