@@ -1,0 +1,195 @@
+"""Live links: lines in real time, with live control and a report on their own lateness.
+
+Every call belongs to the loop that ``start`` ran in. Times are those of ``time.monotonic_ns``.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any, Generic
+
+from link_sim.alarm import Alarm, make_alarm
+from link_sim.lateness import Lateness, LatenessMeter
+from link_sim.line import Frame, Line
+from link_sim.model import LinkProfile, Outage, Verdict, derived_seed
+from link_sim.profiles import PathProfile, profile_from
+
+LATE_LIMIT_MS = 5.0  # above this p99 a run says nothing about links; a busy two-core machine stays below it
+_BATCH = 256  # frames handed over before the sockets get their turn again
+
+
+class Direction(Enum):
+    """Which way a change is meant for."""
+
+    UP = "up"
+    DOWN = "down"
+    BOTH = "both"
+
+
+class LiveLine(Generic[Frame]):
+    """A line that hands each frame to ``deliver`` when it is due: never early, late by what the machine needs."""
+
+    def __init__(self, profile: LinkProfile, seed: int, deliver: Callable[[Frame], None]) -> None:
+        self.line: Line[Frame] = Line(profile, seed)
+        self.counts: Counter[str] = Counter()
+        self.on_change: Callable[[], None] | None = None
+        self._deliver = deliver
+        self._meter = LatenessMeter()
+        self._alarm: Alarm | None = None
+        self._armed_ns: int | None = None
+
+    def start(self) -> None:
+        """Begin to deliver, in the running loop."""
+        self._alarm = make_alarm(self._ring)
+
+    def close(self) -> None:
+        """Stop; what is on its way is forgotten."""
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
+
+    def offer(self, frame: Frame, frame_bytes: int) -> Verdict:
+        """Give a frame to the link now."""
+        verdict = self.line.offer(time.monotonic_ns(), frame_bytes, frame)
+        if self._armed_ns is None:
+            self._arm()
+        return verdict
+
+    def waiting_bytes(self) -> int:
+        """Wire bytes that have not left the sender."""
+        return self.line.model.waiting_bytes(time.monotonic_ns())
+
+    def _arm(self) -> None:
+        due_ns = self.line.next_due_ns()
+        if self._alarm is not None and due_ns != self._armed_ns:
+            self._armed_ns = due_ns
+            self._alarm.set(due_ns)
+
+    def _ring(self) -> None:
+        self._armed_ns = None
+        for _ in range(_BATCH):
+            due_ns, now_ns = self.line.next_due_ns(), time.monotonic_ns()
+            if due_ns is None or due_ns > now_ns:
+                break
+            frame = self.line.take(now_ns)
+            if frame is not None:
+                self._meter.add(now_ns - due_ns)
+                self._deliver(frame)
+        self._arm()
+
+    def _changed(self) -> None:
+        self._arm()
+        if self.on_change is not None:
+            self.on_change()
+
+    def cut(self, outage: Outage, *, kills_in_flight: bool = False) -> None:
+        """Begin an outage now."""
+        self.line.cut(time.monotonic_ns(), outage, kills_in_flight=kills_in_flight)
+        self._changed()
+
+    def mend(self) -> None:
+        """End the outage now."""
+        self.line.mend(time.monotonic_ns())
+        self._changed()
+
+    def set(self, profile: LinkProfile) -> None:
+        """New numbers from now on."""
+        self.line.set(time.monotonic_ns(), profile)
+        self._changed()
+
+    def restore(self) -> None:
+        """End the outage and bring back the first numbers."""
+        self.line.restore(time.monotonic_ns())
+        self._changed()
+
+    def lateness(self) -> Lateness:
+        """How late deliveries were."""
+        return self._meter.report()
+
+    def describe(self) -> dict[str, object]:
+        """Numbers in force, outage, frames by fate, lateness: for JSON."""
+        outage = self.line.model.outage
+        return {
+            **asdict(self.line.profile),
+            "outage": outage.value if outage else None,
+            "in_flight": len(self.line),
+            "frames": self.line.model.counts(),
+            "counts": dict(self.counts),
+            "lateness": asdict(self.lateness()),
+        }
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class LiveLink:
+    """Both directions of one link under one name, as control sees it."""
+
+    name: str
+    up: LiveLine[Any]  # Any: each kind of proxy has its own frames
+    down: LiveLine[Any]
+
+    def _lines(self, direction: Direction) -> Iterator[LiveLine[Any]]:  # Any: as above
+        if direction is not Direction.DOWN:
+            yield self.up
+        if direction is not Direction.UP:
+            yield self.down
+
+    def cut(
+        self,
+        outage: Outage = Outage.DROP,
+        *,
+        kills_in_flight: bool = False,
+        direction: Direction = Direction.BOTH,
+    ) -> None:
+        """Begin an outage now: frames vanish, or wait for its end."""
+        for line in self._lines(direction):
+            line.cut(outage, kills_in_flight=kills_in_flight)
+
+    def mend(self, *, direction: Direction = Direction.BOTH) -> None:
+        """End the outage and keep the other numbers."""
+        for line in self._lines(direction):
+            line.mend()
+
+    def set(self, changes: Mapping[str, object], *, direction: Direction = Direction.BOTH) -> None:
+        """Change numbers, named as in LinkProfile. Raises ProfileError, and then nothing has changed."""
+        lines = list(self._lines(direction))
+        profiles = [profile_from(f"link {self.name}", changes, line.line.profile) for line in lines]
+        for line, profile in zip(lines, profiles, strict=True):
+            line.set(profile)
+
+    def slow(self, rate_bps: int, *, direction: Direction = Direction.BOTH) -> None:
+        """Another rate from now on."""
+        self.set({"rate_bps": rate_bps}, direction=direction)
+
+    def restore(self, *, direction: Direction = Direction.BOTH) -> None:
+        """End the outage and bring back the numbers of the start."""
+        for line in self._lines(direction):
+            line.restore()
+
+    def describe(self, *, late_limit_ms: float = LATE_LIMIT_MS) -> dict[str, object]:
+        """Both directions, and whether the link kept its own time: "ok", or "inconclusive" above the limit."""
+        is_late = any(line.lateness().p99_ms > late_limit_ms for line in (self.up, self.down))
+        return {
+            "name": self.name,
+            "verdict": "inconclusive" if is_late else "ok",
+            "late_limit_ms": late_limit_ms,
+            "up": self.up.describe(),
+            "down": self.down.describe(),
+        }
+
+
+def live_link(
+    name: str,
+    profile: PathProfile,
+    seed: int,
+    *,
+    deliver_up: Callable[[Frame], None],
+    deliver_down: Callable[[Frame], None],
+) -> LiveLink:
+    """A link of two lines whose random streams have nothing in common."""
+    return LiveLink(
+        name=name,
+        up=LiveLine(profile.up, derived_seed(seed, name, "up"), deliver_up),
+        down=LiveLine(profile.down, derived_seed(seed, name, "down"), deliver_down),
+    )

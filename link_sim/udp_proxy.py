@@ -1,0 +1,183 @@
+"""UDP proxy: a link model between real programs, without privilege.
+
+Clients send to ``listen``; each gets a connected socket of its own towards ``upstream``, so that answers find their
+way back. All clients share the one link, as they would share a modem. Sockets are drained up to 64 datagrams a wake-up:
+four fifths of a core are lost otherwise.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from edge_agent.addresses import HostPort
+from link_sim.live import LiveLink, live_link
+from link_sim.profiles import PathProfile
+
+CLIENTS_MAX = 256  # the one silent for longest goes when another comes
+_DRAIN = 64
+SocketAddress = tuple[object, ...]  # as the socket module shapes it for each family
+_DATAGRAM_MAX_BYTES = 65_535
+_SOCKET_BUFFER_BYTES = 4 << 20  # the kernel gives what it allows; drops there would not be the model's
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    """One program behind the proxy: its address and its socket towards upstream."""
+
+    address: SocketAddress
+    upstream: socket.socket
+    heard: int = 0  # the count of datagrams when it was heard last
+
+
+class UdpProxy:
+    """A live UDP link; ``async with`` starts and ends it. ``link`` is its control, in process."""
+
+    def __init__(self, name: str, profile: PathProfile, *, listen: HostPort, upstream: HostPort, seed: int = 1) -> None:
+        self.link: LiveLink = live_link(
+            name, profile, seed, deliver_up=self._deliver_up, deliver_down=self._deliver_down
+        )
+        self._listen = listen
+        self._upstream = upstream
+        self._upstream_info: tuple[socket.AddressFamily, SocketAddress] | None = None
+        self._socket: socket.socket | None = None
+        self._clients: dict[SocketAddress, _Client] = {}
+        self._heard = 0
+        self._space = bytearray(_DATAGRAM_MAX_BYTES)
+        self._view = memoryview(self._space)
+        self._started_s = (0.0, 0.0)
+
+    @property
+    def address(self) -> HostPort:
+        """Where it listens; the port is real once it was started with port 0."""
+        if self._socket is None:
+            return self._listen
+        return HostPort(host=self._listen.host, port=self._socket.getsockname()[1])
+
+    async def start(self) -> None:
+        """Open the sockets. Raises OSError naming the address."""
+        loop = asyncio.get_running_loop()
+        self._upstream_info = await _resolve(self._upstream)
+        family, address = await _resolve(self._listen)
+        self._socket = _udp_socket(family)
+        try:
+            self._socket.bind(address)
+        except OSError as error:
+            self.close()
+            what = f"link {self.link.name}: cannot listen on {self._listen}: {error.strerror}"
+            raise OSError(error.errno, what) from error
+        for line in (self.link.up, self.link.down):
+            line.start()
+        self._started_s = (time.monotonic(), time.process_time())
+        loop.add_reader(self._socket, self._drain_clients, self._socket)
+
+    def close(self) -> None:
+        """Close everything; nothing is left behind."""
+        loop = asyncio.get_running_loop()
+        for line in (self.link.up, self.link.down):
+            line.close()
+        for each in [client.upstream for client in self._clients.values()] + ([self._socket] if self._socket else []):
+            loop.remove_reader(each)
+            each.close()
+        self._clients.clear()
+        self._socket = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _drain_clients(self, sock: socket.socket) -> None:
+        offer, view, space = self.link.up.offer, self._view, self._space
+        for _ in range(_DRAIN):
+            try:
+                frame_bytes, address = sock.recvfrom_into(space)
+            except BlockingIOError:
+                return
+            except OSError:  # an answer of ours met a closed port; the socket itself is well
+                self.link.down.counts["socket_error"] += 1
+                continue
+            client = self._clients.get(address) or self._admit(address)
+            self._heard = client.heard = self._heard + 1
+            offer((client, bytes(view[:frame_bytes])), frame_bytes)
+
+    def _admit(self, address: SocketAddress) -> _Client:
+        if len(self._clients) >= CLIENTS_MAX:
+            self._dismiss(min(self._clients.values(), key=lambda client: client.heard))
+        assert self._upstream_info is not None
+        family, upstream_address = self._upstream_info
+        upstream = _udp_socket(family)
+        upstream.connect(upstream_address)
+        client = self._clients[address] = _Client(address, upstream)
+        asyncio.get_running_loop().add_reader(upstream, self._drain_upstream, client)
+        return client
+
+    def _dismiss(self, client: _Client) -> None:
+        self.link.up.counts["clients_dismissed"] += 1
+        asyncio.get_running_loop().remove_reader(client.upstream)
+        client.upstream.close()
+        del self._clients[client.address]
+
+    def _drain_upstream(self, client: _Client) -> None:
+        offer, view, space, receive = self.link.down.offer, self._view, self._space, client.upstream.recv_into
+        for _ in range(_DRAIN):
+            try:
+                frame_bytes = receive(space)
+            except BlockingIOError:
+                return
+            except OSError:  # nobody listens upstream yet; it may later
+                self.link.up.counts["socket_error"] += 1
+                return
+            offer((client, bytes(view[:frame_bytes])), frame_bytes)
+
+    def _deliver_up(self, item: tuple[_Client, bytes]) -> None:
+        client, frame = item
+        try:
+            client.upstream.send(frame)
+        except BlockingIOError:
+            self.link.up.counts["socket_full"] += 1
+        except OSError:  # nobody listens upstream, or the client was dismissed: the datagram is lost, as in a network
+            self.link.up.counts["socket_error"] += 1
+
+    def _deliver_down(self, item: tuple[_Client, bytes]) -> None:
+        client, frame = item
+        if self._socket is None:
+            return
+        try:
+            self._socket.sendto(frame, client.address)
+        except BlockingIOError:
+            self.link.down.counts["socket_full"] += 1
+        except OSError:  # the client has gone
+            self.link.down.counts["socket_error"] += 1
+
+    def describe(self) -> dict[str, object]:
+        """The link's word on itself, with the share of a core that this process took since the start."""
+        wall_s, cpu_s = time.monotonic() - self._started_s[0], time.process_time() - self._started_s[1]
+        return {**self.link.describe(), "clients": len(self._clients), "process_cpu_ratio": cpu_s / max(wall_s, 1e-9)}
+
+
+async def _resolve(address: HostPort) -> tuple[socket.AddressFamily, SocketAddress]:
+    """Family and socket address of a name or number. Raises OSError naming it."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
+    except socket.gaierror as error:
+        raise OSError(error.errno, f"{address}: {error.strerror}") from error
+    family, _, _, _, sockaddr = found[0]
+    return family, sockaddr
+
+
+def _udp_socket(family: socket.AddressFamily) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        with contextlib.suppress(OSError):  # macOS refuses sizes above its limit; its default then stays
+            made.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
+    return made
