@@ -144,7 +144,7 @@ def _check(options: argparse.Namespace) -> int:
     from edge_agent.config_tables import ConfigError
     from edge_agent.core.errors import EdgeAgentError
     from edge_agent.registry import installed_plugins
-    from edge_agent.security.link_keys import load_secret
+    from edge_agent.security.secret_file import load_secret
 
     try:
         config = load_config(options.config, installed_plugins())

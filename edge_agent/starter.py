@@ -8,7 +8,7 @@ from pathlib import Path
 import edge_agent
 from edge_agent.core.bundle import NODE_ID_PATTERN
 from edge_agent.core.errors import EdgeAgentError
-from edge_agent.security.link_keys import create_secret, load_secret
+from edge_agent.security.secret_file import create_secret, load_secret
 
 TEMPLATES = {"kit": "portable-kit.toml", "command": "command-post.toml"}
 CONFIG_NAME = "edge-agent.toml"

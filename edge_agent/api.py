@@ -1,0 +1,302 @@
+"""The local API: what programs on this machine may ask of a running agent (docs/api.md, section "local API").
+
+It listens on a unix socket that only its owner may open, or on loopback. There is no login, so nothing else is allowed.
+"""
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from edge_agent.addresses import Address, spell
+from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_message
+from edge_agent.client import BundleState, Delivery
+from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
+from edge_agent.core.errors import EdgeAgentError, RefusedError
+from edge_agent.ports import PluginLostError
+from edge_agent.sender import UnsendableError
+
+UNACKNOWLEDGED = 64  # deliveries on their way to one listener
+WAIT_STATES = ("forwarded", "delivered")
+
+ResultT = TypeVar("ResultT")
+
+
+class BundleUnknownError(EdgeAgentError):
+    """This node has never had the bundle, or has forgotten it."""
+
+
+class ApiDoor(Protocol):
+    """What the API asks of the agent."""
+
+    async def send(
+        self,
+        payload: bytes,
+        *,
+        flow: str,
+        to: str,
+        precedence: Precedence | None,
+        lifetime_s: float | None,
+        key: str,
+        origin: Origin,
+    ) -> BundleState:
+        """The accepted bundle. Raises RefusedError, UnsendableError."""
+
+    async def state(self, bundle: BundleId) -> BundleState:
+        """Where a bundle is. Raises BundleUnknownError."""
+
+    async def wait(self, bundle: BundleId, state: str) -> BundleState:
+        """The bundle once it is ``state`` or at another end. Raises BundleUnknownError."""
+
+    async def why(self, bundle: BundleId) -> str:
+        """One sentence on a bundle. Raises BundleUnknownError."""
+
+    def status(self) -> Message:
+        """The status of DESIGN section 10."""
+
+    async def open_consumer(self, name: str | None, flow: str, since: str | None, after: int | None) -> str:
+        """The name of a consumer that starts where it is told; None: one for as long as somebody listens."""
+
+    def deliveries(self, consumer: str, flow: str) -> AsyncIterator[Delivery]:
+        """What the consumer has not acknowledged, then what comes, for ever."""
+
+    async def acknowledge(self, consumer: str, position: int) -> None:
+        """Everything up to ``position`` is done with; returns once that is on disk."""
+
+    async def close_consumer(self, consumer: str) -> None:
+        """Forget a consumer without a name of its own; a durable one keeps its place."""
+
+
+class ApiServer:
+    """Serves one address until cancelled."""
+
+    def __init__(self, door: ApiDoor, address: Address) -> None:
+        self._door = door
+        self._address = address
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def run(self) -> None:
+        """Answer requests for ever. Raises PluginLostError when the address cannot be had."""
+        server = await self._open()
+        try:
+            await server.serve_forever()
+        finally:
+            server.close()
+            for writer in self._writers:
+                writer.close()
+            if isinstance(self._address, Path):
+                self._address.unlink(missing_ok=True)
+
+    async def _open(self) -> asyncio.Server:
+        try:
+            if not isinstance(self._address, Path):
+                return await asyncio.start_server(self._serve, self._address.host, self._address.port)
+            await _clear_stale_socket(self._address)
+            self._address.parent.mkdir(parents=True, exist_ok=True)
+            server = await asyncio.start_unix_server(self._serve, self._address)
+            self._address.chmod(0o600)
+        except OSError as error:
+            raise PluginLostError(f"{spell(self._address)}: {error.strerror or error}") from error
+        return server
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection's requests in turn; what is not ours is answered once and closed."""
+        self._writers.add(writer)
+        try:
+            while (request := await read_message(reader)) is not None:
+                if request.get("op") == "listen":
+                    await self._listen(request, reader, writer)
+                    break
+                answer = await self._answer(request, reader)
+                if answer is None:
+                    break
+                await _write(writer, answer)
+        except (ApiBrokenError, MalformedError) as error:
+            writer.write(pack_message({"error": str(error), "reason": "malformed"}))
+        except ConnectionError:
+            pass  # the program went away in the middle of an answer: there is nobody to tell
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _answer(self, request: Message, reader: asyncio.StreamReader) -> Message | None:
+        """The answer to one request; None when whoever asked has gone."""
+        try:
+            ok = await self._ok(request, reader)
+        except RefusedError as error:
+            return {"error": error.detail, "reason": error.reason.value}
+        except BundleUnknownError as error:
+            return {"error": str(error), "reason": "unknown_bundle"}
+        except (UnsendableError, MalformedError) as error:
+            return {"error": str(error), "reason": "malformed"}
+        return None if ok is None else {"ok": ok}
+
+    async def _ok(self, request: Message, reader: asyncio.StreamReader) -> Message | None:
+        match request.get("op"):
+            case "send":
+                return asdict(await self._send(request))
+            case "status":
+                return self._door.status()
+            case "state":
+                return asdict(await self._door.state(_bundle(request)))
+            case "why":
+                return {"sentence": await self._door.why(_bundle(request))}
+            case "wait":
+                state = _text(request, "state")
+                if state not in WAIT_STATES:
+                    raise MalformedError(f"state {state!r}: allowed: {', '.join(WAIT_STATES)}")
+                reached = await _while_connected(reader, self._door.wait(_bundle(request), state))
+                return None if reached is None else asdict(reached)
+            case op:
+                raise MalformedError(f"op {op!r}: allowed: send, state, wait, why, status, listen")
+
+    async def _send(self, request: Message) -> BundleState:
+        payload, precedence = request.get("payload"), request.get("precedence")
+        lifetime_s, origin = request.get("lifetime_s"), request.get("origin", "machine")
+        if not isinstance(payload, bytes):
+            raise MalformedError(f"payload of type {type(payload).__name__}: allowed: bytes")
+        names = {each.name.lower(): each for each in Precedence}
+        if precedence is not None and precedence not in names:
+            raise MalformedError(f"precedence {precedence!r}: allowed: {', '.join(names)}")
+        if lifetime_s is not None and (isinstance(lifetime_s, bool) or not isinstance(lifetime_s, int | float)):
+            raise MalformedError(f"lifetime_s {lifetime_s!r}: allowed: a number of seconds")
+        if origin not in ("person", "machine"):
+            raise MalformedError(f"origin {origin!r}: allowed: person, machine")
+        return await self._door.send(
+            payload,
+            flow=_text(request, "flow"),
+            to=_text(request, "to"),
+            precedence=None if precedence is None else names[precedence],
+            lifetime_s=lifetime_s,
+            key=_text(request, "key") if "key" in request else "",
+            origin=Origin(origin),
+        )
+
+    async def _listen(self, request: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        name, since, after = request.get("consumer"), request.get("since"), request.get("after")
+        if not all(each is None or isinstance(each, str) for each in (name, since)):
+            raise ApiBrokenError("consumer and since are texts")
+        if after is not None and type(after) is not int:
+            raise ApiBrokenError(f"after {after!r}: allowed: a position")
+        flow = _text(request, "flow")
+        try:
+            consumer = await self._door.open_consumer(name, flow, since, after)
+        except (BundleUnknownError, MalformedError) as error:
+            await _write(writer, {"error": str(error), "reason": "unknown_bundle"})
+            return
+        await _write(writer, {"ok": {"consumer": consumer}})
+        listener = _Listener(self._door, consumer, flow, writer)
+        try:
+            await listener.serve(reader)
+        finally:
+            await self._door.close_consumer(consumer)
+
+
+class _Listener:
+    """One consumer at the other end of a connection."""
+
+    def __init__(self, door: ApiDoor, consumer: str, flow: str, writer: asyncio.StreamWriter) -> None:
+        self._door = door
+        self._consumer = consumer
+        self._flow = flow
+        self._writer = writer
+        self._room = asyncio.Semaphore(UNACKNOWLEDGED)
+        self._unsynced: int | None = None
+        self._has_news = asyncio.Event()
+        self._is_last = False
+
+    async def serve(self, reader: asyncio.StreamReader) -> None:
+        """Push deliveries and take acknowledgements until the listener has gone or had its last."""
+        async with asyncio.TaskGroup() as group:
+            push = group.create_task(self._push(), name=f"listener:{self._consumer}:push")
+            sync = group.create_task(self._sync(), name=f"listener:{self._consumer}:sync")
+            while not self._is_last and (message := await _read_or_none(reader)) is not None:
+                position = message.get("position")
+                if message.get("op") != "ack" or type(position) is not int:
+                    break  # not a listener of ours
+                self._unsynced = position  # a later position covers earlier ones: one sync for many
+                self._is_last = message.get("is_last") is True
+                self._has_news.set()
+                self._room.release()
+            push.cancel()
+            if self._is_last:
+                await sync
+            else:
+                sync.cancel()
+
+    async def _push(self) -> None:
+        async for delivery in self._door.deliveries(self._consumer, self._flow):
+            await self._room.acquire()
+            try:
+                await _write(self._writer, {"ok": asdict(delivery)})
+            except ConnectionError:
+                return  # the reading side ends the listener
+
+    async def _sync(self) -> None:
+        while self._unsynced is not None or not self._is_last:
+            await self._has_news.wait()
+            self._has_news.clear()
+            position, self._unsynced = self._unsynced, None
+            if position is not None:
+                await self._door.acknowledge(self._consumer, position)
+
+
+async def _read_or_none(reader: asyncio.StreamReader) -> Message | None:
+    try:
+        return await read_message(reader)
+    except ApiBrokenError:
+        return None  # not a listener of ours: as good as gone
+
+
+async def _write(writer: asyncio.StreamWriter, message: Message) -> None:
+    writer.write(pack_message(message))
+    await writer.drain()
+
+
+async def _while_connected(
+    reader: asyncio.StreamReader,
+    work: Coroutine[Any, Any, ResultT],  # Any: what a coroutine yields and is sent is asyncio's
+) -> ResultT | None:
+    """The result of ``work``; None when the other side closed first."""
+    unknown: BundleUnknownError | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            gone = group.create_task(reader.read(1), name="api:gone")
+            answer = group.create_task(work, name="api:wait")
+            await asyncio.wait((gone, answer), return_when=asyncio.FIRST_COMPLETED)
+            gone.cancel()
+            answer.cancel()
+    except* BundleUnknownError as errors:
+        unknown = next(error for error in errors.exceptions if isinstance(error, BundleUnknownError))
+    if unknown is not None:
+        raise unknown
+    return None if answer.cancelled() else answer.result()
+
+
+async def _clear_stale_socket(path: Path) -> None:
+    """Remove the socket of an agent that was killed. Raises PluginLostError when somebody answers there."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise PluginLostError(f"unix:{path} exists and is not a socket: it is not removed")
+        _reader, writer = await asyncio.open_unix_connection(path)
+    except FileNotFoundError:
+        return
+    except ConnectionRefusedError:
+        os.unlink(path)  # nobody listens: left behind by an agent that was killed
+        return
+    writer.close()
+    raise PluginLostError(f"unix:{path}: another agent answers there already")
+
+
+def _bundle(request: Message) -> BundleId:
+    return BundleId.parse(_text(request, "bundle"))
+
+
+def _text(request: Message, key: str) -> str:
+    value = request.get(key)
+    if not isinstance(value, str):
+        raise MalformedError(f"{key} {value!r}: allowed: text")
+    return value

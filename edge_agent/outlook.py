@@ -1,0 +1,143 @@
+"""What the links would carry and what waits for them: for reports to command, grants to drivers, and "why"."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_agent.core.bundle import Precedence
+from edge_agent.core.effects import LinkState, QueueKey
+from edge_agent.core.limits import LinkPolicy
+from edge_agent.core.report import LinkReport, NodeReport
+from edge_agent.telemetry.payloads import (
+    BACKLOG_KINDS,
+    PICTURE_FLOW,
+    POSITION_FLOW,
+    READING_FLOW,
+    RECEIPT_FLOW,
+    REPORT_FLOW,
+)
+
+UNMEASURED_BPS = 32_000.0  # a link that is up and has carried nothing yet: enough for a small still, no more
+GRANT_RATIO = 0.7  # the rest is for what comes up while the granted bytes are on their way
+OPEN_STATES = (LinkState.UP, LinkState.DEGRADED)
+HOUSEKEEPING_FLOWS = (REPORT_FLOW, RECEIPT_FLOW)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacklogRow:
+    """What waits of one kind, in sending order. ``expected_s`` None: no link, no forecast."""
+
+    kind: str
+    bundles: int
+    payload_bytes: int
+    oldest_age_s: float
+    expected_s: float | None
+
+
+def open_links(report: NodeReport) -> list[LinkReport]:
+    """Links on which something can leave now."""
+    return [link for link in report.links if link.state in OPEN_STATES]
+
+
+def link_rate_bps(link: LinkReport) -> float:
+    """What one open link carries, as far as is known."""
+    return link.rate_bps or link.goodput_bps or UNMEASURED_BPS
+
+
+def carried_bps(report: NodeReport, policies: Mapping[str, LinkPolicy], precedence: Precedence) -> float:
+    """Sum over open links that may carry ``precedence``; 0 when there is none."""
+    return sum(link_rate_bps(link) for link in open_links(report) if may_carry(policies.get(link.link), precedence))
+
+
+def may_carry(policy: LinkPolicy | None, precedence: Precedence) -> bool:
+    """Whether a link's policy lets ``precedence`` leave by it."""
+    return policy is None or precedence in policy.precedences
+
+
+def ahead_bytes(report: NodeReport, precedence: Precedence) -> int:
+    """Payload bytes that leave before the last waiting bundle of ``precedence``."""
+    return sum(queue.payload_bytes for queue in report.queues if queue.queue.precedence <= precedence)
+
+
+def granted_bytes(
+    report: NodeReport, policies: Mapping[str, LinkPolicy], precedence: Precedence, interval_s: float
+) -> int:
+    """How many payload bytes would leave in ``interval_s`` after all that is ahead; 0 when no link is open."""
+    room_bytes = carried_bps(report, policies, precedence) / 8 * interval_s * GRANT_RATIO
+    return max(0, int(room_bytes - ahead_bytes(report, precedence)))
+
+
+def backlog(report: NodeReport, policies: Mapping[str, LinkPolicy]) -> list[BacklogRow]:
+    """What waits by kind, in sending order; kinds with nothing are left out."""
+    rows: list[BacklogRow] = []
+    before_s = 0.0
+    for kind in BACKLOG_KINDS:
+        queues = [queue for queue in report.queues if kind_of(queue.queue) == kind and queue.bundles]
+        if not queues:
+            continue
+        waiting_bytes = sum(queue.payload_bytes for queue in queues)
+        rate_bps = carried_bps(report, policies, min(queue.queue.precedence for queue in queues))
+        if rate_bps:
+            before_s += waiting_bytes * 8 / rate_bps
+        rows.append(
+            BacklogRow(
+                kind=kind,
+                bundles=sum(queue.bundles for queue in queues),
+                payload_bytes=waiting_bytes,
+                oldest_age_s=max(queue.oldest_age_s for queue in queues),
+                expected_s=before_s if rate_bps else None,
+            )
+        )
+    return rows
+
+
+def kind_of(queue: QueueKey) -> str | None:
+    """The kind a page counts a queue under; None for the agent's own housekeeping."""
+    flow = queue.flow.split(".", 1)[0]
+    if flow in HOUSEKEEPING_FLOWS:
+        return None
+    if queue.precedence is Precedence.FLASH or flow.startswith(("sos", "alarm")):
+        return "sos_alarm"
+    if flow == PICTURE_FLOW:
+        return "picture"
+    if flow in (POSITION_FLOW, READING_FLOW):
+        return "position_reading"
+    if queue.precedence is Precedence.IMMEDIATE:
+        return "immediate_report"
+    return "history" if queue.precedence is Precedence.DEFERRED else "routine_report"
+
+
+def spell_rate(rate_bps: float) -> str:
+    """A rate as people read it."""
+    if rate_bps >= 1e6:
+        return f"{rate_bps / 1e6:.3g} Mbit/s"
+    return f"{rate_bps / 1e3:.3g} kbit/s"
+
+
+def explain_waiting(
+    report: NodeReport, policies: Mapping[str, LinkPolicy], precedence: Precedence, payload_bytes: int
+) -> str:
+    """One clause: what a waiting bundle waits for. Times are relative, because a node's clock may be wrong."""
+    links = open_links(report)
+    if not links:
+        return _why_no_link(report.links)
+    allowed = [link for link in links if may_carry(policies.get(link.link), precedence)]
+    names = ", ".join(sorted({f"{link.link} ({spell_rate(link_rate_bps(link))})" for link in allowed or links}))
+    if not allowed:
+        return f"no link that is up may carry {precedence.name}: {names} by its configuration"
+    ahead = [queue for queue in report.queues if queue.queue.precedence < precedence and queue.bundles]
+    counts: dict[Precedence, int] = {}
+    for queue in ahead:
+        counts[queue.queue.precedence] = counts.get(queue.queue.precedence, 0) + queue.bundles
+    first = ", ".join(f"{counts[each]} {each.name} ahead" for each in sorted(counts))
+    only = "only " if len({link.link for link in allowed}) == 1 else ""
+    waits_s = (max(payload_bytes, ahead_bytes(report, precedence)) * 8) / carried_bps(report, policies, precedence)
+    return f"{only}{names} is up{', ' + first if first else ''}, expected in {waits_s:.0f} s at the present rate"
+
+
+def _why_no_link(links: Sequence[LinkReport]) -> str:
+    if not links:
+        return "no link is configured"
+    reasons = ", ".join(
+        sorted({f"{link.link} {link.state.value}{': ' + link.reason if link.reason else ''}" for link in links})
+    )
+    return f"no link is up ({reasons})"

@@ -1,0 +1,74 @@
+"""Makes bundles of payloads: fills in what the flow's configuration says and hands them to the runner."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_agent.core.bundle import (
+    COMMAND,
+    FLOW_NAME_MAX_BYTES,
+    KEY_MAX_BYTES,
+    LIFETIME_MAX_S,
+    NODE_ID_PATTERN,
+    BundleHeader,
+    BundleId,
+    Origin,
+    Precedence,
+)
+from edge_agent.core.errors import EdgeAgentError
+from edge_agent.flows import FlowTable
+from edge_agent.runner import Runner
+
+
+class UnsendableError(EdgeAgentError):
+    """A bundle cannot be made like this; the message names the field, the value and what is allowed."""
+
+
+def wall_clock_ms() -> int:
+    """UTC milliseconds since 1970 by this machine's clock, for people only."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class BundleSender:
+    """One way into the node for drivers, pages, programs and the agent itself."""
+
+    runner: Runner
+    flows: FlowTable
+    now_ms: Callable[[], int]
+
+    async def submit(
+        self,
+        payload: bytes,
+        *,
+        flow: str,
+        to: str = COMMAND,
+        precedence: Precedence | None = None,
+        lifetime_s: float | None = None,
+        key: str = "",
+        created_at_ms: int | None = None,
+        origin: Origin = Origin.MACHINE,
+    ) -> BundleId:
+        """The id of an accepted bundle: it is on disk. None: what the flow says.
+
+        Raises RefusedError with the node's reason, UnsendableError for a field that is not allowed.
+        """
+        if not 0 < len(flow.encode()) <= FLOW_NAME_MAX_BYTES:
+            raise UnsendableError(f"flow {flow!r}: allowed: 1 to {FLOW_NAME_MAX_BYTES} bytes")
+        if NODE_ID_PATTERN.fullmatch(to) is None:
+            raise UnsendableError(f'destination {to!r}: allowed: a node id, or "{COMMAND}"')
+        if len(key.encode()) > KEY_MAX_BYTES:
+            raise UnsendableError(f"key {key!r}: allowed: at most {KEY_MAX_BYTES} bytes")
+        if lifetime_s is not None and not 0 < lifetime_s <= LIFETIME_MAX_S:
+            raise UnsendableError(f"lifetime {lifetime_s} s: allowed: above 0 and at most {LIFETIME_MAX_S}")
+        terms = self.flows.terms(flow)
+        header = BundleHeader(
+            destination=to,
+            flow=flow,
+            order=terms.order,
+            origin=origin,
+            created_at_ms=self.now_ms() if created_at_ms is None else created_at_ms,
+            lifetime_s=terms.lifetime_s if lifetime_s is None else lifetime_s,
+            key=key,
+        )
+        return await self.runner.submit(header, terms.precedence if precedence is None else precedence, payload)

@@ -1,0 +1,79 @@
+"""A kit's own word on its links and on what still waits, sent to command every ``report_interval_s``."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from edge_agent.config import Config
+from edge_agent.core.errors import RefusedError
+from edge_agent.core.report import NodeReport
+from edge_agent.link_port import LinkPort
+from edge_agent.outlook import backlog
+from edge_agent.sender import BundleSender
+from edge_agent.status import link_rows
+from edge_agent.telemetry.payloads import REPORT_FLOW, UnitReport
+
+CHANGE_SPACING_RATIO = 0.2  # a changed link is told before the interval is over, but no more than 5 times in it
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True)
+class UnitReporter:
+    """Sends a UnitReport at once, every interval, and soon after a link changed."""
+
+    config: Config
+    sender: BundleSender
+    report: Callable[[], NodeReport]
+    ports: Sequence[LinkPort]
+    changed: asyncio.Event
+
+    async def run(self) -> None:
+        """Report for ever."""
+        interval_s = self.config.report_interval_s
+        while True:
+            self.changed.clear()
+            await self._send()
+            await asyncio.sleep(interval_s * CHANGE_SPACING_RATIO)
+            try:
+                async with asyncio.timeout(interval_s * (1 - CHANGE_SPACING_RATIO)):
+                    await self.changed.wait()
+            except TimeoutError:
+                pass  # nothing changed: the interval is over all the same
+
+    async def _send(self) -> None:
+        try:
+            await self.sender.submit(self.payload().pack(), flow=REPORT_FLOW)
+        except RefusedError as error:
+            log.warning("report_refused", reason=str(error))
+
+    def payload(self) -> UnitReport:
+        """The report as of now."""
+        config, report = self.config, self.report()
+        policies = {port.link: port.config.policy for port in self.ports}
+        return UnitReport(
+            at_ms=self.sender.now_ms(),
+            due_s=config.report_interval_s,
+            name=config.name,
+            number=config.number,
+            links=[_short(row) for row in link_rows(report, self.ports)][:64],
+            backlog=[[row.kind, row.bundles, row.payload_bytes, row.expected_s] for row in backlog(report, policies)],
+        )
+
+
+def _short(row: dict[str, Any]) -> list[Any]:  # Any: the types of a UnitReport's row
+    """A link's row with figures as short as they are true: a float costs nine bytes of a thin link."""
+    rate_bps = row["rate_bps"] or row["goodput_bps"] or None
+    rtt_s = row["rtt_s"]
+    loss_ratio = row["loss_ratio"]
+    return [
+        row["name"],
+        row["state"],
+        None if rate_bps is None else round(rate_bps),
+        None if rtt_s is None else round(rtt_s, 3),
+        None if loss_ratio is None else (round(loss_ratio, 3) or 0),
+        row["transport"],
+    ]
