@@ -28,6 +28,7 @@ from edge_agent.core.effects import (
 from edge_agent.core.errors import EdgeAgentError
 from edge_agent.core.frame import LinkKeys, NullKeys
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
+from edge_agent.core.node import Node
 from edge_agent.core.report import NodeReport, NodeSettings
 from link_sim.disk import MemoryDisk
 from link_sim.door import NodeDoor, NodeMaker
@@ -49,7 +50,7 @@ class WorldError(EdgeAgentError):
 class World:
     """Nodes and links that share one virtual clock, which starts at 0."""
 
-    def __init__(self, seed: int, *, make_node: NodeMaker) -> None:
+    def __init__(self, seed: int, *, make_node: NodeMaker = Node) -> None:
         self.seed = seed
         self.ledger = Ledger(seed)
         self.deliveries: list[Delivery] = []
