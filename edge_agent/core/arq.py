@@ -67,6 +67,8 @@ class Arq:
     sent_bytes_total: int = 0
     in_flight: dict[int, SentFrame] = field(default_factory=dict)
     lost: dict[int, SentFrame] = field(default_factory=dict)
+    pieces_in_flight: int = 0
+    """Frames in flight that carry bundles; the others are acknowledged lazily."""
     sent_frames: int = 0
     lost_frames: int = 0
 
@@ -74,6 +76,7 @@ class Arq:
         """A frame that wants an acknowledgement has left."""
         self.in_flight[frame.number] = frame
         self.in_flight_bytes += frame.wire_bytes
+        self.pieces_in_flight += bool(frame.pieces)
         self.sent_frames += 1
 
     def acknowledge(self, ack: Ack, now_s: float, reorder_s: float) -> AckResult | None:
@@ -91,6 +94,7 @@ class Arq:
                 frame = self.in_flight.pop(number, None)
                 if frame is not None:
                     self.in_flight_bytes -= frame.wire_bytes
+                    self.pieces_in_flight -= bool(frame.pieces)
                     result.arrived.append(Arrived(frame, times.get(number), was_lost=False))
                     continue
                 frame = self.lost.pop(number, None)
@@ -115,6 +119,7 @@ class Arq:
     def _give_up(self, frame: SentFrame) -> None:
         del self.in_flight[frame.number]
         self.in_flight_bytes -= frame.wire_bytes
+        self.pieces_in_flight -= bool(frame.pieces)
         self.lost_frames += 1
         self.lost[frame.number] = frame
         if len(self.lost) > LOST_KEPT:

@@ -40,6 +40,11 @@ MIN_PIECE_BYTES = 64
 FRAGMENT_FIXED_BYTES = 24
 """Kind, marks, sequence, offset, total, length at their usual longest; the source and the header come on top."""
 CUSTODY_RANGES_PER_FRAME = 32
+SOURCE_BYTES = 56
+CUSTODY_RANGE_BYTES = 12
+"""Longest usual encodings: kind, marks, explicit source and counts; one range of sequences or bytes."""
+ACK_USUAL_BYTES = 40
+"""Room kept for an acknowledgement that is not due yet; a longer one waits until it is."""
 
 
 @dataclass(slots=True)
@@ -77,7 +82,7 @@ class FrameBuilder:
             return None
         body = bytearray()
         put_control(body, self.contacts.own_hello(session).fields())
-        ack = session.space.take_ack(0)
+        ack = session.space.take_ack(0, 200)
         if ack is not None:
             put_ack(body, ack)
         put_window(body, self._window())
@@ -104,7 +109,12 @@ class FrameBuilder:
         if session.is_keyed:
             self._put_acks(contact, draft, now_s)
             self._put_replies(contact, draft, now_s)
+        has_word = session.is_keyed and session.space.unacked_frames > 0
+        draft.limit_bytes -= ACK_USUAL_BYTES if has_word else 0
         self._put_fragments(contact, session, draft, now_s)
+        draft.limit_bytes += ACK_USUAL_BYTES if has_word else 0
+        if draft.pieces and session.is_keyed:
+            self._put_company(contact, session, draft, now_s)
         if not draft.is_wanted:
             return None
         if session.is_keyed and not draft.pieces and contact.peer is not None and draft.wants_ack:
@@ -128,12 +138,11 @@ class FrameBuilder:
         session = contact.session
         assert session is not None
         space = session.space
-        is_due = space.ack_due_s is not None and space.ack_due_s <= now_s
-        if is_due or space.unacked_frames:
-            ack = space.take_ack(0)
+        if space.ack_due_s is not None and space.ack_due_s <= now_s:
+            ack = space.take_ack(0, draft.room_bytes)
             if ack is not None:
                 put_ack(draft.body, ack)
-                draft.is_wanted = draft.is_wanted or is_due
+                draft.is_wanted = True
         if contact.peer is None or not contact.is_usable:
             return
         for other in self._others(contact):
@@ -141,10 +150,20 @@ class FrameBuilder:
                 continue
             if other.session is None or not other.session.is_keyed or other.session.space.ack_due_s is None:
                 continue
-            ack = other.session.space.take_ack(other.session.receive_id + 1)
-            if ack is not None and draft.room_bytes > 128:
+            if draft.room_bytes < ACK_USUAL_BYTES:
+                return
+            ack = other.session.space.take_ack(other.session.receive_id + 1, draft.room_bytes)
+            if ack is not None:
                 put_ack(draft.body, ack)
                 draft.is_wanted = True
+
+    def _put_company(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> None:
+        """What is not due yet but travels free with fragments."""
+        if session.space.unacked_frames and draft.room_bytes >= ACK_USUAL_BYTES:
+            ack = session.space.take_ack(0, draft.room_bytes)
+            if ack is not None:
+                put_ack(draft.body, ack)
+        self._put_replies(contact, draft, now_s)
 
     def _others(self, contact: Contact) -> list[Contact]:
         """The same peer's other contacts."""
@@ -159,9 +178,9 @@ class FrameBuilder:
         elif not draft.is_wanted:
             return
         for key, ranges in list(peer.custody.items()):
-            if draft.room_bytes < 48:
+            count = min(CUSTODY_RANGES_PER_FRAME, (draft.room_bytes - SOURCE_BYTES) // CUSTODY_RANGE_BYTES, len(ranges))
+            if count < 1:
                 return
-            count = min(CUSTODY_RANGES_PER_FRAME, (draft.room_bytes - 24) // 8, len(ranges))
             told = tuple(ranges)[:count]
             for start, end in told:
                 ranges.remove(start, end)
@@ -170,7 +189,7 @@ class FrameBuilder:
             block = Stored(key[0], key[1], told)
             put_stored(draft.body, block)
             self._note(draft, Reply(block, key[1] <= Precedence.IMMEDIATE))
-        while peer.replies and draft.room_bytes >= 96:
+        while peer.replies and draft.room_bytes >= SOURCE_BYTES + 4 * CUSTODY_RANGE_BYTES:
             reply = peer.replies.popleft()
             self._put_reply(draft, reply)
         if not peer.replies and not peer.custody:
@@ -180,7 +199,7 @@ class FrameBuilder:
     def _put_reply(self, draft: Draft, reply: Reply) -> None:
         block = reply.block
         if isinstance(block, StoredPartly):
-            fitting = max(1, (draft.room_bytes - 48) // 12)
+            fitting = (draft.room_bytes - SOURCE_BYTES) // CUSTODY_RANGE_BYTES
             block = block._replace(ranges=block.ranges[:fitting])
             put_stored_partly(draft.body, block)
         elif isinstance(block, Refused):
@@ -227,7 +246,6 @@ class FrameBuilder:
         scheduler = self.custody.scheduler
         waiting = scheduler.waiting(destinations)
         if not waiting:
-            contact.is_app_limited = True
             return
         has_room = contact.window_room(is_flash=False)
         missing: set[int] = set()
@@ -243,8 +261,8 @@ class FrameBuilder:
             spent = sum(piece.end - piece.start for piece in draft.pieces)
             served = draft.pieces[0].outgoing.precedence
             contact.account.charge(served, spent, waiting, scheduler.share_ratio)
-        elif has_room and not missing:
-            contact.is_app_limited = True
+        elif not has_room:
+            contact.is_window_limited = True
 
     def _put_piece(
         self,
@@ -355,13 +373,14 @@ class FrameBuilder:
         arq = session.arq
         number = arq.next_number
         arq.next_number = number + 1
+        is_app_limited = contact.is_idle(now_s)
         if session.is_keyed:
             number_bytes = number_bytes_for(number, arq.highest_acked)
             header = put_data(session.peer_receive_id, not is_narrow(contact.link), number, number_bytes)
         else:
             header = put_hello(session.suite, session.epoch, session.own_salt, number)
         frame = header + session.seal.seal(number, header, bytes(draft.body))
-        wire_bytes = self._charge(contact, frame, now_s)
+        wire_bytes = self._charge(contact, frame, now_s, is_bulk=bool(draft.pieces))
         arq.sent_bytes_total += wire_bytes
         if draft.wants_ack:
             if not arq.in_flight:
@@ -372,19 +391,19 @@ class FrameBuilder:
                     now_s,
                     wire_bytes,
                     arq.sent_bytes_total,
-                    contact.is_app_limited,
+                    is_app_limited,
                     tuple(draft.pieces),
                     tuple(draft.replies),
                     draft.is_urgent,
                 )
             )
-            contact.is_app_limited = False
+            contact.is_window_limited = False
         return frame
 
     @staticmethod
-    def _charge(contact: Contact, frame: bytes, now_s: float) -> int:
+    def _charge(contact: Contact, frame: bytes, now_s: float, *, is_bulk: bool = False) -> int:
         wire_bytes = len(frame) + contact.limits.overhead_bytes
-        contact.pacer.charge(now_s, wire_bytes, contact.controller.rate_bps)
+        contact.pacer.charge(now_s, wire_bytes, contact.controller.pacing_bps(is_bulk=is_bulk))
         contact.sent_bytes += wire_bytes
         contact.last_sent_s = now_s
         return wire_bytes

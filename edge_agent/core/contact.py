@@ -20,12 +20,15 @@ MIN_FRAME_BYTES = 128
 ACK_DELAY_S = 0.012
 ACK_DELAY_LAZY_S = 0.2
 """An acknowledgement of frames that carried only replies waits for company."""
+ACK_DELAY_SLOW_S = 0.1
 ACK_FRAMES = 8
 FIRST_PTO_S = 0.7
 """Without an RTT: longer than a geostationary round trip. The first frame of a link may be the lost one."""
 CONVICTION_PTOS = 3
 CONVICTION_SLACK_S = 0.3
 LATENESS_SLACK_S = 0.01
+IDLE_S = 0.005
+"""A shorter pause is timer lateness."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +64,8 @@ class Contact:
     rtt: RttEstimate = field(default_factory=RttEstimate)
     account: ShareAccount = field(default_factory=ShareAccount)
     is_suspect: bool = False
-    is_app_limited: bool = True
+    is_window_limited: bool = False
+    """Bundles waited for the window, not for the sender, since the last frame."""
     pto_backoff: int = 0
     progress_s: float = 0.0
     """When an acknowledgement last told something new, or the first frame in flight left."""
@@ -84,6 +88,8 @@ class Contact:
     goodput_since_s: float = 0.0
     goodput_bytes: int = 0
     idle_version: int = -1
+    deadline_s: float | None = None
+    """Cached by Node until something changes."""
     hint_sent_s: float = -1e9
 
     def __post_init__(self) -> None:
@@ -131,7 +137,7 @@ class Contact:
     def patience_s(self) -> float:
         """``pto_s``, longer when what is in flight is acknowledged lazily."""
         session = self.session
-        if session is not None and any(frame.pieces for frame in session.arq.in_flight.values()):
+        if session is not None and session.arq.pieces_in_flight:
             return self.pto_s()
         return self.pto_s() + ACK_DELAY_LAZY_S
 
@@ -146,7 +152,9 @@ class Contact:
 
     def ack_delay_s(self) -> float:
         """How long an acknowledgement waits for company: less than it takes on the wire on a slow link."""
-        return max(ACK_DELAY_S, min(0.1, self.frame_s() / 2))
+        if self.controller.rate_bps >= SLOW_LINK_BPS:
+            return ACK_DELAY_S
+        return max(ACK_DELAY_S, min(ACK_DELAY_SLOW_S, self.frame_s() / 2))
 
     def window_room(self, *, is_flash: bool) -> bool:
         """Whether one more frame may be in flight; FLASH may exceed the window by four."""
@@ -157,6 +165,10 @@ class Contact:
         if is_flash:
             limit += 4 * frame_bytes
         return session.arq.in_flight_bytes < limit
+
+    def is_idle(self, now_s: float) -> bool:
+        """Whether the pause before a frame leaving now was the sender's: neither pacer nor window was in the way."""
+        return not self.is_window_limited and now_s > self.pacer.next_s + max(IDLE_S, self.frame_s() / 4)
 
     def eta_s(self, now_s: float, size_bytes: int) -> float:
         """When ``size_bytes`` more would be at the peer if this link took them now."""

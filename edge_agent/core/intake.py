@@ -298,7 +298,9 @@ class Intake:
                 continue
             for sequence in range(start, end):
                 self.custody.forward(self._own(block.source, block.precedence, sequence), peer)
-        self.custody.scheduler.version += 1
+        if peer.is_full:
+            peer.is_full = False
+            self.custody.scheduler.version += 1
 
     def _take_stored_partly(self, peer: Peer, block: StoredPartly) -> None:
         outgoing = self.custody.bundles.get(self._own(block.source, block.precedence, block.sequence))

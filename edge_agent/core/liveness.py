@@ -4,8 +4,10 @@ The peer's acknowledgements are the signal while data is in flight; an idle link
 probe is all that time alone ever sends on a link in doubt.
 """
 
+import math
+
 from edge_agent.core.bundle import Precedence
-from edge_agent.core.contact import Contact
+from edge_agent.core.contact import CONVICTION_PTOS, CONVICTION_SLACK_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import LinkState
@@ -30,46 +32,45 @@ class Liveness:
         self.contacts = contacts
         self.custody = custody
 
-    def next_deadline_s(self, contact: Contact) -> float | None:
-        """The earliest moment at which ``on_timeout`` or a frame of this contact is due; None for never."""
+    def next_deadline_s(self, contact: Contact) -> float:
+        """The earliest moment at which ``on_timeout`` or a frame of this contact is due; infinity for never."""
         if contact.link.limits is None:
-            return None
-        deadlines: list[float] = []
+            return math.inf
+        deadline_s = self._idle_s(contact) if contact.is_usable else math.inf
         if contact.probe_at_s is not None:
-            deadlines.append(max(contact.probe_at_s, contact.pacer.next_s))
-        if contact.candidate is not None and contact.candidate.space.ack_due_s is not None:
-            deadlines.append(contact.candidate.space.ack_due_s)
-        session = contact.session
-        if session is not None:
-            if session.is_keyed and session.space.ack_due_s is not None:
-                deadlines.append(max(session.space.ack_due_s, contact.pacer.next_s))
-            if contact.state is not LinkState.DOWN and session.arq.in_flight:
-                deadlines.append(self._doubt_s(contact))
-                overdue_s = session.arq.reorder_deadline_s(contact.reorder_s())
-                if overdue_s is not None:
-                    deadlines.append(overdue_s)
-        if contact.is_usable:
-            deadlines.append(self._idle_s(contact))
-        return min(deadlines, default=None)
+            deadline_s = min(deadline_s, max(contact.probe_at_s, contact.pacer.next_s))
+        candidate, session = contact.candidate, contact.session
+        if candidate is not None and candidate.space.ack_due_s is not None:
+            deadline_s = min(deadline_s, candidate.space.ack_due_s)
+        if session is None:
+            return deadline_s
+        due_s = session.space.ack_due_s
+        if due_s is not None and session.is_keyed:
+            deadline_s = min(deadline_s, max(due_s, contact.pacer.next_s))
+        if session.arq.in_flight and contact.state is not LinkState.DOWN:
+            deadline_s = min(deadline_s, self._doubt_s(contact))
+            overdue_s = session.arq.reorder_deadline_s(contact.reorder_s())
+            if overdue_s is not None:
+                deadline_s = min(deadline_s, overdue_s)
+        return deadline_s
 
     @staticmethod
     def _doubt_s(contact: Contact) -> float:
         """When suspicion, its next probe, or conviction is due."""
-        probe_s = contact.progress_s + contact.patience_s() * (1 << contact.pto_backoff)
-        return min(probe_s, contact.progress_s + contact.conviction_s())
+        patience_s = contact.patience_s()
+        probe_s = patience_s * (1 << contact.pto_backoff)
+        return contact.progress_s + min(probe_s, CONVICTION_PTOS * patience_s + CONVICTION_SLACK_S)
 
     @staticmethod
     def _idle_s(contact: Contact) -> float:
         """When an idle link is asked whether it is still there, or one that should have been heard counts as dead."""
+        if contact.limits.shape is LinkShape.BURST:
+            return math.inf
         heard_s = contact.last_heard_s if contact.last_heard_s is not None else contact.since_s
         keepalive_s = contact.link.policy.keepalive_s
-        if contact.limits.shape is LinkShape.BURST:
-            return float("inf")
-        silence_s = heard_s + SILENCE_KEEPALIVES * keepalive_s + SILENCE_SLACK_S
-        if contact.session is not None and contact.session.arq.in_flight:
-            return silence_s
-        asked_s = max(heard_s, contact.last_sent_s if contact.probe_at_s is None else heard_s)
-        return min(silence_s, max(heard_s + keepalive_s, asked_s if contact.unanswered_probes else 0.0))
+        if contact.probe_at_s is None and contact.session is not None and not contact.session.arq.in_flight:
+            return heard_s + keepalive_s
+        return heard_s + SILENCE_KEEPALIVES * keepalive_s + SILENCE_SLACK_S
 
     def on_timeout(self, contact: Contact, now_s: float, late_s: float) -> None:
         """Do what is due. ``late_s`` is how late this process itself was: time nobody may be blamed for."""

@@ -4,6 +4,7 @@ On the way of a bundle out: ``submit`` -> Persist -> ``complete`` -> Custody -> 
 ``poll_transmit``. In: ``receive`` -> Contacts (keys, replay) -> Arrivals -> Persist -> ``complete`` -> BundleDelivered.
 """
 
+import math
 from collections.abc import Hashable
 from random import Random
 
@@ -43,7 +44,7 @@ class Node:
         self.settings = settings
         self.outputs = Outputs()
         self.scheduler = Scheduler(settings.class_share_ratio)
-        self.cache = PayloadCache(self.outputs, settings.payload_cache_bytes)
+        self.cache = PayloadCache(self.outputs, self.scheduler, settings.payload_cache_bytes)
         self.custody = Custody(settings, self.outputs, restored, self.scheduler, self.cache)
         self.arrivals = Arrivals(settings, self.outputs, restored)
         self.contacts = Contacts(
@@ -75,7 +76,7 @@ class Node:
 
     def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None:
         """Take one frame as it came from ``source`` on ``link``; whatever it holds is used or counted."""
-        self._is_wakeup_known = False
+        self._touch()
         known = self.contacts.links.get(link)
         if known is None or known.limits is None:
             self.outputs.drop("frame_link_unknown")
@@ -101,7 +102,7 @@ class Node:
         reason: str = "",
     ) -> None:
         """A link's transport came up, changed, or (``limits`` None) is gone for ``reason``."""
-        self._is_wakeup_known = False
+        self._touch()
         self.contacts.set_link(link, limits, policy, is_listener, reason, now_s)
 
     def set_free_bytes(self, free_bytes: int) -> None:
@@ -111,11 +112,10 @@ class Node:
     def handle_timeout(self, now_s: float) -> None:
         """Do what is due by ``now_s``. Call after every frame that had arrived by then was handed in."""
         late_s = max(0.0, now_s - self._wakeup_s) if self._wakeup_s is not None else 0.0
-        self._is_wakeup_known = False
+        self._touch()
         self._handled_s = now_s
         for contact in self.contacts.contacts:
-            deadline_s = self.liveness.next_deadline_s(contact)
-            if deadline_s is not None and deadline_s <= now_s:
+            if self.liveness.next_deadline_s(contact) <= now_s:
                 self.liveness.on_timeout(contact, now_s, late_s)
         self.custody.expire(now_s)
         if now_s >= self._sweep_s:
@@ -147,7 +147,6 @@ class Node:
         """Close an effect with what came of it."""
         self._is_wakeup_known = False
         self.outputs.complete(effect_id, outcome, now_s)
-        self.scheduler.version += 1
         while self.arrivals.relayed:
             record, payload = self.arrivals.relayed.popleft()
             self.custody.take(record, payload, now_s)
@@ -166,7 +165,7 @@ class Node:
             if contact.candidate is not None:
                 answer = self.builder.answer(contact, now_s)
                 if answer is not None:
-                    self._is_wakeup_known = False
+                    self._touch(contact)
                     return Transmit(contact.link.name, *answer)
             if not contact.pacer.is_open(now_s) or not self._may_have_work(contact, now_s):
                 continue
@@ -176,9 +175,15 @@ class Node:
                 continue
             self.liveness.after_send(contact, now_s)
             self._turn = at
-            self._is_wakeup_known = False
+            self._touch(contact)
             return Transmit(contact.link.name, contact.address, frame)
         return None
+
+    def _touch(self, contact: Contact | None = None) -> None:
+        """Deadlines of one contact, or of all, have to be found anew."""
+        self._is_wakeup_known = False
+        for each in self.contacts.contacts if contact is None else (contact,):
+            each.deadline_s = None
 
     def _may_have_work(self, contact: Contact, now_s: float) -> bool:
         """Cheap test before building: did anything change since this contact last found nothing to send?"""
@@ -209,12 +214,12 @@ class Node:
         return self._wakeup_s
 
     def _find_wakeup(self) -> float | None:
-        wakeup_s = float("inf")
+        wakeup_s = math.inf
         version = self.scheduler.version
         for contact in self.contacts.contacts:
-            deadline_s = self.liveness.next_deadline_s(contact)
-            if deadline_s is not None:
-                wakeup_s = min(wakeup_s, deadline_s)
+            if contact.deadline_s is None:
+                contact.deadline_s = self.liveness.next_deadline_s(contact)
+            wakeup_s = min(wakeup_s, contact.deadline_s)
             if contact.link.limits is None or contact.session is None:
                 continue
             if contact.idle_version != version:  # it was waiting for the pacer
@@ -227,7 +232,7 @@ class Node:
             wakeup_s = min(wakeup_s, expiry_s)
         if self.custody.bundles or self.arrivals.has_unsynced():
             wakeup_s = min(wakeup_s, self._sweep_s)
-        return wakeup_s if wakeup_s != float("inf") else None
+        return wakeup_s if wakeup_s != math.inf else None
 
     def _give_back(self, contact: Contact, frames: list[SentFrame], now_s: float) -> None:
         """Frames were lost on ``contact``: what they carried is owed again."""

@@ -22,6 +22,9 @@ BASE_DELAY_WINDOW_S = 12.0
 RATE_WINDOW_FRAMES = 10
 RATE_WINDOW_S = 0.08
 TRAIN_FRAMES = 8
+TRAIN_RATE_BPS = 1e9
+MOVING_SPREAD_S = 0.004
+"""Delay changes between frames above this are a moving link's: it gets the fast constants."""
 
 
 @dataclass(slots=True)
@@ -73,13 +76,23 @@ class RateController:
     """Mean absolute change of one-way delay between frames: the link's own variability."""
     _base: WindowedMinimum = field(default_factory=lambda: WindowedMinimum(BASE_DELAY_WINDOW_S))
     _recent: deque[tuple[float, float]] = field(default_factory=deque)
-    _samples: deque[tuple[float, int, bool]] = field(default_factory=deque)
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _last_delay_s: float | None = None
     _updated_s: float | None = None
-    _acked_frames: int = 0
+    _train_left: int = field(init=False)
+    _is_ramping: bool = True
+    _queued_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.rate_bps = self.hint_bps or START_RATE_BPS
+        self._train_left = 0 if self.hint_bps else TRAIN_FRAMES
+
+    def pacing_bps(self, *, is_bulk: bool) -> float:
+        """The rate to space the frame now leaving; the first frames of a link nobody described go back to back."""
+        if is_bulk and self._train_left:
+            self._train_left -= 1
+            return TRAIN_RATE_BPS
+        return self.rate_bps
 
     @property
     def is_trained(self) -> bool:
@@ -92,19 +105,21 @@ class RateController:
 
     def update(self, arrived: list[Arrived], rtt: RttEstimate, now_s: float, frame_bytes: int) -> None:
         """Learn from frames newly acknowledged, in the order of their numbers."""
-        timed = [each for each in arrived if each.arrived_s is not None and not each.was_lost]
-        if not timed:
+        is_informed = False
+        for each in arrived:
+            if each.frame.is_app_limited:  # the gap before this frame was the sender's, not the link's
+                self._samples.clear()
+            if each.arrived_s is not None and not each.was_lost:
+                is_informed = True
+                self._note_delay(each.arrived_s - each.frame.sent_s, now_s)
+                self._samples.append((each.arrived_s, each.frame.sent_bytes_total))
+        if not is_informed:
             return
-        for each in timed:
-            assert each.arrived_s is not None
-            self._note_delay(each.arrived_s - each.frame.sent_s, now_s)
-            self._samples.append((each.arrived_s, each.frame.sent_bytes_total, each.frame.is_app_limited))
-        self._acked_frames += len(timed)
         frame_s = frame_bytes * 8 / self.rate_bps
         rtt_s = rtt.smoothed_s or 0.1
         self._settle_queue(now_s, max(0.03, 4 * frame_s, rtt_s / 4))
-        is_app_limited = self._measure_delivery(max(RATE_WINDOW_S, rtt_s, RATE_WINDOW_FRAMES * frame_s))
-        self._steer(now_s, rtt_s, frame_s, is_app_limited)
+        if self._measure_delivery(max(RATE_WINDOW_S, rtt_s, RATE_WINDOW_FRAMES * frame_s)):
+            self._steer(now_s, rtt_s, frame_s)
 
     def _note_delay(self, delay_s: float, now_s: float) -> None:
         if self._last_delay_s is not None:
@@ -119,40 +134,50 @@ class RateController:
         self.queue_s = min(queue_s for _, queue_s in self._recent)
 
     def _measure_delivery(self, window_s: float) -> bool:
-        """Set ``delivered_bps`` over the window; gives back whether the sender was short of bundles in it."""
+        """Set ``delivered_bps`` from the newest frames sent without a pause; False while they are too few."""
         samples = self._samples
-        newest_s, newest_total, _ = samples[-1]
+        newest_s, newest_total = samples[-1]
         while len(samples) > 2 and samples[1][0] <= newest_s - window_s:
             samples.popleft()
-        oldest_s, oldest_total, _ = samples[0]
+        oldest_s, oldest_total = samples[0]
         span_s = newest_s - oldest_s
-        if newest_total > oldest_total and (span_s >= window_s / 4 or len(samples) >= TRAIN_FRAMES):
-            self.delivered_bps = min(MAX_RATE_BPS, (newest_total - oldest_total) * 8 / max(span_s, 1e-5))
-        return any(is_app_limited for _, _, is_app_limited in samples)
+        if len(samples) < TRAIN_FRAMES and (len(samples) < 3 or span_s < window_s / 2):
+            return False
+        self.delivered_bps = min(MAX_RATE_BPS, (newest_total - oldest_total) * 8 / max(span_s, 1e-5))
+        return True
 
-    def _steer(self, now_s: float, rtt_s: float, frame_s: float, is_app_limited: bool) -> None:
-        if self.delivered_bps is None:
-            return
+    def _steer(self, now_s: float, rtt_s: float, frame_s: float) -> None:
+        assert self.delivered_bps is not None
         target_s = self.target_s(frame_s)
         if self.is_ceiling:
             self._steer_below_ceiling(target_s + 2 * frame_s + 0.1, rtt_s)
             return
-        moving = self.spread_s > 0.004
-        gain, smoothing_s = (0.25, rtt_s / 5) if moving else (0.12, rtt_s / 2)
+        if self._updated_s is None and self.hint_bps is None:
+            self.rate_bps = 0.9 * self.delivered_bps
+            self._updated_s = now_s
+            return
+        self._watch_ramp(target_s, rtt_s, now_s)
+        is_moving = self.spread_s > MOVING_SPREAD_S
+        gain, smoothing_s = (0.25, rtt_s / 5) if is_moving else (0.12, rtt_s / 2)
         if self.queue_s > target_s:
             wanted = self.delivered_bps * max(0.3, 1 - (self.queue_s - target_s) / max(rtt_s, 0.1))
             wanted = min(wanted, self.rate_bps)
         else:
+            gain = 1.0 if self._is_ramping else gain
             wanted = self.delivered_bps * (1 + gain * (1 - self.queue_s / target_s))
-            if is_app_limited:
-                wanted = max(wanted, self.rate_bps)
-        if self._updated_s is None and not self.hint_bps and self._acked_frames >= TRAIN_FRAMES:
-            self.rate_bps = 0.9 * self.delivered_bps
-            self._updated_s = now_s
         elapsed_s = now_s - self._updated_s if self._updated_s is not None else 0.01
         self._updated_s = now_s
         share = min(1.0, elapsed_s / max(smoothing_s, 0.01))
         self.rate_bps = min(MAX_RATE_BPS, max(MIN_RATE_BPS, self.rate_bps + (wanted - self.rate_bps) * share))
+
+    def _watch_ramp(self, target_s: float, rtt_s: float, now_s: float) -> None:
+        """Doubling: from the start until a queue shows, and again after a long time without any."""
+        if self.queue_s > target_s / 2:
+            self._queued_s = now_s
+        if self.queue_s > target_s:
+            self._is_ramping = False
+        elif now_s - self._queued_s > max(1.0, 8 * rtt_s):
+            self._is_ramping = True
 
     def _steer_below_ceiling(self, tolerated_s: float, rtt_s: float) -> None:
         """A stated air rate holds; only a queue that stands in spite of it says that the air carries less."""
@@ -165,7 +190,7 @@ class RateController:
 
     def window_bytes(self, rtt: RttEstimate, frame_bytes: int) -> int:
         """How much may be in flight: rate x (least RTT + target + spread + acknowledgement delay) + 3 frames."""
-        if rtt.smoothed_s is None:
+        if rtt.smoothed_s is None or self._train_left or (self.delivered_bps is None and self.hint_bps is None):
             return TRAIN_FRAMES * frame_bytes
         frame_s = frame_bytes * 8 / self.rate_bps
         span_s = rtt.min_s + self.target_s(frame_s) + 2 * self.spread_s + ACK_SLACK_S

@@ -7,6 +7,7 @@ from edge_agent.core.bundle import BundleId
 from edge_agent.core.effects import Failed, Fetch, Fetched, Outcome
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.outputs import Outputs
+from edge_agent.core.scheduler import Scheduler
 
 CHUNK_BYTES = 65_536
 """Unit of Fetch; also the largest payload that is a row and not a file (DESIGN section 5)."""
@@ -17,12 +18,11 @@ class PayloadCache:
     """Chunks by (bundle, number of the chunk), oldest use first; never more than ``limit_bytes``."""
 
     outputs: Outputs
+    scheduler: Scheduler
     limit_bytes: int
     held_bytes: int = 0
     _chunks: OrderedDict[tuple[BundleId, int], bytes] = field(default_factory=OrderedDict)
     _fetching: set[tuple[BundleId, int]] = field(default_factory=set)
-    arrivals: int = 0
-    """Counts fetched chunks, so that idle links look again."""
 
     def put(self, bundle: BundleId, payload: bytes) -> None:
         """Keep a whole small payload; a large one is left to Fetch."""
@@ -78,7 +78,7 @@ class PayloadCache:
             self._fetching.discard(key)
             if isinstance(outcome, Fetched):
                 self._keep(key, outcome.payload)
-                self.arrivals += 1
+                self.scheduler.version += 1  # links that found nothing to send look again
             elif isinstance(outcome, Failed):
                 self.outputs.drop("fetch_failed")
 

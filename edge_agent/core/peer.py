@@ -35,6 +35,8 @@ class Peer:
     reserve_bytes: int = FIRST_WINDOW_BYTES
     opened_bytes: int = 0
     """Declared lengths of bundles begun towards this peer and not yet in its custody."""
+    is_full: bool = False
+    """A bundle was held back for want of window; links look again when custody frees some."""
     last_heard_s: float | None = None
     told_window_bytes: int = -1
     replies: deque[Reply] = field(default_factory=lambda: deque(maxlen=REPLIES_MAX))
@@ -57,7 +59,10 @@ class Peer:
         limit = self.window_bytes
         if precedence <= Precedence.IMMEDIATE:
             limit += self.reserve_bytes
-        return self.opened_bytes + length <= limit
+        if self.opened_bytes + length <= limit:
+            return True
+        self.is_full = True
+        return False
 
     def owe_custody(self, bundle: BundleId, due_s: float) -> None:
         """Tell the peer that its bundle is in custody here."""

@@ -10,6 +10,11 @@ KEPT_RANGES = 128
 ACK_RANGES = 12
 """Ranges told in one ACK: a loss burst of this many gaps survives the loss of the acknowledgements before."""
 
+ACK_FIXED_BYTES = 22
+RANGE_BYTES = 6
+ARRIVAL_BYTES = 5
+"""Longest usual encodings in ACK: kind, reference, number, time and counts; one range; one arrival."""
+
 
 @dataclass(slots=True)
 class ReceiveSpace:
@@ -55,13 +60,18 @@ class ReceiveSpace:
         if self.ack_due_s is None or due_s < self.ack_due_s:
             self.ack_due_s = due_s
 
-    def take_ack(self, reference: int) -> Ack | None:
-        """The ACK of all that arrived, once; None when nothing ever did."""
+    def take_ack(self, reference: int, room_bytes: int) -> Ack | None:
+        """The ACK of all that arrived, once, in at most ``room_bytes``; None when nothing ever did.
+
+        Where room is short the oldest ranges go first, then arrival times: facts before estimates.
+        """
         if self._highest < 0:
             return None
-        ranges = list(self.numbers)[-ACK_RANGES:]
+        spare_bytes = room_bytes - ACK_FIXED_BYTES
+        ranges = list(self.numbers)[-max(1, min(ACK_RANGES, spare_bytes // RANGE_BYTES)) :]
         ranges.reverse()
-        arrivals = sorted(self._arrivals, reverse=True)
+        spare_bytes -= len(ranges) * RANGE_BYTES
+        arrivals = sorted(self._arrivals, reverse=True)[: max(0, spare_bytes // ARRIVAL_BYTES)]
         self._arrivals.clear()
         self.unacked_frames = 0
         self.ack_due_s = None

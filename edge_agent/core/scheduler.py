@@ -17,6 +17,7 @@ QUANTUM_BYTES = 1500
 STARVED_S = 60.0
 """A class that had work and got nothing for this long goes before everything, FLASH included."""
 CREDIT_CAP_BYTES = 16_384
+_PRECEDENCES = tuple(Precedence)
 DEPTH_SCAN_MAX = 256
 """Entries looked at for a slow link that shall take a piece from the depth of the queue."""
 
@@ -94,7 +95,7 @@ class Scheduler:
         self.queues: dict[QueueKey, Queue] = {}
         self.version = 0
         """Counts changes that may give an idle link work."""
-        self._rings: dict[tuple[str, Precedence, Origin], deque[Queue]] = {}
+        self._rings: dict[str, list[deque[Queue]]] = {}  # by destination; index 2 x precedence, + 1 for machines
 
     def queue(self, key: QueueKey, order: FlowOrder, origin: Origin) -> Queue:
         """The queue of this key, made on first use."""
@@ -108,21 +109,19 @@ class Scheduler:
         self.version += 1
         if not queue.is_ringed and queue.entries:
             queue.is_ringed = True
-            ring_key = (queue.key.destination, queue.key.precedence, queue.origin)
-            self._rings.setdefault(ring_key, deque()).append(queue)
+            rings = self._rings.get(queue.key.destination)
+            if rings is None:
+                rings = self._rings[queue.key.destination] = [deque() for _ in range(2 * len(Precedence))]
+            rings[2 * queue.key.precedence + (queue.origin is Origin.MACHINE)].append(queue)
 
     def waiting(self, destinations: Iterable[str]) -> list[Precedence]:
         """The classes that have something queued for these destinations, highest first."""
-        rings = self._rings
-        return [
-            precedence
-            for precedence in Precedence
-            if any(
-                rings.get((destination, precedence, origin))
-                for destination in destinations
-                for origin in (Origin.PERSON, Origin.MACHINE)
-            )
-        ]
+        waiting = [False] * len(Precedence)
+        for destination in destinations:
+            for at, ring in enumerate(self._rings.get(destination, ())):
+                if ring:
+                    waiting[at >> 1] = True
+        return [precedence for precedence, is_waiting in zip(_PRECEDENCES, waiting, strict=True) if is_waiting]
 
     def order_of_service(self, waiting: list[Precedence], account: ShareAccount, now_s: float) -> list[Precedence]:
         """``waiting`` in the order this link should serve it: by precedence, but owed shares first."""
@@ -157,11 +156,12 @@ class Scheduler:
 
         Queues found empty on the way leave their ring.
         """
-        for origin in (Origin.PERSON, Origin.MACHINE):
+        for at in (2 * precedence, 2 * precedence + 1):
             for destination in destinations:
-                ring = self._rings.get((destination, precedence, origin))
-                if not ring:
+                rings = self._rings.get(destination)
+                if rings is None or not rings[at]:
                     continue
+                ring = rings[at]
                 for queue, outgoing in self._candidates(ring):
                     if not fits(outgoing):
                         continue
