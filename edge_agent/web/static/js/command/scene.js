@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the map shows: marks, labels, the track and centre of the chosen or alarmed unit. */
+
+import { age, clock, duration } from "../age.js";
+import { bandAlarm } from "./alarms.js";
+import { unitName, unitNumber } from "./naming.js";
+import { rankedUnits, staleMark } from "./units.js";
+
+const GAP_FACTOR = 3; // positions farther apart than this many usual steps: the way between is not known
+
+export function sceneOf(ctx) {
+  const { state, ui, time, say } = ctx;
+  const ranked = rankedUnits(state).filter(({ unit }) => unit.position);
+  const focus = ui.chosen || bandAlarm(state)?.units[0] || ranked.find(({ alarm }) => alarm)?.id;
+  const unit = ranked.find(({ id }) => id === focus)?.unit;
+  return {
+    marks: ranked.map((each) => mark(ctx, each)),
+    tracks: unit && ui.chosen && unit.track?.length > 1 ? [track(ctx, unit)] : [],
+    centre: unit ? { lat: unit.position.lat, lon: unit.position.lon } : null,
+    datum: say("map.datum"), isLive: time.isLive,
+  };
+}
+
+function mark(ctx, { unit, alarm, mark: name, look, rank }) {
+  const { position } = unit;
+  const isStale = !ctx.time.isLive && !alarm;
+  const isException = rank < 8 || ctx.ui.chosen === unit.id;
+  return {
+    id: unit.id, number: unitNumber(unit), lat: position.lat, lon: position.lon, look, isException,
+    shape: isStale ? staleMark(name) : name, title: unitName(unit), detail: detail(ctx, unit, alarm),
+    spoken: `${unitName(unit)} ${ctx.say(alarm ? `band.${alarm.kind}` : `state.${unit.state}`)}`,
+  };
+}
+
+function detail(ctx, unit, alarm) {
+  const { say, time } = ctx;
+  if (alarm?.kind === "sos" || alarm?.kind === "threat") return say("map.sos_position", { age: age(unit.position.captured_ms, time) });
+  if (unit.state === "lost") {
+    const at = clock(unit.position.captured_ms, time.nowMs, { seconds: false });
+    return time.isLive ? say("map.last_seen", { at, age: age(unit.last_heard_ms, time) }) : say("map.last_seen_at", { at });
+  }
+  return age(unit.last_heard_ms, time);
+}
+
+function track(ctx, unit) {
+  const steps = unit.track.slice(1).map((to, n) => to.captured_ms - unit.track[n].captured_ms).sort((one, other) => one - other);
+  const usual = Math.max(1000, steps[Math.floor(steps.length / 2)]);
+  const points = unit.track.map((point, n) => {
+    const next = unit.track[n + 1];
+    return { lat: point.lat, lon: point.lon, isLate: point.is_late, isGapAfter: Boolean(next) && next.captured_ms - point.captured_ms > usual * GAP_FACTOR };
+  });
+  const notes = points.flatMap((point, n) => (point.isGapAfter ? [{
+    lat: (point.lat + points[n + 1].lat) / 2, lon: (point.lon + points[n + 1].lon) / 2,
+    text: ctx.say("map.missing", { time: duration(unit.track[n + 1].captured_ms - unit.track[n].captured_ms) }),
+  }] : []));
+  return { points, notes };
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The chosen unit in the right column: its links, what is known of a gap, order of arrival, what still waits with it. */
+
+import { age, clock, duration, loss, place, placeDms, rate, roundTrip } from "../age.js";
+import { h } from "../dom.js";
+import { linkShape, shape } from "../shapes.js";
+import { aged, forecast, linkName, unitName, whatWord } from "./naming.js";
+import { backlogRow } from "./right.js";
+import { alarmOf, moreButton } from "./units.js";
+
+export function unitPart(ctx, unit) {
+  const { say } = ctx;
+  return h("div", { class: "right unit-detail", key: `unit-${unit.id}` },
+    h("section", { class: "panel grow" },
+      h("div", { class: "panel-head" }, h("h2", { class: "unit-title" }, unitName(unit)),
+        h("span", { class: "soft" }, unit.back_after_s ? say("unit.back_after", { age: duration(unit.back_after_s * 1000) }) : ""),
+        h("button", { class: "small", "data-act": "close-unit", onclick: () => ctx.choose("") }, say("unit.close"))),
+      positionLine(ctx, unit), actionsPart(ctx, unit), linksTable(ctx, unit), gapPart(ctx, unit), arrivalsPart(ctx, unit),
+      messagesPart(ctx, unit), backlogPart(ctx, unit)));
+}
+
+function positionLine(ctx, unit) {
+  const { say } = ctx;
+  const at = unit.position;
+  if (!at) return h("p", { class: "line soft" }, say("unit.no_position"));
+  return h("p", { class: "line" }, say("unit.position"), " ",
+    h("button", { class: "coordinates", onclick: () => ctx.toggleDms() }, (ctx.ui.dms ? placeDms : place)(at.lat, at.lon)),
+    say("sep"), age(at.captured_ms, ctx.time), at.system ? `${say("sep")}${ctx.system(at.system)}` : "", say("sep"), at.datum);
+}
+
+function actionsPart(ctx, unit) {
+  const { say, time, state } = ctx;
+  const alarm = alarmOf(state, unit);
+  const isMutable = alarm && alarm.kind !== "sos";
+  return h("p", { class: "unit-actions" },
+    h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "order", to: [unit.id] }) }, say("orders.new")),
+    alarm?.kind === "sos" && alarm.confirmed
+      ? h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "close", alarm: alarm.id }) }, say("unit.close_sos")) : null,
+    isMutable ? h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "mute", unit: unit.id }) }, say("unit.mute")) : null);
+}
+
+function linksTable(ctx, unit) {
+  const { say } = ctx;
+  if (!unit.links?.length) return h("p", { class: "line soft" }, say("links.none"));
+  return h("table", {},
+    h("thead", {}, h("tr", {}, h("th", {}, aged(ctx, "links.link", unit.reported_ms)), h("th", {}, say("links.state")),
+      ["rate", "rtt", "loss"].map((name) => h("th", { class: "number" }, say(`links.${name}`))))),
+    h("tbody", {}, unit.links.map((link) => {
+      const known = unit.state === "lost" ? "unknown" : link.state;
+      const isUp = known === "up" || known === "degraded";
+      return h("tr", {}, h("td", {}, linkName(say, link.name)),
+        h("td", { class: "keep" }, linkShape(known), " ", say(`link.${known}`)),
+        h("td", { class: "number" }, isUp ? rate(link.rate_bps) : "–"), h("td", { class: "number" }, isUp ? roundTrip(link.rtt_s) : "–"),
+        h("td", { class: "number" }, isUp ? loss(link.loss_ratio) : "–"));
+    })));
+}
+
+const GAP_WORDS = { received: "unit.received_then", late: "unit.filled_late", missing: "unit.still_there" };
+
+function gapPart(ctx, unit) {
+  const { say, time } = ctx;
+  const { gap } = unit;
+  if (!gap) return null;
+  const all = gap.parts.reduce((total, part) => total + part.ms, 0) || 1;
+  const missing = gap.parts.filter((part) => part.state === "missing").reduce((total, part) => total + part.ms, 0);
+  const span = `${clock(gap.from_ms, time.nowMs, { seconds: false })} – ${clock(gap.to_ms, time.nowMs, { seconds: false })}`;
+  const expected = forecast(gap.complete_in_s);
+  return h("div", { class: "gap", "data-gap-ms": gap.to_ms - gap.from_ms, "data-parts-ms": all },
+    h("div", { class: "panel-head" }, h("h3", {}, say("unit.gap")), h("span", { class: "soft" }, span)),
+    h("div", { class: "gap-bar" }, gap.parts.map((part) => h("i", { class: part.state, style: { width: `${(part.ms / all) * 100}%` } }))),
+    h("p", { class: "gap-legend" }, ["received", "late", "missing"].map((name) => h("span", {},
+      h("i", { class: name }), " ", say(GAP_WORDS[name], { time: duration(missing) }),
+      name === "missing" && missing && expected ? `${say("comma")}${say("about")}${expected}` : ""))));
+}
+
+function arrivalsPart(ctx, unit) {
+  const { say, pager, time } = ctx;
+  const arrivals = unit.arrivals ?? [];
+  if (!arrivals.length) return null;
+  const name = "arrivals";
+  const cut = pager.cut(name, arrivals);
+  return h("div", { class: "arrivals-part" },
+    h("div", { class: "panel-head" }, h("h3", {}, say("unit.arrivals")), h("span", { class: "soft" }, say("unit.arrivals_note"))),
+    h("div", { class: "arrival-row labels" }, h("span", {}, "#"), h("span", {}, say("unit.arrived")), h("span", {}, say("unit.happened")),
+      h("span", {}, say("unit.what")), h("span", { class: "number" }, say("unit.late_by"))),
+    h("ul", { class: "list", "data-list": name, "data-total": arrivals.length }, cut.shown.map((each) => h("li", {
+      class: "arrival-row", key: each.n, "data-class": each.class,
+    }, h("span", {}, each.n), h("span", {}, clock(each.arrived_ms, time.nowMs)), h("span", {}, clock(each.captured_ms, time.nowMs)),
+    h("span", {}, h("b", {}, whatWord(say, each.what)), ` ${each.text ?? ""}`, each.count > 1 ? ` ${each.count}` : "", " ",
+      h("span", { class: "soft" }, say(`class.${each.class}`))),
+    h("span", { class: "number" }, each.arrived_ms - each.captured_ms >= 60_000 ? duration(each.arrived_ms - each.captured_ms) : "")))),
+    moreButton(ctx, name, arrivals, cut, ["more", "page"]));
+}
+
+function messagesPart(ctx, unit) {
+  const { say, pager, time } = ctx;
+  const messages = unit.messages ?? [];
+  if (!messages.length) return null;
+  const cut = pager.cut("messages", messages);
+  return h("div", { class: "messages-part" },
+    h("div", { class: "panel-head" }, h("h3", {}, say("unit.messages"))),
+    h("ul", { class: "list", "data-list": "messages", "data-total": messages.length }, cut.shown.map((each) => h("li", { class: "message", key: each.id },
+      h("span", { class: "soft" }, clock(each.at_ms, time.nowMs)),
+      h("span", {}, each.phrase ? say(`phrase.${each.phrase}`) : each.text, " ", h("span", { class: "soft" }, say(`grade.${each.precedence}`))),
+      each.read
+        ? h("span", { class: "soft" }, shape("check"), " ", say("unit.message_is_read", { by: each.read.by, at: clock(each.read.at_ms, time.nowMs, { seconds: false }) }))
+        : h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.asDuty("/api/read", { message: each.id }) }, say("unit.message_read"))))),
+    moreButton(ctx, "messages", messages, cut, ["more", "page"]));
+}
+
+function backlogPart(ctx, unit) {
+  const { say } = ctx;
+  const rows = (unit.backlog ?? []).filter((row) => row.bundles);
+  const isSilent = unit.state === "lost";
+  const note = unit.reported_ms ? aged(ctx, "unit.reported", unit.reported_ms) : say("unit.not_reported");
+  return h("div", {},
+    h("div", { class: "panel-head ruled" }, h("h3", {}, isSilent ? say("waiting.unknown", { unit: say("unit.still_with") }) : say("unit.still_with")),
+      h("span", { class: "soft" }, note)),
+    rows.length ? h("table", {}, h("tbody", {}, rows.map((row) => backlogRow(ctx, isSilent ? { ...row, expected_s: null } : row))))
+      : h("p", { class: "line soft" }, unit.reported_ms ? say("unit.nothing_waits") : ""));
+}
