@@ -138,14 +138,16 @@ class PtyCable:
             self._slaves.append(slave)
         self.paths = [os.ttyname(slave) for slave in self._slaves]
         self.damage: Callable[[bytes], bytes] = bytes
-        self.passed_bytes = 0
         self._loop = asyncio.get_running_loop()
+        self.resume()
+
+    def resume(self) -> None:
+        """Bytes pass."""
         for side in (0, 1):
             self._loop.add_reader(self.masters[side], self._move, side)
 
     def _move(self, side: int) -> None:
         moved = os.read(self.masters[side], 4096)
-        self.passed_bytes += len(moved)
         os.write(self.masters[1 - side], self.damage(moved))
 
     def stall(self) -> None:
