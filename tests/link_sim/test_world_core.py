@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+import link_sim
 from edge_agent.core.bundle import COMMAND, BundleHeader, FlowOrder, Precedence
 from edge_agent.core.effects import Done, Effect, Outcome, Persist, Restored
 from edge_agent.core.errors import RefusedError
@@ -108,6 +109,14 @@ def test_nothing_accepted_is_lost_or_doubled_whatever_fails(seed: int) -> None:
     assert tally.accepted > 100
     assert tally.delivered > 100
     assert (tally.lost, tally.doubled, tally.waiting) == (0, 0, 0)
+
+
+def test_the_example_of_the_package_holds() -> None:
+    """Run as it stands in the docstring of ``link_sim``."""
+    example = "\n".join(line[4:] for line in str(link_sim.__doc__).splitlines() if line.startswith("    "))
+    assert "world.run_until(30)" in example
+    names = (World, NodeSettings, profile, Outage, BundleHeader, Precedence)
+    exec(example, {each.__name__: each for each in names})
 
 
 @pytest.mark.slow
