@@ -25,7 +25,8 @@ DATAGRAMS_A_WAKE_UP = 64  # then timers and other sockets get their turn; about 
 RECEIVE_MAX_BYTES = 2048  # what fills it was longer and is cut off; peers may have a larger MTU than ours
 
 _RECEIVE_BUFFER_BYTES = 4 << 20  # 60 ms of a 500 Mbit/s burst while the process does something else
-_SEND_BUFFER_BYTES = {True: 1 << 18, False: 1 << 15}  # by "is listener"; small, because precedence ends in the kernel
+_SEND_BUFFER_BYTES = 1 << 15  # small, because precedence ends in the kernel
+_LISTENER_SEND_BUFFER_BYTES = 1 << 18  # shared by its peers
 _SILENCE_S = 60.0  # a remote known by name is looked up again when frames got no answer for this long
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: beyond net.core.rmem_max, for those with CAP_NET_ADMIN
 
@@ -161,7 +162,8 @@ class UdpTransport:
     def _prepare(self, udp: socket.socket, place: _Place) -> None:
         udp.setblocking(False)
         _enlarge_receive_buffer(udp)
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES[self._is_listener])
+        send_buffer_bytes = _LISTENER_SEND_BUFFER_BYTES if self._is_listener else _SEND_BUFFER_BYTES
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
         if self._bind_interface:
             self._bind_to_interface(udp)
         if self._is_listener:
