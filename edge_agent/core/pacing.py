@@ -113,7 +113,7 @@ class RateController:
                 is_informed = True
                 self._note_delay(each.arrived_s - each.frame.sent_s, now_s)
                 self._samples.append((each.arrived_s, each.frame.sent_bytes_total))
-        if not is_informed:
+        if not is_informed or not self._samples:
             return
         frame_s = frame_bytes * 8 / self.rate_bps
         rtt_s = rtt.smoothed_s or 0.1
