@@ -91,6 +91,7 @@ async def test_datagrams_go_through_and_answers_find_their_client(host: str) -> 
         assert len({address for _, _, address in sink.arrived}) == 3
 
 
+@pytest.mark.slow
 async def test_delay_is_kept_and_never_cut_short() -> None:
     _, upstream = await open_sink(echoes=True)
     profile = both(LinkProfile(delay_s=0.030))
@@ -107,6 +108,7 @@ async def test_delay_is_kept_and_never_cut_short() -> None:
         assert sorted(trips_s)[10] < 0.060 + 4 * LATE_LIMIT_MS / 1000
 
 
+@pytest.mark.slow
 async def test_rate_is_kept_with_overhead_counted() -> None:
     """100 frames of 972 + 28 bytes at 1 Mbit/s take 0.8 s: the first and the last arrive 0.792 s apart."""
     sink, upstream = await open_sink()
