@@ -43,6 +43,8 @@ CUSTODY_RANGES_PER_FRAME = 32
 SOURCE_BYTES = 56
 CUSTODY_RANGE_BYTES = 12
 """Longest usual encodings: kind, marks, explicit source and counts; one range of sequences or bytes."""
+COMPANY_FRAME_BYTES = 256
+"""In shorter frames no room is kept for company: fragments would fall below their least size."""
 ACK_USUAL_BYTES = 40
 """Room kept for an acknowledgement that is not due yet; a longer one waits until it is."""
 
@@ -109,7 +111,7 @@ class FrameBuilder:
         if session.is_keyed:
             self._put_acks(contact, draft, now_s)
             self._put_replies(contact, draft, now_s)
-        has_word = session.is_keyed and session.space.unacked_frames > 0
+        has_word = session.is_keyed and session.space.unacked_frames > 0 and limit_bytes >= COMPANY_FRAME_BYTES
         draft.limit_bytes -= ACK_USUAL_BYTES if has_word else 0
         self._put_fragments(contact, session, draft, now_s)
         draft.limit_bytes += ACK_USUAL_BYTES if has_word else 0
@@ -301,7 +303,7 @@ class FrameBuilder:
             FRAGMENT_FIXED_BYTES + (len(outgoing.header) + 6 if start == 0 else 0) + (42 if outgoing.source else 0)
         )
         size = min(end - start, room - overhead)
-        if size < min(MIN_PIECE_BYTES, end - start):
+        if size < min(MIN_PIECE_BYTES if draft.body else 1, end - start):
             return False
         payload = self.custody.cache.read(outgoing, start, min(start + size, outgoing.record.payload_bytes))
         if payload is None:
