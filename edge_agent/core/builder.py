@@ -76,6 +76,8 @@ class FrameBuilder:
         self.arrivals = arrivals
         self.alarm_until_s = -1.0
         """While a FLASH was under way lately, fragments on slow links are shorter."""
+        self.is_drained = False
+        """Whether the frame built last took all that its contact may send now."""
 
     def answer(self, contact: Contact, now_s: float) -> tuple[Hashable | None, bytes] | None:
         """A HELLO_ACK of the contact's candidate when one is due, with the address it goes to."""
@@ -102,6 +104,7 @@ class FrameBuilder:
         session = contact.session
         if session is None or not contact.pacer.is_open(now_s):
             return None
+        self.is_drained = False
         is_alarm_open = now_s < self.alarm_until_s
         limit_bytes = contact.frame_limit_bytes(is_alarm_open=is_alarm_open) - contact.frame_overhead_bytes
         draft = Draft(limit_bytes)
@@ -248,6 +251,7 @@ class FrameBuilder:
         scheduler = self.custody.scheduler
         waiting = scheduler.waiting(destinations)
         if not waiting:
+            self.is_drained = True
             return
         has_room = contact.window_room(is_flash=False)
         missing: set[int] = set()
@@ -259,6 +263,7 @@ class FrameBuilder:
             while draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES or not draft.body:
                 if not self._put_piece(contact, session, draft, precedence, destinations, usable, missing, now_s):
                     break
+        self.is_drained = has_room and draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES
         if draft.pieces:
             spent = sum(piece.end - piece.start for piece in draft.pieces)
             served = draft.pieces[0].outgoing.precedence

@@ -89,6 +89,7 @@ class Intake:
         elif source != contact.address and link.is_listener:
             self._challenge(contact, source, now_s)
         contact.received_bytes += len(frame) + contact.limits.overhead_bytes
+        contact.deadline_s = None
         left_gap = session.space.record(number, now_s)
         self.liveness.heard(contact, now_s)
         self._take_body(contact, session, body, now_s, left_gap=left_gap)
@@ -122,6 +123,7 @@ class Intake:
             return
         contact, session, body = opened
         contact.received_bytes += len(frame) + contact.limits.overhead_bytes
+        contact.deadline_s = None
         if session.is_proven:
             self._take_early(contact, session, body, now_s)
             return
@@ -173,6 +175,7 @@ class Intake:
         if body is None:
             return
         contact.received_bytes += len(frame) + contact.limits.overhead_bytes
+        contact.deadline_s = None
         self.liveness.heard(contact, now_s)
         self._take_body(contact, session, body, now_s, left_gap=True)
         self.liveness.bring_up(contact, now_s)
@@ -183,6 +186,7 @@ class Intake:
             session = contact.session
             if session is None or session.peer_receive_id != envelope.receive_id or not session.is_keyed:
                 continue
+            contact.deadline_s = None
             if now_s - contact.hint_sent_s >= HINT_WAIT_S:
                 contact.hint_sent_s = now_s
                 if link.is_listener:
@@ -326,6 +330,7 @@ class Intake:
                 self.outputs.drop("ack_reference_unknown")
                 return
             owner, target = found
+            owner.deadline_s = None
         result = target.arq.acknowledge(ack, now_s, owner.reorder_s())
         if result is None:
             self.outputs.drop("ack_beyond_sent")

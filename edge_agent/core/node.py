@@ -76,7 +76,7 @@ class Node:
 
     def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None:
         """Take one frame as it came from ``source`` on ``link``; whatever it holds is used or counted."""
-        self._touch()
+        self._is_wakeup_known = False
         known = self.contacts.links.get(link)
         if known is None or known.limits is None:
             self.outputs.drop("frame_link_unknown")
@@ -174,6 +174,8 @@ class Node:
                 contact.idle_version = self.scheduler.version
                 continue
             self.liveness.after_send(contact, now_s)
+            if self.builder.is_drained:
+                contact.idle_version = self.scheduler.version
             self._turn = at
             self._touch(contact)
             return Transmit(contact.link.name, contact.address, frame)
