@@ -2,7 +2,7 @@
 
 A HELLO whose session could be a recording is answered, but what it carries is held until the peer proves, by a frame
 under both salts, that it is alive. It is acted on at once only when this process remembers the peer from before and
-the salt is new (docs/adr/0002-early-data.md).
+the salt is new (docs/adr/0003-early-data.md).
 """
 
 from collections.abc import Callable, Hashable

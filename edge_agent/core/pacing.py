@@ -3,7 +3,7 @@
 The rate moves towards delivery rate x (1 + g (1 - q / target)) while the queue q is below its target, and towards
 delivery rate x (1 - (q - target) / max(RTT, 100 ms)) above it. Lost frames count as delivered in the delivery rate:
 burst loss is not a slower link. Source: measurements of a prototype, where this beat a windowed maximum of the
-delivery rate with gain cycles (docs/adr/0003-pacing.md).
+delivery rate with gain cycles (docs/adr/0004-pacing.md).
 """
 
 from collections import deque
