@@ -1,0 +1,299 @@
+"""Disk: the store of one node. Executes the core's effects durably, and keeps what people and consumers ask for.
+
+Methods are called on the event loop and never block it: one thread writes (``disk_writer``), one reads
+(``disk_reader``), and both answer in batches. An effect is completed after the sync that made it durable.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from edge_agent.core.bundle import COMMAND, BundleId
+from edge_agent.core.effects import (
+    Effect,
+    Erase,
+    Fetch,
+    Loaded,
+    LoadWindow,
+    Outcome,
+    Persist,
+    Restored,
+)
+from edge_agent.disk_answers import Answers
+from edge_agent.disk_consumers import HANDED_LEASE, Consumers, Place, read_deliveries
+from edge_agent.disk_fates import join_via, read_fate, read_messages
+from edge_agent.disk_files import digest_file
+from edge_agent.disk_jobs import CallJob
+from edge_agent.disk_opening import OpenStore, open_store
+from edge_agent.disk_reader import Reader
+from edge_agent.disk_schema import DATABASE_NAME, verify_database
+from edge_agent.disk_types import (
+    AckedBundle,
+    Delivery,
+    DiskClock,
+    DiskReport,
+    Fate,
+    Start,
+    StateUpdate,
+    UnknownConsumerError,
+)
+from edge_agent.disk_writer import Writer
+
+ResultT = TypeVar("ResultT")
+NOTES_MAX = 4_096
+"""Deliveries whose links are remembered until they are in their row; consumers ask at once, rows come with a sync."""
+
+
+class Disk:
+    """The door to the store. Made by ``open``; ``close`` must be called (a ``finally`` does it)."""
+
+    def __init__(self, store: OpenStore, on_complete: Callable[[list[tuple[int, Outcome]]], None]) -> None:
+        """For ``open`` alone."""
+        self._store = store
+        self._on_complete = on_complete
+        self._on_acked: Callable[[list[AckedBundle]], None] | None = store.on_acked
+        self._answers = Answers(asyncio.get_running_loop(), self._hand_over)
+        path = store.folder / DATABASE_NAME
+        self._writer = Writer(store.consumers, store.files, store.ballast, self._answers, store.on_evicted)
+        self._reader = Reader(path, store.ages, store.files, self._answers)
+        self._erasing: dict[int, tuple[BundleId, ...]] = {}
+        self._windows: dict[int, tuple[LoadWindow, set[BundleId]]] = {}
+        self._notes: dict[BundleId, tuple[str, tuple[str, ...]]] = {}
+        self._places: dict[str, Place] = {}
+        self._leased: dict[str, int] = {}
+        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="disk")
+        self._threads: tuple[Future[None], ...] = (
+            self._executor.submit(self._writer.run),
+            self._executor.submit(self._reader.run),
+        )
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        node_id: str,
+        role: str,
+        quota_bytes: int,
+        now_s: float,
+        on_complete: Callable[[list[tuple[int, Outcome]]], None],
+        on_acked: Callable[[list[AckedBundle]], None] | None = None,
+        on_evicted: Callable[[list[BundleId]], None] | None = None,
+        flows_without_receipt: Collection[str] = (),
+        clock: DiskClock | None = None,
+    ) -> tuple["Disk", Restored]:
+        """The store in folder ``path`` (made when absent) and what the core is told of it. Call it on the loop.
+
+        ``now_s`` is the core's clock now. ``on_acked`` gets the bundles that are owed a receipt, those of an earlier
+        process first; call ``settle_receipts`` once each is on its way. ``on_evicted`` gets waiting bundles given up
+        for more urgent ones; without it none is. Raises StoreLockedError, StoreError.
+        """
+        store = open_store(
+            path,
+            node_id=node_id,
+            destinations=frozenset((node_id, COMMAND) if role == COMMAND else (node_id,)),
+            quota_bytes=quota_bytes,
+            now_s=now_s,
+            clock=clock or DiskClock.of_machine(),
+            timestamp=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+            on_acked=on_acked,
+            on_evicted=on_evicted,
+            flows_without_receipt=frozenset(flows_without_receipt),
+        )
+        disk = cls(store, on_complete)
+        if on_acked is not None and store.owed:
+            disk._answers.loop.call_soon(on_acked, store.owed)
+        return disk, store.restored
+
+    async def watch(self) -> None:
+        """Never returns before ``close``; raises what ended one of the threads, which is a defect."""
+        await asyncio.gather(*(asyncio.wrap_future(thread) for thread in self._threads))
+
+    def close(self) -> None:
+        """Finish what is queued, sync, and end both threads. Blocks for as long; nothing is answered any more."""
+        self._reader.close()
+        self._writer.close()
+        self._executor.shutdown(wait=True)
+        self._store.lock.close()
+
+    def execute(self, effect: Effect) -> None:
+        """Begin an effect; ``on_complete`` tells its outcome. Never blocks."""
+        if isinstance(effect, Persist):
+            refusal = self._writer.put_effect(effect)
+            if refusal is not None:
+                self._answers.give([(effect.effect_id, refusal)], [])
+        elif isinstance(effect, Erase):
+            self._erasing[effect.effect_id] = effect.bundles
+            for _, gone in self._windows.values():
+                gone.update(effect.bundles)
+            self._writer.put_effect(effect)
+        elif isinstance(effect, Fetch):
+            self._reader.fetch(effect)
+        else:
+            gone = {bundle for bundles in self._erasing.values() for bundle in bundles}
+            self._windows[effect.effect_id] = (effect, gone)
+            self._reader.load(effect, extra=len(gone))
+
+    def _hand_over(self, outcomes: list[tuple[int, Outcome]]) -> None:
+        """On the loop: finish what needs this side's knowledge, then tell the core."""
+        for at, (effect_id, outcome) in enumerate(outcomes):
+            self._erasing.pop(effect_id, None)
+            window = self._windows.pop(effect_id, None)
+            if window is not None and isinstance(outcome, Loaded):
+                outcomes[at] = (effect_id, _without(outcome, window[0].count, window[1]))
+        self._on_complete(outcomes)
+
+    def free_bytes(self) -> int:
+        """What ROUTINE bundles can still take; the reserve for FLASH comes on top."""
+        if self._writer.is_full:
+            return 0
+        ballast = self._store.ballast
+        return max(0, min(self._store.quota.free_bytes(), self._writer.disk_free_bytes - ballast.size_bytes // 2))
+
+    def report(self) -> DiskReport:
+        """The store in figures, as of the last commit."""
+        return DiskReport(
+            quota_bytes=self._store.quota.quota_bytes,
+            used_bytes=self._store.quota.used_bytes,
+            free_bytes=self.free_bytes(),
+            is_full=self._writer.is_full,
+            was_copied=self._store.was_copied,
+            set_aside=self._store.set_aside,
+        )
+
+    def note_forwarded(self, bundle: BundleId, peer: str, via: tuple[str, ...], at_ms: int) -> None:
+        """Keep who took custody of a bundle and over which links. Synced with the next commit, which nobody awaits."""
+        links = join_via(via)
+
+        def note(tables: Consumers) -> None:
+            tables.rows.fates.set_forwarded(tables.rows.key(bundle), peer, links, at_ms)
+
+        self._writer.put(CallJob(note))
+
+    def note_delivery(self, bundle: BundleId, peer: str, via: tuple[str, ...]) -> None:
+        """Keep who sent a bundle delivered here and over which of our links; consumers see it at once."""
+        self._notes[bundle] = (peer, via)
+        if len(self._notes) > NOTES_MAX:
+            del self._notes[next(iter(self._notes))]
+        self._writer.put(CallJob(lambda tables: tables.rows.note_delivery(bundle, peer, via)))
+
+    async def set_states(self, updates: Sequence[StateUpdate]) -> list[BundleId]:
+        """Note news of bundles, durable on return; gives back those that the store knows."""
+
+        def change(tables: Consumers) -> list[BundleId]:
+            return [
+                each.bundle
+                for each in updates
+                if tables.rows.fates.set_state(tables.rows.key(each.bundle), each.state, each.at_ms, each.detail)
+            ]
+
+        return await self._write(change)
+
+    async def fate(self, bundle: BundleId) -> Fate | None:
+        """How far a bundle got; None when the store does not know it (any more)."""
+        return await self._reader.call(lambda database: read_fate(database, bundle))
+
+    async def own_messages(self, limit: int, *, before_row: int | None = None) -> list[Fate]:
+        """Bundles that people submitted here, newest first; page on with the last one's ``row``."""
+        return await self._reader.call(lambda database: read_messages(database, limit, before_row))
+
+    async def read_payload(self, bundle: BundleId, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a payload in the store; ``length`` None: to its end. Raises UnknownBundleError, StoreError."""
+        return await self._reader.read_payload(bundle, offset, length)
+
+    async def consumer_open(self, name: str, flow: str = "*", start: Start | BundleId = Start.NOW) -> int:
+        """Attach a durable consumer and give back its cursor; ``start`` counts at first use only.
+
+        ``flow`` is a glob as SQLite has it (``*``, ``?``, ``[a-z]``). Raises UnknownBundleError.
+        """
+        place = await self._write(lambda tables: tables.open(name, flow, start))
+        known = self._places.get(name)
+        handed = known.handed if known is not None else min(place.handed, self._store.last_position)
+        self._places[name] = Place(flow, place.cursor, max(handed, place.cursor))
+        self._leased[name] = place.handed
+        return place.cursor
+
+    async def consumer_next(self, name: str, after_position: int | None = None, limit: int = 64) -> list[Delivery]:
+        """Up to ``limit`` deliveries beyond a position that match the consumer's flow; may be empty.
+
+        ``after_position`` None: beyond what is acknowledged. What it gives is marked as handed out before it is given.
+        Raises UnknownConsumerError.
+        """
+        place = self._places.get(name)
+        if place is None:
+            raise UnknownConsumerError(f"consumer {name!r} was not opened")
+        ages, flow = self._store.ages, place.flow
+        after = place.cursor if after_position is None else after_position
+        found = await self._reader.call(lambda database: read_deliveries(database, ages, flow, after, limit))
+        if not found:
+            return []
+        last = found[-1].position
+        if last > self._leased[name]:
+            leased = last + HANDED_LEASE
+            await self._write(lambda tables: tables.mark_handed(name, leased))
+            self._leased[name] = max(self._leased.get(name, 0), leased)
+        deliveries = [self._annotated(each, redelivered=each.position <= place.handed) for each in found]
+        place.handed = max(place.handed, last)
+        return deliveries
+
+    def _annotated(self, delivery: Delivery, *, redelivered: bool) -> Delivery:
+        note = self._notes.get(delivery.record.id)
+        if note is None:
+            return replace(delivery, redelivered=redelivered)
+        return replace(delivery, redelivered=redelivered, peer=note[0], via=note[1])
+
+    async def consumer_ack(self, name: str, position: int) -> None:
+        """Everything up to ``position`` is done with; durable on return. Raises UnknownConsumerError."""
+        acked = await self._write(lambda tables: tables.acknowledge(name, position))
+        if name in self._places:
+            self._places[name].cursor = max(self._places[name].cursor, position)
+        self._tell_acked(acked)
+
+    async def consumer_detach(self, name: str) -> None:
+        """Nobody uses this consumer now, its place is kept: receipts no longer wait for it."""
+        self._tell_acked(await self._write(lambda tables: tables.detach(name, forget=False)))
+
+    async def consumer_close(self, name: str) -> None:
+        """Forget a consumer and its place."""
+        acked = await self._write(lambda tables: tables.detach(name, forget=True))
+        self._places.pop(name, None)
+        self._leased.pop(name, None)
+        self._tell_acked(acked)
+
+    async def settle_receipts(self, bundles: Collection[BundleId]) -> None:
+        """Receipts for these are accepted by the node, or none is due: they are not owed any more."""
+        await self._write(lambda tables: tables.settle(bundles))
+
+    async def verify(self) -> list[str]:
+        """What is wrong in the database or in the content of large payloads; empty when all is sound. O(store)."""
+        return await asyncio.to_thread(self._verify)
+
+    def _verify(self) -> list[str]:
+        path = self._store.folder / DATABASE_NAME
+        wrong = verify_database(path)
+        for bundle, digest in self._store.list_large(path):
+            try:
+                if digest_file(self._store.files.whole_path(bundle)) != digest:
+                    wrong.append(f"bundle {bundle}: its payload file has another content than when it was stored")
+            except OSError as error:
+                wrong.append(f"bundle {bundle}: {error.strerror}")
+        return wrong
+
+    def _tell_acked(self, acked: list[AckedBundle]) -> None:
+        if acked and self._on_acked is not None:
+            self._on_acked(acked)
+
+    async def _write(self, function: Callable[[Consumers], ResultT]) -> ResultT:
+        future: asyncio.Future[ResultT] = self._answers.loop.create_future()
+        self._writer.put(CallJob(function, future))
+        return await future
+
+
+def _without(window: Loaded, count: int, gone: set[BundleId]) -> Loaded:
+    """A window as the core knows it: without bundles it has ended since it asked, and cut to what it asked for."""
+    kept = [record for record in window.records if record.id not in gone]
+    return Loaded(tuple(kept[:count]), has_more=window.has_more or len(kept) > count)

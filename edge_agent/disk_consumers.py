@@ -1,0 +1,218 @@
+"""Consumers: durable names with a cursor over deliveries, and what they are handed.
+
+A position is the row of a delivery. A consumer is *attached* while somebody uses it in this process. A receipt is owed
+once a consumer has acknowledged a delivery and no attached consumer that wants it still lacks it; so a listener that
+was left behind does not hold back the word "delivered" for ever.
+"""
+
+import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
+from edge_agent.disk_ages import Ages
+from edge_agent.disk_fates import split_via
+from edge_agent.disk_identity import to_signed, to_unsigned
+from edge_agent.disk_rows import OWED, SETTLED, Rows
+from edge_agent.disk_types import AckedBundle, Delivery, Start, UnknownBundleError, UnknownConsumerError
+
+HANDED_LEASE = 64
+"""Positions that may be handed out before the mark "handed" is synced again; the price is one sync in so many."""
+
+
+@dataclass(slots=True)
+class Place:
+    """Where one consumer stands: everything up to ``cursor`` is acknowledged, up to ``handed`` may have been seen."""
+
+    flow: str
+    cursor: int
+    handed: int
+
+
+@dataclass(slots=True)
+class Consumers:
+    """The writer's side; every call is part of the transaction under way."""
+
+    rows: Rows
+    flows_without_receipt: Collection[str]
+    places: dict[str, Place] = field(default_factory=dict)
+    attached: set[str] = field(default_factory=set)
+
+    def load(self) -> None:
+        """Take the table as it is."""
+        found = self.rows.database.execute("SELECT name, flow, cursor, handed FROM consumers")
+        self.places = {name: Place(flow, cursor, handed) for name, flow, cursor, handed in found}
+
+    def open(self, name: str, flow: str, start: Start | BundleId) -> Place:
+        """Attach a consumer; a new name begins at ``start``. Raises UnknownBundleError."""
+        place = self.places.get(name)
+        if place is None:
+            cursor = self._first_cursor(start)
+            place = self.places[name] = Place(flow, cursor, cursor)
+        place.flow = flow
+        self._write(name, place)
+        self.attached.add(name)
+        return Place(flow, place.cursor, place.handed)
+
+    def _first_cursor(self, start: Start | BundleId) -> int:
+        if start is Start.ALL:
+            return 0
+        if start is Start.NOW:
+            return last_position(self.rows.database)
+        found = self.rows.database.execute(
+            "SELECT row FROM bundles JOIN origins ON origins.origin = bundles.origin WHERE source = ?"
+            " AND incarnation = ? AND precedence = ? AND sequence = ? AND receipt IS NOT NULL",
+            (start.source, to_signed(start.incarnation), int(start.precedence), start.sequence),
+        ).fetchone()
+        if found is None:
+            raise UnknownBundleError(f"bundle {start} is no delivery of this store (any more)")
+        return int(found[0])
+
+    def _write(self, name: str, place: Place) -> None:
+        self.rows.database.execute(
+            "INSERT OR REPLACE INTO consumers VALUES (?, ?, ?, ?)", (name, place.flow, place.cursor, place.handed)
+        )
+
+    def _place(self, name: str) -> Place:
+        place = self.places.get(name)
+        if place is None:
+            raise UnknownConsumerError(f"consumer {name!r} was not opened")
+        return place
+
+    def mark_handed(self, name: str, position: int) -> None:
+        """Positions up to this one may be handed out from now on."""
+        place = self._place(name)
+        if position > place.handed:
+            place.handed = position
+            self._write(name, place)
+
+    def acknowledge(self, name: str, position: int) -> list[AckedBundle]:
+        """Move a cursor forward; gives back the bundles for which a receipt became owed."""
+        place = self._place(name)
+        if position <= place.cursor:
+            return []
+        low = place.cursor
+        place.cursor, place.handed = position, max(position, place.handed)
+        self._write(name, place)
+        return self._owe(place.flow, low, position)
+
+    def detach(self, name: str, *, forget: bool) -> list[AckedBundle]:
+        """Nobody waits for this consumer any more; what others acknowledged is owed now."""
+        place = self.places.get(name)
+        if place is None:
+            return []
+        was_attached = name in self.attached
+        self.attached.discard(name)
+        if forget:
+            del self.places[name]
+            self.rows.database.execute("DELETE FROM consumers WHERE name = ?", (name,))
+        top = max((each.cursor for each in self.places.values()), default=0)
+        return self._owe(place.flow, place.cursor, top) if was_attached else []
+
+    def _owe(self, flow: str, low: int, high: int) -> list[AckedBundle]:
+        """Mark what one acknowledged and no attached consumer lacks, among (low, high] that match ``flow``."""
+        where, values = "receipt = 0 AND row > ? AND row <= ? AND flow GLOB ?", [low, high, flow]
+        if not self.places:
+            return []
+        where += f" AND ({' OR '.join(['(row <= ? AND flow GLOB ?)'] * len(self.places))})"
+        for place in self.places.values():
+            values += [place.cursor, place.flow]
+        for name in self.attached:
+            where += " AND NOT (row > ? AND flow GLOB ?)"
+            values += [self.places[name].cursor, self.places[name].flow]
+        found = self.rows.database.execute(f"{_ACKED} WHERE {where} ORDER BY row", values).fetchall()
+        owed, settled = [], []
+        for row, *names, flow_name, header in found:
+            if flow_name in self.flows_without_receipt:
+                settled.append(row)
+            else:
+                owed.append((row, AckedBundle(bundle=_bundle_id(*names), header=BundleHeader.unpack(header))))
+        self.rows.settle(settled)
+        self.rows.database.executemany(
+            f"UPDATE bundles SET receipt = {OWED} WHERE row = ?", [(row,) for row, _ in owed]
+        )
+        return [acked for _, acked in owed]
+
+    def settle(self, bundles: Collection[BundleId]) -> None:
+        """The receipts of these are on their way, durably."""
+        database = self.rows.database
+        for bundle in bundles:
+            found = database.execute(
+                f"SELECT row FROM bundles WHERE origin = ? AND precedence = ? AND sequence = ? AND receipt < {SETTLED}",
+                self.rows.key(bundle),
+            ).fetchone()
+            if found is not None:
+                self.rows.settle(found)
+
+
+_ACKED = (
+    "SELECT row, source, incarnation, precedence, sequence, flow, header"
+    " FROM bundles JOIN origins ON origins.origin = bundles.origin"
+)
+
+
+def read_owed(database: sqlite3.Connection) -> list[AckedBundle]:
+    """Receipts that were owed when the last process ended."""
+    found = database.execute(f"{_ACKED} WHERE receipt = {OWED} ORDER BY row")
+    return [
+        AckedBundle(bundle=_bundle_id(*names), header=BundleHeader.unpack(header)) for _, *names, _, header in found
+    ]
+
+
+def last_position(database: sqlite3.Connection) -> int:
+    """The highest position ever given."""
+    found = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'bundles'").fetchone()
+    return int(found[0]) if found else 0
+
+
+def read_deliveries(database: sqlite3.Connection, ages: Ages, flow: str, after: int, limit: int) -> list[Delivery]:
+    """The next deliveries beyond a position, oldest first; ``redelivered`` is for the caller to say."""
+    found = database.execute(
+        "SELECT bundles.row, source, incarnation, precedence, sequence, payload_bytes, boot, as_of_s, age_low_s,"
+        " age_high_s, stored_ms, peer, via, digest IS NULL, header, coalesce(bundles.body, bodies.body)"
+        " FROM bundles JOIN origins ON origins.origin = bundles.origin LEFT JOIN bodies ON bodies.row = bundles.row"
+        " WHERE bundles.row > ? AND receipt IS NOT NULL AND flow GLOB ? ORDER BY bundles.row LIMIT ?",
+        (after, flow, limit),
+    )
+    deliveries = []
+    for (
+        row,
+        source,
+        incarnation,
+        precedence,
+        sequence,
+        length,
+        boot,
+        *times,
+        stored_ms,
+        peer,
+        via,
+        is_row,
+        header,
+        body,
+    ) in found:
+        aged = ages.read(boot, *times)
+        record = BundleRecord(
+            id=_bundle_id(source, incarnation, precedence, sequence),
+            header=BundleHeader.unpack(header),
+            payload_bytes=length,
+            as_of_s=aged.as_of_s,
+            age_low_s=aged.age_low_s,
+            age_high_s=aged.age_high_s,
+        )
+        deliveries.append(
+            Delivery(
+                position=row,
+                record=record,
+                received_at_ms=stored_ms,
+                peer=peer or "",
+                via=split_via(via),
+                payload=(body or b"") if is_row else None,
+                redelivered=False,
+            )
+        )
+    return deliveries
+
+
+def _bundle_id(source: str, incarnation: int, precedence: int, sequence: int) -> BundleId:
+    return BundleId(source, to_unsigned(incarnation), Precedence(precedence), sequence)

@@ -1,0 +1,116 @@
+"""Payloads that are files: ``ID.part`` while it arrives, ``ID.payload`` once it is whole; each byte synced before told.
+
+Used by the writer thread, except ``read``, which opens files of its own.
+"""
+
+import hashlib
+import os
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_agent.core.bundle import BundleId
+from edge_agent.disk_schema import PAYLOADS_NAME, sync_folder
+
+OPEN_FILES_MAX = 16  # more partials than this at a time are rare; the oldest is closed and opened again
+HASH_STEP_BYTES = 1 << 20
+DIGEST_BYTES = 32
+PART_SUFFIX = ".part"
+WHOLE_SUFFIX = ".payload"
+
+
+class ShortWriteError(OSError):
+    """The file system took fewer bytes than it was given, which is how a full disk begins to show."""
+
+
+def make_folder(store: Path) -> Path:
+    """The folder of payload files, made durable when it is new."""
+    folder = store / PAYLOADS_NAME
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        sync_folder(store)
+    return folder
+
+
+@dataclass(slots=True)
+class PayloadFiles:
+    """The files of one store."""
+
+    folder: Path
+    _open: OrderedDict[BundleId, int] = field(default_factory=OrderedDict)
+
+    def part_path(self, bundle: BundleId) -> Path:
+        """Where a bundle lies while it arrives."""
+        return self.folder / f"{bundle}{PART_SUFFIX}"
+
+    def whole_path(self, bundle: BundleId) -> Path:
+        """Where a whole bundle lies."""
+        return self.folder / f"{bundle}{WHOLE_SUFFIX}"
+
+    def write(self, bundle: BundleId, offset: int, piece: bytes | memoryview) -> None:
+        """Put bytes into the ``.part``; not durable before ``sync``. Raises OSError."""
+        descriptor = self._descriptor(bundle)
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        written = os.write(descriptor, piece)
+        if written != len(piece):
+            raise ShortWriteError(f"{self.part_path(bundle)}: {written} of {len(piece)} bytes written")
+
+    def sync(self, bundle: BundleId) -> None:
+        """Make what was written to the ``.part`` durable. Raises OSError."""
+        descriptor = self._descriptor(bundle)
+        if sys.platform == "linux":
+            os.fdatasync(descriptor)  # the length is synced too, times are not
+        else:
+            os.fsync(descriptor)
+
+    def finish(self, bundle: BundleId) -> None:
+        """The ``.part`` is whole and synced: give it its final name, durably. Raises OSError."""
+        self.close(bundle)
+        self.part_path(bundle).rename(self.whole_path(bundle))
+        sync_folder(self.folder)
+
+    def unfinish(self, bundle: BundleId) -> None:
+        """Take a final name back: the row that should go with it was not written."""
+        self.whole_path(bundle).rename(self.part_path(bundle))
+
+    def remove(self, bundle: BundleId) -> None:
+        """Delete whatever there is of a bundle; its row is gone already, so a crash in between leaves an orphan."""
+        self.close(bundle)
+        self.part_path(bundle).unlink(missing_ok=True)
+        self.whole_path(bundle).unlink(missing_ok=True)
+
+    def close(self, bundle: BundleId) -> None:
+        """Close the ``.part`` if it is open."""
+        descriptor = self._open.pop(bundle, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def close_all(self) -> None:
+        """Close every file."""
+        for bundle in list(self._open):
+            self.close(bundle)
+
+    def _descriptor(self, bundle: BundleId) -> int:
+        descriptor = self._open.get(bundle)
+        if descriptor is not None:
+            self._open.move_to_end(bundle)
+            return descriptor
+        path = self.part_path(bundle)
+        is_new = not path.exists()
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        self._open[bundle] = descriptor
+        if is_new:
+            sync_folder(self.folder)
+        if len(self._open) > OPEN_FILES_MAX:
+            self.close(next(iter(self._open)))
+        return descriptor
+
+
+def digest_file(path: Path) -> bytes:
+    """BLAKE2b of a file. Raises OSError. O(file)."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    with path.open("rb") as file:
+        while chunk := file.read(HASH_STEP_BYTES):
+            digest.update(chunk)
+    return digest.digest()

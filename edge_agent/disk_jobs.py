@@ -1,0 +1,190 @@
+"""Jobs of the writer: one effect or one call each, run in a shared transaction, answered once that is synced."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from edge_agent.core.bundle import Origin, Precedence
+from edge_agent.core.effects import Done, Erase, Failed, Outcome, Persist
+from edge_agent.core.errors import EdgeAgentError, RefusalReason
+from edge_agent.disk_answers import Call
+from edge_agent.disk_consumers import Consumers
+from edge_agent.disk_files import DIGEST_BYTES, PayloadFiles, digest_file
+from edge_agent.disk_rows import Rows
+from edge_agent.disk_types import StoreError
+
+ResultT = TypeVar("ResultT")
+
+WRITE_STEP_BYTES = 1 << 20
+"""Bytes of files moved between two transactions: FLASH behind a large picture waits for one such step."""
+
+
+class Job(Protocol):
+    """What the writer runs in a transaction."""
+
+    @property
+    def is_essential(self) -> bool:
+        """Whether it is tried again on a full disk: it frees room, is tiny, or is FLASH."""
+
+    def run(self, tables: Consumers) -> None:
+        """Change the tables; sqlite3.Error rolls everything back."""
+
+    def answer(self, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        """The transaction is durable: say so."""
+
+    def refuse(self, failed: Failed, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        """The transaction did not happen: say so."""
+
+
+@dataclass(slots=True)
+class EffectJob:
+    """A small Persist, or an Erase."""
+
+    effect: Persist | Erase
+    _outcome: Outcome = field(default_factory=Done)
+
+    @property
+    def is_essential(self) -> bool:
+        return isinstance(self.effect, Erase) or self.effect.bundle.precedence is Precedence.FLASH
+
+    def run(self, tables: Consumers) -> None:
+        if isinstance(self.effect, Erase):
+            self._outcome = tables.rows.erase(self.effect)
+        else:
+            self._outcome = tables.rows.store(self.effect)
+
+    def answer(self, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        outcomes.append((self.effect.effect_id, self._outcome))
+
+    def refuse(self, failed: Failed, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        outcomes.append((self.effect.effect_id, failed))
+
+
+@dataclass(slots=True)
+class CallJob(Generic[ResultT]):
+    """Anything else that changes the tables; its result goes to a future of the loop."""
+
+    function: Callable[[Consumers], ResultT]
+    future: "asyncio.Future[ResultT] | None" = None
+    _result: list[ResultT] = field(default_factory=list)
+    _error: EdgeAgentError | None = None
+
+    @property
+    def is_essential(self) -> bool:
+        return True
+
+    def run(self, tables: Consumers) -> None:
+        self._result, self._error = [], None
+        try:
+            self._result.append(self.function(tables))
+        except EdgeAgentError as error:  # raised before anything was changed; goes to who asked
+            self._error = error
+
+    def answer(self, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        future = self.future
+        if future is None:
+            return
+
+        def resolve() -> None:
+            if future.done():  # who asked was cancelled
+                return
+            if self._error is not None:
+                future.set_exception(self._error)
+            else:
+                future.set_result(self._result[0])
+
+        calls.append(resolve)
+
+    def refuse(self, failed: Failed, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        self._error = StoreError(f"{failed.reason.value}: {failed.detail}")
+        self.answer(outcomes, calls)
+
+
+@dataclass(slots=True)
+class FileJob:
+    """A Persist whose bytes go to a file, moved in steps before its row is written."""
+
+    effect: Persist
+    files: PayloadFiles
+    outcome: Outcome | None = None
+    """Set early when there is nothing to write: refused, or stored before."""
+    _written: int = 0
+    _digest: bytes = b""
+    _is_begun: bool = False
+
+    @property
+    def is_essential(self) -> bool:
+        return False  # even FLASH: a file on a full disk would take what small ones need
+
+    @property
+    def is_written(self) -> bool:
+        """Whether every byte was handed to the file system."""
+        return self.outcome is not None or (self._is_begun and self._written == len(self.effect.payload))
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether room was found for the bundle, or the outcome is known."""
+        return self._is_begun
+
+    def begin(self, rows: Rows) -> None:
+        """Find or make room for the whole bundle; sets ``outcome`` when there is nothing to write. May evict."""
+        self._is_begun = True
+        effect = self.effect
+        part = rows.parts.get(effect.bundle)
+        if rows.is_stored(effect.bundle):
+            self.outcome = Done()
+        elif part is None:
+            origin = Origin.MACHINE if effect.record is None else effect.record.header.origin
+            self.outcome = rows.admit(effect.bundle, effect.payload_bytes, origin)
+            if self.outcome is None:
+                rows.open_part(effect.bundle, effect.payload_bytes)
+        elif part.payload_bytes != effect.payload_bytes:
+            detail = f"bundle {effect.bundle}: {effect.payload_bytes} bytes declared, {part.payload_bytes} before"
+            self.outcome = Failed(RefusalReason.IDENTITY_MISMATCH, detail)
+        elif part.ranges and not self.files.part_path(effect.bundle).exists():
+            part.ranges.remove(0, part.payload_bytes)  # somebody deleted the file: nothing of it is here
+
+    def write(self) -> int:
+        """Hand the next step to the file system; gives back its bytes. Raises OSError."""
+        effect = self.effect
+        piece = memoryview(effect.payload)[self._written : self._written + WRITE_STEP_BYTES]
+        if piece or not effect.payload_bytes:
+            self.files.write(effect.bundle, effect.offset + self._written, piece)
+        self._written += len(piece)
+        return len(piece)
+
+    def complete(self, rows: Rows) -> None:
+        """All bytes are synced: note them, and give a whole file its digest and its name. Raises OSError."""
+        effect = self.effect
+        part = rows.parts.get(effect.bundle) or rows.open_part(effect.bundle, effect.payload_bytes)
+        part.ranges.add(effect.offset, effect.offset + len(effect.payload))
+        if effect.record is None:
+            return
+        if not part.ranges.covers(0, effect.payload_bytes):
+            gaps = part.ranges.gaps(0, effect.payload_bytes)
+            detail = f"bundle {effect.bundle}: called whole, but {len(gaps)} ranges are missing, first {gaps[0]}"
+            self.outcome = Failed(RefusalReason.STORE_FAILED, detail)
+            return
+        if len(effect.payload) == effect.payload_bytes:
+            self._digest = hashlib.blake2b(effect.payload, digest_size=DIGEST_BYTES).digest()
+        else:
+            self._digest = digest_file(self.files.part_path(effect.bundle))
+        self.files.finish(effect.bundle)
+
+    def run(self, tables: Consumers) -> None:
+        if self.outcome is not None:
+            return
+        if self.effect.record is None:
+            tables.rows.write_part(self.effect.bundle)
+            return
+        self.outcome = tables.rows.store(self.effect, self._digest)
+
+    def answer(self, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        outcomes.append((self.effect.effect_id, self.outcome or Done()))
+
+    def refuse(self, failed: Failed, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        if self._digest:  # it has its final name and no row: an earlier part may still count on it
+            self.files.unfinish(self.effect.bundle)
+        outcomes.append((self.effect.effect_id, failed))

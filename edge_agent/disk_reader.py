@@ -1,0 +1,202 @@
+"""The one thread that reads the store: on a connection of its own, so that no read waits for a sync."""
+
+import asyncio
+import os
+import queue
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
+from edge_agent.core.effects import Failed, Fetch, Fetched, Loaded, LoadWindow, Outcome, QueueCount, QueueKey
+from edge_agent.core.errors import EdgeAgentError, RefusalReason
+from edge_agent.disk_ages import Ages
+from edge_agent.disk_answers import Answers, Call
+from edge_agent.disk_files import PayloadFiles
+from edge_agent.disk_identity import to_signed, to_unsigned
+from edge_agent.disk_schema import connect
+from edge_agent.disk_types import StoreError, UnknownBundleError
+
+ResultT = TypeVar("ResultT")
+OPEN_FILES_MAX = 8  # one for each link that carries a large bundle
+
+_WHERE_ID = "WHERE source = ? AND incarnation = ? AND precedence = ? AND sequence = ?"
+
+
+@dataclass(slots=True)
+class Reader:
+    """``fetch``, ``load``, ``call`` and ``close`` come from the loop's thread, ``run`` is the thread."""
+
+    path: Path
+    ages: Ages
+    files: PayloadFiles
+    answers: Answers
+    _jobs: "queue.SimpleQueue[Callable[[sqlite3.Connection], None] | None]" = field(default_factory=queue.SimpleQueue)
+    _open: OrderedDict[BundleId, int] = field(default_factory=OrderedDict)
+
+    def fetch(self, effect: Fetch) -> None:
+        """Read a stretch of a payload."""
+
+        def job(database: sqlite3.Connection) -> None:
+            outcome: Outcome
+            try:
+                payload = self._read(database, effect.bundle, effect.offset, effect.length)
+                if len(payload) == effect.length:
+                    outcome = Fetched(payload)
+                else:
+                    end = effect.offset + effect.length
+                    detail = f"bundle {effect.bundle}: no bytes {effect.offset} to {end}"
+                    outcome = Failed(RefusalReason.STORE_FAILED, detail)
+            except (sqlite3.Error, OSError, UnknownBundleError) as error:
+                outcome = Failed(RefusalReason.STORE_FAILED, str(error))
+            self.answers.give([(effect.effect_id, outcome)], [])
+
+        self._jobs.put(job)
+
+    def load(self, effect: LoadWindow, *, extra: int) -> None:
+        """Read a window of a queue, ``extra`` rows longer than asked: as many may be on their way out."""
+
+        def job(database: sqlite3.Connection) -> None:
+            outcome: Outcome
+            try:
+                records = read_window(database, self.ages, effect, effect.count + extra + 1)
+                count = effect.count + extra
+                outcome = Loaded(tuple(records[:count]), has_more=len(records) > count)
+            except sqlite3.Error as error:
+                outcome = Failed(RefusalReason.STORE_FAILED, str(error))
+            self.answers.give([(effect.effect_id, outcome)], [])
+
+        self._jobs.put(job)
+
+    def call(self, read: Callable[[sqlite3.Connection], ResultT]) -> "asyncio.Future[ResultT]":
+        """The result of ``read`` on this thread. The future fails with StoreError when the store does."""
+        future: asyncio.Future[ResultT] = self.answers.loop.create_future()
+
+        def job(database: sqlite3.Connection) -> None:
+            try:
+                result = read(database)
+            except EdgeAgentError as error:
+                self.answers.give([], [_failing(future, error)])
+            except (sqlite3.Error, OSError) as error:
+                self.answers.give([], [_failing(future, StoreError(f"store {self.path}: {error}"))])
+            else:
+                self.answers.give([], [lambda: None if future.done() else future.set_result(result)])
+
+        self._jobs.put(job)
+        return future
+
+    def read_payload(self, bundle: BundleId, offset: int, length: int | None) -> "asyncio.Future[bytes]":
+        """Bytes of a payload; ``length`` None: to its end."""
+        return self.call(lambda database: self._read(database, bundle, offset, length))
+
+    def close(self) -> None:
+        """Answer what is queued, then end the thread."""
+        self._jobs.put(None)
+
+    def run(self) -> None:
+        """The thread. Returns after ``close``; whatever else ends it is a defect."""
+        database = connect(self.path)
+        try:
+            database.execute("PRAGMA query_only = 1")
+            while (job := self._jobs.get()) is not None:
+                job(database)
+        finally:
+            database.close()
+            for descriptor in self._open.values():
+                os.close(descriptor)
+
+    def _read(self, database: sqlite3.Connection, bundle: BundleId, offset: int, length: int | None) -> bytes:
+        descriptor = self._open.get(bundle)
+        if descriptor is None:
+            found = database.execute(
+                "SELECT digest IS NOT NULL, coalesce(bundles.body, bodies.body) FROM bundles"
+                " JOIN origins ON origins.origin = bundles.origin LEFT JOIN bodies ON bodies.row = bundles.row"
+                f" {_WHERE_ID}",
+                (bundle.source, to_signed(bundle.incarnation), int(bundle.precedence), bundle.sequence),
+            ).fetchone()
+            if found is None:
+                raise UnknownBundleError(f"bundle {bundle} is not in the store (any more)")
+            is_file, body = found
+            if not is_file:
+                whole: bytes = body or b""
+                return whole[offset:] if length is None else whole[offset : offset + length]
+            descriptor = self._open_file(bundle)
+        else:
+            self._open.move_to_end(bundle)
+        wanted = os.fstat(descriptor).st_size - offset if length is None else length
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, max(0, wanted))
+
+    def _open_file(self, bundle: BundleId) -> int:
+        descriptor = os.open(self.files.whole_path(bundle), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._open[bundle] = descriptor
+        if len(self._open) > OPEN_FILES_MAX:
+            os.close(self._open.popitem(last=False)[1])
+        return descriptor
+
+
+def _failing(future: "asyncio.Future[ResultT]", error: EdgeAgentError) -> Call:
+    return lambda: None if future.done() else future.set_exception(error)
+
+
+def read_window(database: sqlite3.Connection, ages: Ages, effect: LoadWindow, limit: int) -> list[BundleRecord]:
+    """Waiting records of one queue in the order of service. An incarnation begun later counts as newer."""
+    queue_key, after = effect.queue, effect.after
+    order, beyond = ("DESC", "<") if effect.newest_first else ("ASC", ">")
+    where = ""
+    values: list[object] = [queue_key.destination, int(queue_key.precedence), queue_key.source, queue_key.flow]
+    if after is not None:
+        where = (
+            f" AND (bundles.origin, sequence) {beyond}"
+            " ((SELECT origin FROM origins WHERE source = ? AND incarnation = ?), ?)"
+        )
+        values += [after.source, to_signed(after.incarnation), after.sequence]
+    found = database.execute(
+        "SELECT source, incarnation, precedence, sequence, payload_bytes, header, boot, as_of_s, age_low_s, age_high_s"
+        " FROM bundles JOIN origins ON origins.origin = bundles.origin WHERE queue ="
+        " (SELECT queue FROM queues WHERE destination = ? AND precedence = ? AND source = ? AND flow = ?)"
+        f"{where} ORDER BY bundles.origin {order}, sequence {order} LIMIT ?",
+        (*values, limit),
+    )
+    records = []
+    for source, incarnation, precedence, sequence, payload_bytes, header, *times in found:
+        aged = ages.read(*times)
+        records.append(
+            BundleRecord(
+                id=BundleId(source, to_unsigned(incarnation), Precedence(precedence), sequence),
+                header=BundleHeader.unpack(header),
+                payload_bytes=payload_bytes,
+                as_of_s=aged.as_of_s,
+                age_low_s=aged.age_low_s,
+                age_high_s=aged.age_high_s,
+            )
+        )
+    return records
+
+
+def read_queue_counts(database: sqlite3.Connection, ages: Ages, now_s: float) -> tuple[QueueCount, ...]:
+    """How much waits in each queue. O(rows)."""
+    found = database.execute(
+        "SELECT queue, boot, count(*), sum(payload_bytes), min(as_of_s - age_low_s), max(row) FROM bundles"
+        " WHERE queue IS NOT NULL GROUP BY queue, boot"
+    ).fetchall()
+    keys = {
+        queue_id: QueueKey(destination, Precedence(precedence), source, flow)
+        for queue_id, destination, precedence, source, flow in database.execute("SELECT * FROM queues")
+    }
+    counts: dict[int, QueueCount] = {}
+    for queue_id, boot, bundles, payload_bytes, born_s, row in found:
+        aged = ages.read(boot, born_s, 0.0, 0.0)  # min(as_of - age) is when the oldest was born, on that boot's clock
+        before = counts.get(queue_id)
+        header = database.execute("SELECT header FROM bundles WHERE row = ?", (row,)).fetchone()[0]
+        counts[queue_id] = QueueCount(
+            queue=keys[queue_id],
+            header=BundleHeader.unpack(header) if before is None else before.header,
+            bundles=bundles + (before.bundles if before else 0),
+            payload_bytes=payload_bytes + (before.payload_bytes if before else 0),
+            oldest_age_s=max(aged.age_low_s + now_s - aged.as_of_s, before.oldest_age_s if before else 0.0),
+        )
+    return tuple(counts.values())

@@ -1,0 +1,373 @@
+"""Bundles as rows: what each effect does to the tables, and the counters that spare looking them up.
+
+Every call of ``Rows`` is part of the writer's transaction under way. After a rollback ``load`` takes the tables as they
+are, so memory never says more than the disk.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgpack
+
+from edge_agent.core.bundle import BundleId, BundleRecord, Origin, Precedence
+from edge_agent.core.effects import Done, Erase, EraseReason, Failed, Outcome, Persist, QueueKey
+from edge_agent.core.errors import RefusalReason
+from edge_agent.core.intervals import IntervalSet
+from edge_agent.disk_ages import Ages
+from edge_agent.disk_fates import Fates, RowKey, join_via, state_of
+from edge_agent.disk_identity import to_signed, to_unsigned
+from edge_agent.disk_quota import ROW_BYTES, Quota
+from edge_agent.disk_seen import SeenNumbers
+from edge_agent.disk_types import FateState
+
+INLINE_BYTES = 1024  # a body of this size keeps its row on one page
+LEASE_NUMBERS = 1024  # numbers skipped by a kill at most; a clean stop gives them back
+EVICT_ROWS = 64  # taken at a time while room is made
+EVICT_ROWS_MAX = 2048  # in one transaction, so that FLASH behind it waits for less than 0.1 s
+
+UNACKED, OWED, SETTLED = 0, 1, 2
+
+
+@dataclass(slots=True)
+class Part:
+    """A large bundle that has arrived in part: its declared length and what was synced."""
+
+    payload_bytes: int
+    ranges: IntervalSet = field(default_factory=IntervalSet)
+
+
+@dataclass(slots=True, kw_only=True)
+class Rows:
+    """The writer's view of bundles, parts and numbers."""
+
+    database: sqlite3.Connection
+    ages: Ages
+    quota: Quota
+    node_id: str
+    incarnation: int
+    destinations: frozenset[str]
+    can_evict_waiting: bool
+    seen: SeenNumbers = field(init=False)
+    fates: Fates = field(init=False)
+    parts: dict[BundleId, Part] = field(default_factory=dict)
+    removed: list[BundleId] = field(default_factory=list)
+    """Bundles whose files are to be deleted once the transaction is durable."""
+    evicted: list[BundleId] = field(default_factory=list)
+    """Waiting bundles given up in the transaction under way."""
+    _origins: dict[tuple[str, int], int] = field(default_factory=dict)
+    _queues: dict[QueueKey, int] = field(default_factory=dict)
+    _leases: list[int] = field(default_factory=list)
+    _evicted_rows: int = 0
+
+    def __post_init__(self) -> None:
+        self.seen = SeenNumbers(self.database)
+        self.fates = Fates(self.database)
+        self.load()
+
+    def load(self) -> None:
+        """Take everything from the tables."""
+        execute = self.database.execute
+        self.seen.load()
+        self.fates.load()
+        self._origins = {
+            (source, to_unsigned(incarnation)): origin
+            for origin, source, incarnation in execute("SELECT origin, source, incarnation FROM origins")
+        }
+        self._queues = {
+            QueueKey(destination, Precedence(precedence), source, flow): queue
+            for queue, destination, precedence, source, flow in execute("SELECT * FROM queues")
+        }
+        self._leases = [0] * len(Precedence)
+        for precedence, next_sequence in execute("SELECT precedence, next_sequence FROM leases"):
+            self._leases[precedence] = next_sequence
+        names = {origin: name for name, origin in self._origins.items()}
+        self.parts.clear()
+        for origin, precedence, sequence, payload_bytes, ranges in execute("SELECT * FROM parts"):
+            bundle = BundleId(*names[origin], Precedence(precedence), sequence)
+            self.parts[bundle] = Part(payload_bytes, IntervalSet(msgpack.unpackb(ranges)))
+        self._count_bytes()
+        self.begin()
+
+    def _count_bytes(self) -> None:
+        used, evictable = "SELECT count(*), coalesce(sum(payload_bytes), 0) FROM bundles", " WHERE receipt = 2"
+        rows, payload_bytes = self.database.execute(used).fetchone()
+        self.quota.used_bytes = payload_bytes + ROW_BYTES * rows
+        self.quota.used_bytes += sum(part.payload_bytes + ROW_BYTES for part in self.parts.values())
+        rows, payload_bytes = self.database.execute(f"{used}{evictable} AND precedence > 0").fetchone()
+        self.quota.evictable_bytes = payload_bytes + ROW_BYTES * rows
+
+    def begin(self) -> None:
+        """A transaction begins: nothing is removed or evicted in it yet."""
+        self.removed, self.evicted, self._evicted_rows = [], [], 0
+
+    def finish(self) -> None:
+        """The last statements of a transaction."""
+        self.seen.write()
+        self.fates.prune()
+        self.ages.beat(self.database)
+
+    @property
+    def next_sequences(self) -> tuple[int, ...]:
+        """Above every number leased so far, by precedence."""
+        return tuple(self._leases)
+
+    def seen_by_name(self) -> tuple[tuple[tuple[str, int, Precedence], IntervalSet], ...]:
+        """Copies of all closed numbers under the names that the core uses."""
+        names = {origin: name for name, origin in self._origins.items()}
+        return tuple(
+            ((*names[origin], Precedence(precedence)), numbers.copy())
+            for (origin, precedence), numbers in self.seen.items()
+        )
+
+    def key(self, bundle: BundleId) -> RowKey:
+        """A bundle's key in the tables; an origin met for the first time gets its number here."""
+        name = (bundle.source, bundle.incarnation)
+        origin = self._origins.get(name)
+        if origin is None:
+            origin = self.database.execute(
+                "INSERT INTO origins (source, incarnation) VALUES (?, ?)",
+                (bundle.source, to_signed(bundle.incarnation)),
+            ).lastrowid
+            assert origin is not None  # an INSERT of one row always has one
+            self._origins[name] = origin
+        return RowKey(origin, int(bundle.precedence), bundle.sequence)
+
+    def is_stored(self, bundle: BundleId) -> bool:
+        """Whether this bundle is or was durable here."""
+        origin = self._origins.get((bundle.source, bundle.incarnation))
+        return origin is not None and self.seen.has((origin, bundle.precedence), bundle.sequence)
+
+    def admit(self, bundle: BundleId, payload_bytes: int, origin: Origin) -> Failed | None:
+        """None when a bundle may come in, perhaps because older ones went; else why not."""
+        quota = self.quota
+        precedence = bundle.precedence
+        missing_bytes = quota.missing_bytes(payload_bytes, precedence, origin)
+        if missing_bytes > 0:
+            self._evict_settled(missing_bytes)
+            missing_bytes = quota.missing_bytes(payload_bytes, precedence, origin)
+        if missing_bytes > 0 and self.can_evict_waiting and precedence <= Precedence.PRIORITY:
+            self._evict_waiting(missing_bytes)
+            missing_bytes = quota.missing_bytes(payload_bytes, precedence, origin)
+        if missing_bytes <= 0:
+            return None
+        limit_bytes = quota.limit_bytes(precedence, origin)
+        return Failed(
+            RefusalReason.STORE_FULL,
+            f"{quota.used_bytes} of {limit_bytes} bytes for {precedence.name} are used, {payload_bytes} more are asked",
+        )
+
+    def store(self, effect: Persist, digest: bytes | None = None) -> Outcome:
+        """Insert a whole bundle; ``digest`` says that its payload is a file already. Twice is once."""
+        record = effect.record
+        assert record is not None  # pieces go to ``store_piece``
+        key = self.key(record.id)
+        part = self.parts.pop(record.id, None)
+        if part is not None:  # room was made when its first piece came
+            self.database.execute("DELETE FROM parts WHERE origin = ? AND precedence = ? AND sequence = ?", key)
+            self.quota.used_bytes -= part.payload_bytes + ROW_BYTES
+        if self.seen.has((key.origin, key.precedence), key.sequence):
+            return Done()
+        if part is None:
+            refusal = self.admit(record.id, record.payload_bytes, record.header.origin)
+            if refusal is not None:
+                return refusal
+        is_delivery = effect.is_arrival and record.header.destination in self.destinations
+        queue = None if is_delivery else self._queue(record)
+        self._insert(key, effect, record, queue, digest)
+        self.seen.add((key.origin, key.precedence), key.sequence)
+        if not effect.is_arrival:
+            self._lease(record)
+        return Done()
+
+    def _insert(
+        self, key: RowKey, effect: Persist, record: BundleRecord, queue: int | None, digest: bytes | None
+    ) -> None:
+        header, stored_ms = record.header.pack(), self.ages.clock.wall_ms()
+        is_inline = digest is None and record.payload_bytes <= INLINE_BYTES
+        row = self.database.execute(
+            "INSERT INTO bundles (origin, precedence, sequence, queue, flow, payload_bytes, boot, as_of_s, age_low_s,"
+            " age_high_s, stored_ms, receipt, digest, header, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *key,
+                queue,
+                record.header.flow if queue is None else None,
+                record.payload_bytes,
+                self.ages.boot,
+                self.ages.boot_time(record.as_of_s),
+                record.age_low_s,
+                record.age_high_s,
+                stored_ms,
+                UNACKED if queue is None else None,
+                digest,
+                header,
+                effect.payload if is_inline else None,
+            ),
+        ).lastrowid
+        if digest is None and not is_inline:
+            self.database.execute("INSERT INTO bodies VALUES (?, ?)", (row, effect.payload))
+        self.quota.used_bytes += record.payload_bytes + ROW_BYTES
+        if not effect.is_arrival and record.header.origin is Origin.PERSON:
+            self.fates.begin_message(key, header, effect.payload, record.payload_bytes, stored_ms)
+
+    def _queue(self, record: BundleRecord) -> int:
+        header = record.header
+        name = QueueKey(header.destination, record.id.precedence, record.id.source, header.flow)
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self.database.execute(
+                "INSERT INTO queues (destination, precedence, source, flow) VALUES (?, ?, ?, ?)",
+                (name.destination, int(name.precedence), name.source, name.flow),
+            ).lastrowid
+            assert queue is not None  # as above
+            self._queues[name] = queue
+        return queue
+
+    def _lease(self, record: BundleRecord) -> None:
+        bundle = record.id
+        if bundle.sequence < self._leases[bundle.precedence] or bundle.incarnation != self.incarnation:
+            return
+        self.set_lease(bundle.precedence, bundle.sequence + LEASE_NUMBERS)
+
+    def set_lease(self, precedence: int, next_sequence: int) -> None:
+        """The next start numbers from ``next_sequence``."""
+        self._leases[precedence] = next_sequence
+        self.database.execute("INSERT OR REPLACE INTO leases VALUES (?, ?)", (precedence, next_sequence))
+
+    def return_leases(self) -> None:
+        """A clean stop: the next start goes on without a hole."""
+        origin = self._origins.get((self.node_id, self.incarnation))
+        for precedence, next_sequence in enumerate(self._leases):
+            numbers = None if origin is None else dict(self.seen.items()).get((origin, precedence))
+            used = numbers.last_range()[1] if numbers else 0
+            if used < next_sequence:
+                self.set_lease(precedence, used)
+
+    def write_part(self, bundle: BundleId) -> None:
+        """Note which ranges of a ``.part`` are synced."""
+        part = self.parts[bundle]
+        self.database.execute(
+            "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?)",
+            (*self.key(bundle), part.payload_bytes, msgpack.packb(list(part.ranges))),
+        )
+
+    def open_part(self, bundle: BundleId, payload_bytes: int) -> Part:
+        """A new part, in memory; its row comes with its first piece. Room is taken for all of it at once."""
+        part = self.parts[bundle] = Part(payload_bytes)
+        self.quota.used_bytes += payload_bytes + ROW_BYTES
+        return part
+
+    def drop_part(self, bundle: BundleId) -> None:
+        """Forget a part, if there is one; its file goes after the commit."""
+        part = self.parts.pop(bundle, None)
+        if part is not None:
+            self.quota.used_bytes -= part.payload_bytes + ROW_BYTES
+            self.database.execute(
+                "DELETE FROM parts WHERE origin = ? AND precedence = ? AND sequence = ?", self.key(bundle)
+            )
+            self.removed.append(bundle)
+
+    def erase(self, effect: Erase) -> Outcome:
+        """End custody. A delivery is never erased so: consumers and the quota decide on it."""
+        for bundle in effect.bundles:
+            self.drop_part(bundle)
+            if effect.reason is EraseReason.PARTIAL_DROPPED:
+                if not self.is_stored(bundle):
+                    self.removed.append(bundle)
+                continue
+            key = self.key(bundle)
+            found = self.database.execute(
+                "SELECT row, payload_bytes, stored_ms, digest IS NOT NULL, header FROM bundles"
+                " WHERE origin = ? AND precedence = ? AND sequence = ? AND queue IS NOT NULL",
+                key,
+            ).fetchone()
+            if found is not None:
+                row, payload_bytes, stored_ms, is_file, header = found
+                self._delete(row, bundle, payload_bytes, is_file=bool(is_file))
+                now_ms = self.ages.clock.wall_ms()
+                self.fates.close(key, header, payload_bytes, stored_ms, state_of(effect.reason), now_ms)
+        return Done()
+
+    def _delete(self, row: int, bundle: BundleId, payload_bytes: int, *, is_file: bool) -> None:
+        self.database.execute("DELETE FROM bundles WHERE row = ?", (row,))
+        self.quota.used_bytes -= payload_bytes + ROW_BYTES
+        if is_file:
+            self.removed.append(bundle)
+        elif payload_bytes > INLINE_BYTES:
+            self.database.execute("DELETE FROM bodies WHERE row = ?", (row,))
+
+    def settle(self, rows: Iterable[int]) -> None:
+        """The receipts of these deliveries are settled: from now on they may be evicted."""
+        for row in rows:
+            found = self.database.execute(
+                "UPDATE bundles SET receipt = 2 WHERE row = ? AND receipt < 2 RETURNING precedence, payload_bytes",
+                (row,),
+            ).fetchall()
+            for precedence, payload_bytes in found:
+                if precedence > Precedence.FLASH:
+                    self.quota.evictable_bytes += payload_bytes + ROW_BYTES
+
+    def _evict_settled(self, missing_bytes: int) -> None:
+        """Delete settled deliveries, lowest precedence and oldest first; FLASH never."""
+        for precedence in range(Precedence.DEFERRED, Precedence.FLASH, -1):
+            while missing_bytes > 0 and self._evicted_rows < EVICT_ROWS_MAX:
+                found = self.database.execute(
+                    f"{_VICTIM} WHERE receipt = 2 AND precedence = ? ORDER BY row LIMIT ?", (precedence, EVICT_ROWS)
+                ).fetchall()
+                if not found:
+                    break
+                for victim in found:
+                    self.quota.evictable_bytes -= victim[5] + ROW_BYTES
+                    missing_bytes -= self._evict(victim)
+                    if missing_bytes <= 0:
+                        return
+
+    def _evict_waiting(self, missing_bytes: int) -> None:
+        """Give up waiting DEFERRED, then ROUTINE bundles, oldest first; the source learns it from ``evicted``."""
+        for precedence in (Precedence.DEFERRED, Precedence.ROUTINE):
+            while missing_bytes > 0 and self._evicted_rows < EVICT_ROWS_MAX:
+                found = self.database.execute(
+                    f"{_VICTIM} WHERE precedence = ? AND queue IS NOT NULL ORDER BY row LIMIT ?",
+                    (precedence, EVICT_ROWS),
+                ).fetchall()
+                if not found:
+                    break
+                for victim in found:
+                    bundle = _victim_id(victim)
+                    now_ms = self.ages.clock.wall_ms()
+                    self.fates.close(self.key(bundle), victim[8], victim[5], victim[7], FateState.EVICTED, now_ms)
+                    missing_bytes -= self._evict(victim)
+                    self.evicted.append(bundle)
+                    if missing_bytes <= 0:
+                        return
+
+    def _evict(self, victim: tuple[int, str, int, int, int, int, int, int, bytes]) -> int:
+        self._delete(victim[0], _victim_id(victim), victim[5], is_file=bool(victim[6]))
+        self._evicted_rows += 1
+        return victim[5] + ROW_BYTES
+
+    def give_up_missing(self, bundle: BundleId) -> None:
+        """The file of a large payload is gone, so its row promises nothing; its number stays closed."""
+        key = self.key(bundle)
+        found = self.database.execute(
+            "SELECT row, payload_bytes FROM bundles WHERE origin = ? AND precedence = ? AND sequence = ?", key
+        ).fetchone()
+        self._delete(found[0], bundle, found[1], is_file=True)
+
+    def note_delivery(self, bundle: BundleId, peer: str, via: tuple[str, ...]) -> None:
+        """Add to a delivery who sent it and over which of our links."""
+        self.database.execute(
+            "UPDATE bundles SET peer = ?, via = ? WHERE origin = ? AND precedence = ? AND sequence = ?",
+            (peer, join_via(via), *self.key(bundle)),
+        )
+
+
+_VICTIM = (
+    "SELECT row, source, incarnation, precedence, sequence, payload_bytes, digest IS NOT NULL, stored_ms, header"
+    " FROM bundles JOIN origins ON origins.origin = bundles.origin"
+)
+
+
+def _victim_id(victim: tuple[int, str, int, int, int, int, int, int, bytes]) -> BundleId:
+    return BundleId(victim[1], to_unsigned(victim[2]), Precedence(victim[3]), victim[4])

@@ -1,0 +1,188 @@
+"""The database file of the store: its tables, how it is opened, and what becomes of a damaged one."""
+
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import structlog
+
+from edge_agent.disk_types import StoreError
+
+DATABASE_NAME = "store.db"
+PAYLOADS_NAME = "payloads"
+DAMAGE_MARK = "store.damaged"
+"""A file that tells the next start to set the database aside."""
+SCHEMA_VERSION = 1
+QUICK_CHECK_MAX_BYTES = (
+    64 << 20
+)  # about 50 ms; a larger file is checked by Disk.verify only, so that a kit is up in time
+_JOURNAL_BYTES_MAX = 8 << 20
+
+_TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE boots (
+    boot INTEGER PRIMARY KEY, boot_id TEXT NOT NULL, first_s REAL NOT NULL, last_s REAL NOT NULL,
+    first_wall_ms INTEGER NOT NULL, last_wall_ms INTEGER NOT NULL
+);
+CREATE TABLE leases (precedence INTEGER PRIMARY KEY, next_sequence INTEGER NOT NULL);
+CREATE TABLE origins (
+    origin INTEGER PRIMARY KEY, source TEXT NOT NULL, incarnation INTEGER NOT NULL, UNIQUE (source, incarnation)
+);
+CREATE TABLE queues (
+    queue INTEGER PRIMARY KEY, destination TEXT NOT NULL, precedence INTEGER NOT NULL, source TEXT NOT NULL,
+    flow TEXT NOT NULL, UNIQUE (destination, precedence, source, flow)
+);
+CREATE TABLE bundles (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,   -- the position of a delivery; never given twice
+    origin INTEGER NOT NULL, precedence INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    queue INTEGER,                           -- waits for the next node in this queue; NULL: delivered here
+    flow TEXT,                               -- of a delivery; that of a waiting bundle is its queue's
+    payload_bytes INTEGER NOT NULL,
+    boot INTEGER NOT NULL, as_of_s REAL NOT NULL, age_low_s REAL NOT NULL, age_high_s REAL NOT NULL,
+    stored_ms INTEGER NOT NULL,
+    receipt INTEGER,                         -- of a delivery: 0 not acknowledged, 1 receipt owed, 2 settled
+    peer TEXT, via TEXT,
+    digest BLOB,                             -- BLAKE2b of a payload that is a file
+    header BLOB NOT NULL,
+    body BLOB                                -- a payload of up to 1 KiB; longer ones are in bodies, so that an
+);                                           -- update of this row does not write them again
+CREATE UNIQUE INDEX bundle_ids ON bundles (origin, precedence, sequence);
+CREATE INDEX waiting ON bundles (queue, origin, sequence) WHERE queue IS NOT NULL;
+CREATE INDEX deliveries ON bundles (row) WHERE receipt IS NOT NULL;
+CREATE INDEX owed ON bundles (row) WHERE receipt = 1;
+CREATE INDEX settled ON bundles (precedence, row) WHERE receipt = 2;
+CREATE TABLE bodies (row INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE seen (
+    origin INTEGER NOT NULL, precedence INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
+    PRIMARY KEY (origin, precedence, start)
+) WITHOUT ROWID;
+CREATE TABLE parts (
+    origin INTEGER NOT NULL, precedence INTEGER NOT NULL, sequence INTEGER NOT NULL, payload_bytes INTEGER NOT NULL,
+    ranges BLOB NOT NULL, PRIMARY KEY (origin, precedence, sequence)
+) WITHOUT ROWID;
+CREATE TABLE fates (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    origin INTEGER NOT NULL, precedence INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    is_message INTEGER NOT NULL, header BLOB NOT NULL, payload_bytes INTEGER NOT NULL, state INTEGER NOT NULL,
+    accepted_ms INTEGER, closed_ms INTEGER, forwarded_ms INTEGER, delivered_ms INTEGER, read_ms INTEGER,
+    done_ms INTEGER,
+    peer TEXT NOT NULL DEFAULT '', via TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '', payload BLOB
+);
+CREATE UNIQUE INDEX fate_ids ON fates (origin, precedence, sequence);
+CREATE INDEX messages ON fates (row) WHERE is_message = 1;
+CREATE TABLE consumers (
+    name TEXT PRIMARY KEY, flow TEXT NOT NULL, cursor INTEGER NOT NULL, handed INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+_log = structlog.get_logger()
+
+
+class _DamagedError(Exception):
+    """The file is no database of ours any more; caught in ``open_database`` alone."""
+
+
+def open_database(folder: Path, *, timestamp: str) -> tuple[sqlite3.Connection, Path | None]:
+    """The writer's connection, and where a damaged database was set aside (None: there was none).
+
+    Raises StoreError for a store of a newer version, sqlite3.Error when the disk does not even take an empty one.
+    """
+    path = folder / DATABASE_NAME
+    try:
+        if (folder / DAMAGE_MARK).exists():
+            raise _DamagedError("found damaged while it was used")
+        return _open(path), None
+    except (sqlite3.DatabaseError, _DamagedError) as error:
+        if not is_damage(error):
+            raise
+        aside = _set_aside(folder, timestamp)
+        _log.error("store_set_aside", path=str(path), moved_to=str(aside), reason=str(error))
+    return _open(path), aside
+
+
+def mark_damaged(folder: Path) -> None:
+    """Have the next ``open_database`` set the database aside."""
+    (folder / DAMAGE_MARK).touch()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection for one thread at a time, without Python's own transactions; every commit is synced."""
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=5.0)
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA temp_store = MEMORY")
+    database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES_MAX}")
+    return database
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error says that the file's content is wrong, not that the disk or a lock is in the way."""
+    if isinstance(error, _DamagedError):
+        return True
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether an error says that there is no room (SQLITE_FULL; a full disk can also show as a failed write)."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_FULL or code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names made, changed or removed in a folder durable."""
+    if sys.platform != "win32":  # Windows has no handle of a folder to sync
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def verify_database(path: Path) -> list[str]:
+    """What SQLite finds wrong in the whole file; empty when it is sound. O(file)."""
+    with closing(connect(path)) as database:
+        found = [str(row[0]) for row in database.execute("PRAGMA integrity_check(20)")]
+    return [] if found == ["ok"] else found
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    database = connect(path)
+    try:
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before WAL, or it is silently ignored
+        database.execute("PRAGMA journal_mode = WAL")
+        version = int(database.execute("PRAGMA user_version").fetchone()[0])
+        if version > SCHEMA_VERSION:
+            raise StoreError(f"store {path} has version {version}, this program knows up to {SCHEMA_VERSION}")
+        if version == 0:
+            _create(database, path)
+        elif path.stat().st_size <= QUICK_CHECK_MAX_BYTES:
+            found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise _DamagedError(str(found))
+    except BaseException:  # whatever ends the opening, the file must not stay open: it may be renamed next
+        database.close()
+        raise
+    return database
+
+
+def _create(database: sqlite3.Connection, path: Path) -> None:
+    if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise _DamagedError("tables without a version")
+    database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    sync_folder(path.parent)
+
+
+def _set_aside(folder: Path, timestamp: str) -> Path:
+    """Rename the database and its payload files; nothing is deleted, nothing of it is swept later."""
+    aside = folder / f"{DATABASE_NAME}.damaged-{timestamp}"
+    for suffix in ("", "-wal", "-shm"):
+        source = folder / f"{DATABASE_NAME}{suffix}"
+        if source.exists():
+            source.rename(folder / f"{aside.name}{suffix}")
+    payloads = folder / PAYLOADS_NAME
+    if payloads.exists():
+        payloads.rename(folder / f"{PAYLOADS_NAME}.damaged-{timestamp}")
+    (folder / DAMAGE_MARK).unlink(missing_ok=True)
+    sync_folder(folder)
+    return aside

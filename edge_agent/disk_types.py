@@ -1,0 +1,147 @@
+"""What the store gives and takes beyond the core's effects: deliveries, fates, states, its clock, and its errors."""
+
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord
+from edge_agent.core.errors import EdgeAgentError
+
+ROW_PAYLOAD_BYTES = 65_536
+"""Largest payload that is a row of the database; a larger one is a file (DESIGN section 5)."""
+
+
+class StoreError(EdgeAgentError):
+    """The store cannot do what was asked; the message names the path or the thing."""
+
+
+class StoreLockedError(StoreError):
+    """Another process works on the same data directory."""
+
+
+class UnknownBundleError(StoreError):
+    """The store holds no such bundle (any more)."""
+
+
+class UnknownConsumerError(StoreError):
+    """A consumer was used before it was opened."""
+
+
+class FateState(StrEnum):
+    """How far a bundle got. A later member wins over an earlier one, whatever order the news comes in."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    EVICTED = "evicted"
+    FORWARDED = "forwarded"
+    DELIVERED = "delivered"
+    READ = "read"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateUpdate:
+    """News of one bundle: it is ``state`` since ``at_ms`` (UTC); ``detail`` is for people and replaces the last one."""
+
+    bundle: BundleId
+    state: FateState
+    at_ms: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What the store knows of one bundle, also after its custody ended. Times are UTC ms; None: did not happen.
+
+    ``payload`` is kept for a person's own short messages, so that pages can still show them; else None. ``row`` rises
+    with the age of the entry and pages through ``Disk.own_messages``; 0 for a bundle that is still in the store.
+    """
+
+    bundle: BundleId
+    header: BundleHeader
+    payload_bytes: int
+    state: FateState
+    accepted_ms: int | None = None
+    closed_ms: int | None = None  # refused, cancelled, superseded, expired or evicted
+    forwarded_ms: int | None = None
+    delivered_ms: int | None = None
+    read_ms: int | None = None
+    done_ms: int | None = None
+    peer: str = ""
+    via: tuple[str, ...] = ()
+    detail: str = ""
+    payload: bytes | None = None
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One bundle for this node, as a consumer gets it. ``redelivered``: this consumer may have had it before.
+
+    ``payload`` None: larger than ROW_PAYLOAD_BYTES, to be read by ``Disk.read_payload``.
+    """
+
+    position: int
+    record: BundleRecord
+    received_at_ms: int
+    peer: str
+    via: tuple[str, ...]
+    payload: bytes | None
+    redelivered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AckedBundle:
+    """A bundle that every consumer waiting for it has acknowledged: a receipt is owed to its source."""
+
+    bundle: BundleId
+    header: BundleHeader
+
+
+class Start(StrEnum):
+    """Where a consumer that is new begins, unless it names a bundle."""
+
+    NOW = "now"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskReport:
+    """The store in figures. ``set_aside`` is where a damaged predecessor lies, found at this start."""
+
+    quota_bytes: int
+    used_bytes: int
+    free_bytes: int
+    is_full: bool
+    was_copied: bool
+    set_aside: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskClock:
+    """The clocks of the store: seconds since this boot, and UTC ms. ``boot_id`` differs between boots."""
+
+    boot_id: str
+    boottime_s: Callable[[], float]
+    wall_ms: Callable[[], int]
+
+    @classmethod
+    def of_machine(cls) -> "DiskClock":
+        """The machine's own clocks. Where no boot can be told from another, every process counts as a boot."""
+
+        def wall_ms() -> int:
+            return time.time_ns() // 1_000_000
+
+        if sys.platform == "linux":
+            clock_id = time.CLOCK_BOOTTIME
+            boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+            return cls(boot_id=boot_id, boottime_s=lambda: time.clock_gettime(clock_id), wall_ms=wall_ms)
+        else:
+            return cls(boot_id=uuid.uuid4().hex, boottime_s=time.monotonic, wall_ms=wall_ms)

@@ -1,0 +1,319 @@
+"""The one thread that changes the store: jobs in, one transaction for all that wait, answers after its sync.
+
+The next transaction begins when the last sync returned, not on a timer: a lone bundle waits for one sync, a flood
+batches itself. Bytes of files move in steps between transactions, so that a large picture holds nobody up.
+"""
+
+import errno
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from edge_agent.core.bundle import BundleId, Origin, Precedence
+from edge_agent.core.effects import Erase, EraseReason, Failed, Outcome, Persist
+from edge_agent.core.errors import RefusalReason
+from edge_agent.disk_answers import Answers, Call
+from edge_agent.disk_consumers import Consumers
+from edge_agent.disk_files import PayloadFiles
+from edge_agent.disk_jobs import WRITE_STEP_BYTES, EffectJob, FileJob, Job
+from edge_agent.disk_quota import Ballast
+from edge_agent.disk_schema import is_damage, is_disk_full, mark_damaged
+from edge_agent.disk_types import ROW_PAYLOAD_BYTES
+
+BATCH_JOBS = 1_000  # about 10 ms of work; beyond it a commit is already as cheap as it gets
+BATCH_BYTES = 4 << 20  # a commit of this size takes 40 ms where the disk takes 100 MB/s
+INTAKE_JOBS = 20_000  # the core has at most 8,192 submits under way; the rest is erasures and news
+INTAKE_BYTES = 64 << 20  # what one peer may have on its way (receive_window_bytes)
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Writer:
+    """Owns the writing connection. ``put`` and ``close`` come from the loop's thread, ``run`` is the thread."""
+
+    tables: Consumers
+    files: PayloadFiles
+    ballast: Ballast
+    answers: Answers
+    on_evicted: Callable[[list[BundleId]], None] | None
+    disk_free_bytes: int = 0
+    is_full: bool = False
+    """Whether the disk itself (not the quota) is full."""
+    _wake: threading.Condition = field(default_factory=threading.Condition)
+    _urgent: deque[Job] = field(default_factory=deque)
+    _waiting: deque[Job] = field(default_factory=deque)
+    _file_jobs: deque[FileJob | EffectJob] = field(default_factory=deque)
+    _queued_bytes: int = 0
+    _is_closing: bool = False
+    _is_failing: bool = False
+
+    def put_effect(self, effect: Persist | Erase) -> Failed | None:
+        """Queue an effect; a Failed when the intake is full, which only a Persist can meet."""
+        if isinstance(effect, Erase):
+            is_partial = effect.reason is EraseReason.PARTIAL_DROPPED  # keeps its place among the bundle's pieces
+            with self._wake:
+                (self._file_jobs if is_partial else self._waiting).append(EffectJob(effect))
+                self._wake.notify()
+            return None
+        with self._wake:
+            jobs = len(self._waiting) + len(self._urgent) + len(self._file_jobs)
+            if jobs >= INTAKE_JOBS or (self._queued_bytes and self._queued_bytes + len(effect.payload) > INTAKE_BYTES):
+                return Failed(
+                    RefusalReason.STORE_FULL,
+                    f"{jobs} jobs with {self._queued_bytes} bytes wait for the disk",
+                )
+            self._queued_bytes += len(effect.payload)
+            if effect.record is None or effect.offset or effect.payload_bytes > ROW_PAYLOAD_BYTES:
+                self._file_jobs.append(FileJob(effect, self.files))
+            elif effect.bundle.precedence <= Precedence.IMMEDIATE:
+                self._urgent.append(EffectJob(effect))
+            else:
+                self._waiting.append(EffectJob(effect))
+            self._wake.notify()
+        return None
+
+    def put(self, job: Job) -> None:
+        """Queue any other job; its number is bounded by who asks and waits."""
+        with self._wake:
+            self._waiting.append(job)
+            self._wake.notify()
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread."""
+        with self._wake:
+            self._is_closing = True
+            self._wake.notify()
+
+    def run(self) -> None:
+        """The thread. Returns after ``close``; whatever else ends it is a defect."""
+        try:
+            self._look_at_disk(0)
+            while self._wait():
+                ready = self._move_files()
+                self._commit([*ready, *self._take()])
+                self.ballast.lay_down()
+            self._transact([_Leave()])
+        finally:
+            self.files.close_all()
+            self.tables.rows.database.close()
+
+    def _wait(self) -> bool:
+        """Wait for work; False when there is none and none will come."""
+        with self._wake:
+            while not (self._urgent or self._waiting or self._file_jobs):
+                if self._is_closing:
+                    return False
+                self._wake.wait()
+            return True
+
+    def _take(self) -> list[Job]:
+        """The next batch, urgent ones first."""
+        batch: list[Job] = []
+        batch_bytes = 0
+        with self._wake:
+            for queue in (self._urgent, self._waiting):
+                while queue and len(batch) < BATCH_JOBS and batch_bytes < BATCH_BYTES:
+                    job = queue.popleft()
+                    batch_bytes += _payload_bytes(job)
+                    batch.append(job)
+            self._queued_bytes -= batch_bytes
+        return batch
+
+    def _move_files(self) -> list[Job]:
+        """Move one step of bytes to files and sync them; gives back the jobs that are ready for their row."""
+        written: list[FileJob | EffectJob] = []
+        touched: dict[BundleId, None] = {}
+        budget_bytes = WRITE_STEP_BYTES
+        while self._file_jobs and budget_bytes > 0:
+            job = self._file_jobs[0]
+            if isinstance(job, FileJob):
+                budget_bytes -= self._advance(job, touched)
+                if not job.is_written:
+                    break
+            with self._wake:
+                self._file_jobs.popleft()
+                if isinstance(job, FileJob):
+                    self._queued_bytes -= len(job.effect.payload)
+            written.append(job)
+            if isinstance(job, EffectJob):
+                break  # pieces that come after the part was dropped begin a new one
+        for bundle in touched:
+            self._guard(written, bundle, partial(self.files.sync, bundle))
+        for job in written:
+            if isinstance(job, FileJob) and job.outcome is None:
+                self._guard([job], job.effect.bundle, partial(job.complete, self.tables.rows))
+        return list(written)
+
+    def _advance(self, job: FileJob, touched: dict[BundleId, None]) -> int:
+        """Write the next step of one job; gives back its bytes."""
+        if not job.is_begun:
+            self._begin(job)
+        if job.outcome is not None:
+            return 0
+        sizes: list[int] = []
+        self._guard([job], job.effect.bundle, lambda: sizes.append(job.write()))
+        touched[job.effect.bundle] = None
+        return sum(sizes)
+
+    def _begin(self, job: FileJob) -> None:
+        rows = self.tables.rows
+        self._look_at_disk(job.effect.payload_bytes)
+        if self.is_full:
+            job.outcome = self._no_room(job.effect.payload_bytes)
+            return
+        effect = job.effect
+        if rows.quota.missing_bytes(effect.payload_bytes, effect.bundle.precedence, Origin.PERSON) <= 0:
+            job.begin(rows)
+            return
+        error = self._transact([_Begin(job)])
+        if error is not None:
+            job.outcome = _failure(error)
+
+    def _guard(self, jobs: Sequence[FileJob | EffectJob], bundle: BundleId, act: Callable[[], object]) -> None:
+        """Run something on a bundle's file; a failure is the outcome of its jobs, not the end of the thread."""
+        try:
+            act()
+        except OSError as error:
+            failed = _failure(error)
+            _log.warning("payload_file_failed", bundle=str(bundle), reason=failed.detail)
+            for job in jobs:
+                if isinstance(job, FileJob) and job.effect.bundle == bundle and job.outcome is None:
+                    job.outcome = failed
+
+    def _commit(self, jobs: list[Job]) -> None:
+        """One transaction for all; on a full disk a second one for those that cannot wait."""
+        if not jobs:
+            return
+        self._look_at_disk(sum(_payload_bytes(job) for job in jobs))
+        refused = self._split_off(jobs) if self.is_full else []
+        error = self._transact(jobs)
+        if error is not None and is_disk_full(error):
+            self.ballast.give_up()
+            self._set_full(True)
+            refused += self._split_off(jobs)
+            error = self._transact(jobs)
+        if error is not None:
+            self._note_failure(error)
+            refused += jobs
+            self._refuse(refused, _failure(error))
+            return
+        self._is_failing = False
+        self._refuse(refused, self._no_room(0))
+
+    def _split_off(self, jobs: list[Job]) -> list[Job]:
+        """Take those out of ``jobs`` that a full disk cannot have."""
+        refused = [job for job in jobs if not job.is_essential and not _is_answered(job)]
+        jobs[:] = [job for job in jobs if job.is_essential or _is_answered(job)]
+        return refused
+
+    def _transact(self, jobs: Sequence[Job]) -> sqlite3.Error | None:
+        """Run jobs in one transaction, answer them once it is synced; the error when nothing of it happened."""
+        rows = self.tables.rows
+        database = rows.database
+        rows.begin()
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                job.run(self.tables)
+            rows.finish()
+            database.execute("COMMIT")
+        except sqlite3.Error as error:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            rows.load()
+            self.tables.load()
+            return error
+        outcomes: list[tuple[int, Outcome]] = []
+        calls: list[Call] = []
+        for job in jobs:
+            job.answer(outcomes, calls)
+        self._clean_up(calls)
+        self.answers.give(outcomes, calls)
+        return None
+
+    def _clean_up(self, calls: list[Call]) -> None:
+        """After a commit: delete files whose rows are gone, tell of evicted bundles, forget file jobs done."""
+        rows = self.tables.rows
+        for bundle in rows.removed:
+            try:
+                self.files.remove(bundle)
+            except OSError as error:  # its row is gone: swept at the next start
+                _log.warning("payload_file_failed", bundle=str(bundle), reason=str(error))
+        on_evicted, evicted = self.on_evicted, rows.evicted
+        if evicted and on_evicted is not None:
+            calls.append(lambda: on_evicted(evicted))
+        rows.begin()
+
+    def _refuse(self, jobs: Sequence[Job], failed: Failed) -> None:
+        outcomes: list[tuple[int, Outcome]] = []
+        calls: list[Call] = []
+        for job in jobs:
+            job.refuse(failed, outcomes, calls)
+        self.answers.give(outcomes, calls)
+
+    def _look_at_disk(self, wanted_bytes: int) -> None:
+        """Compare the disk's free room with what comes, before SQLite meets its end."""
+        self.disk_free_bytes = self.ballast.disk_free_bytes()
+        self._set_full(not self.ballast.has_room(wanted_bytes))
+
+    def _set_full(self, is_full: bool) -> None:
+        if is_full != self.is_full:
+            self.is_full = is_full
+            event = "store_disk_full" if is_full else "store_disk_has_room"
+            _log.warning(event, disk_free_bytes=self.disk_free_bytes, path=str(self.ballast.folder))
+
+    def _no_room(self, payload_bytes: int) -> Failed:
+        detail = f"the disk has {self.disk_free_bytes} bytes free, {payload_bytes} more were asked"
+        return Failed(RefusalReason.STORE_FULL, detail)
+
+    def _note_failure(self, error: sqlite3.Error) -> None:
+        if is_damage(error):
+            mark_damaged(self.ballast.folder)
+        if not self._is_failing:
+            self._is_failing = True
+            _log.error("store_failed", reason=str(error), code=getattr(error, "sqlite_errorname", ""))
+
+
+class _Leave:
+    """The last transaction of a clean stop."""
+
+    is_essential = True
+
+    def run(self, tables: Consumers) -> None:
+        tables.rows.return_leases()
+
+    def answer(self, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        pass
+
+    def refuse(self, failed: Failed, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        pass
+
+
+class _Begin(_Leave):
+    """Room for a file, in a transaction of its own because making it may evict rows."""
+
+    def __init__(self, job: FileJob) -> None:
+        self._job = job
+
+    def run(self, tables: Consumers) -> None:
+        self._job.begin(tables.rows)
+
+
+def _payload_bytes(job: Job) -> int:
+    effect = job.effect if isinstance(job, EffectJob) else None
+    return len(effect.payload) if isinstance(effect, Persist) else 0
+
+
+def _is_answered(job: Job) -> bool:
+    return isinstance(job, FileJob) and job.outcome is not None
+
+
+def _failure(error: sqlite3.Error | OSError) -> Failed:
+    is_full = is_disk_full(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return Failed(RefusalReason.STORE_FULL if is_full else RefusalReason.STORE_FAILED, str(error))
