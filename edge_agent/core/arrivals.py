@@ -330,8 +330,7 @@ class Arrivals:
             del self._hashes[next(iter(self._hashes))]
         is_urgent = bundle.precedence <= Precedence.IMMEDIATE
         partial.peer.owe_custody(bundle, now_s if is_urgent else now_s + REPLY_WAIT_S)
-        destination = record.header.destination
-        if destination in (self.settings.node_id, self.settings.role):
+        if self.settings.is_destination(record.header.destination):
             via = tuple(sorted(partial.via))
             self.outputs.events.append(BundleDelivered(record, partial.peer.node_id, via, payload))
         else:

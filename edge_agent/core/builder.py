@@ -114,6 +114,9 @@ class FrameBuilder:
         if session.is_keyed:
             self._put_acks(contact, draft, now_s)
             self._put_replies(contact, draft, now_s)
+            if contact.peer is not None and contact.peer.told_window_bytes < 0 and contact.is_usable:
+                self._put_window(contact.peer, draft)
+                draft.is_wanted = True
         has_word = session.is_keyed and session.space.unacked_frames > 0 and limit_bytes >= COMPANY_FRAME_BYTES
         draft.limit_bytes -= ACK_USUAL_BYTES if has_word else 0
         self._put_fragments(contact, session, draft, now_s)

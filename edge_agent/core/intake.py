@@ -226,7 +226,8 @@ class Intake:
         """Everything that is neither fragment nor ACK."""
         peer = contact.peer
         if isinstance(block, Probe):
-            contact.echo_tokens.append(block.token)
+            if any(block.token):  # without a token the acknowledgement is answer enough
+                contact.echo_tokens.append(block.token)
         elif isinstance(block, Echo):
             if contact.new_address is not None and block.token == contact.probe_token:
                 contact.address, contact.new_address, contact.probe_token = contact.new_address, None, b""

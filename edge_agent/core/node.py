@@ -65,6 +65,8 @@ class Node:
         self._is_wakeup_known = False
         if header.lifetime_s <= 0:
             raise RefusedError(RefusalReason.EXPIRED, f"lifetime_s {header.lifetime_s} is not above 0")
+        if self.settings.is_destination(header.destination):
+            raise RefusedError(RefusalReason.NO_ROUTE, f"destination {header.destination!r} is this node itself")
         if precedence is Precedence.FLASH:
             self.builder.alarm_until_s = now_s + ALARM_OPEN_S
         return self.custody.submit(header, precedence, payload, now_s)
@@ -126,6 +128,10 @@ class Node:
         self.scheduler.version += 1  # what was refused for a while, or left to a faster link, is looked at again
         self.arrivals.sync_overdue(now_s)
         self.custody.refill()
+        window_bytes = self.arrivals.window_bytes()
+        for peer in self.contacts.peers.values():
+            if window_bytes - peer.told_window_bytes > max(peer.told_window_bytes, 0) // 4:
+                peer.told_window_bytes = -1  # it grew: a peer may be waiting for it
         for outgoing in list(self.custody.bundles.values()):
             if outgoing.unsent or outgoing.peer is None or outgoing.acked.total < outgoing.span:
                 continue

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge_agent.core.bundle import Precedence
+from edge_agent.core.bundle import COMMAND, Precedence
 from edge_agent.core.effects import LinkState, QueueKey
 
 
@@ -62,3 +62,7 @@ class NodeSettings:
     free_store_bytes: int = 1 << 40  # what the store can still take; the shell updates it by ``Node.set_free_bytes``
     class_share_ratio: float = 0.05
     shares: Mapping[Precedence, float] = field(default_factory=dict)  # overrides of class_share_ratio
+
+    def is_destination(self, destination: str) -> bool:
+        """Whether a bundle for ``destination`` has arrived when it is here."""
+        return destination == self.node_id or (destination == COMMAND and self.role == COMMAND)
