@@ -126,13 +126,14 @@ def _run(options: argparse.Namespace) -> int:
     set_up_logs(
         as_json=options.log == "json" or (options.log is None and not sys.stderr.isatty()), is_verbose=options.verbose
     )
+    plugins = installed_plugins()
     try:
-        config = load_config(options.config, installed_plugins())
+        config = load_config(options.config, plugins)
     except ConfigError as error:
         _complain(str(error))
         return EXIT_USAGE
     try:
-        run_agent(config)
+        run_agent(config, plugins)
     except EdgeAgentError as error:  # said on purpose: secret refused, store in use, address taken
         _complain(f"edge-agent: {error}")
         return EXIT_USAGE

@@ -85,7 +85,7 @@ async def _send(client: Client, options: argparse.Namespace, payload: bytes) -> 
         _complain(f"not {options.wait} within {options.timeout} s; it stays queued: edge-agent why {reached.bundle}")
         return EXIT_LATE
     _print_state(reached)
-    if options.wait == "accepted" or reached.state in (options.wait, "delivered"):
+    if options.wait == "accepted" or reached.state in (options.wait, "delivered", "read", "done"):
         return EXIT_DONE
     _complain(f"{reached.state}: {reached.detail}" if reached.detail else reached.state)
     return EXIT_REFUSED

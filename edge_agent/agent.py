@@ -1,0 +1,279 @@
+"""Agent: puts one node together from its configuration, runs it, and stops it cleanly.
+
+On the way of a reading: driver -> DevicePort.publish -> BundleSender.submit -> Runner.submit -> Node.submit -> Disk;
+then Node.poll_transmit -> Runner -> transport. At command: transport -> LinkPort.frames_received -> Runner.receive ->
+Node.receive -> Disk -> BundleDelivered -> Deliveries -> consumer -> ReceiptSender.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from random import SystemRandom
+from typing import Any
+
+import structlog
+
+from edge_agent import loop as agent_loop
+from edge_agent.addresses import spell
+from edge_agent.api import ApiServer
+from edge_agent.config import Config, DriverConfig
+from edge_agent.core.bundle import COMMAND, BundleId
+from edge_agent.core.effects import (
+    BundleClosed,
+    BundleDelivered,
+    BundleForwarded,
+    BundleRefused,
+    Event,
+    IdentityMismatch,
+    LinkChanged,
+    Outcome,
+)
+from edge_agent.core.node import Node
+from edge_agent.core.report import NodeReport, NodeSettings
+from edge_agent.deliveries import Deliveries
+from edge_agent.device_port import DevicePort
+from edge_agent.disk import Disk
+from edge_agent.flows import FlowTable
+from edge_agent.link_port import LinkPort
+from edge_agent.local_door import LocalDoor
+from edge_agent.outlook import granted_bytes
+from edge_agent.ports import PluginLostError
+from edge_agent.receipts import UNANSWERED_FLOWS, ReceiptReader, ReceiptSender
+from edge_agent.registry import Plugins
+from edge_agent.runner import Runner
+from edge_agent.security.link_keys import DeploymentKeys
+from edge_agent.security.secret_file import load_secret
+from edge_agent.sender import BundleSender, wall_clock_ms
+from edge_agent.supervisor import keep_running
+from edge_agent.telemetry.payloads import RECEIPT_FLOW
+from edge_agent.unit_reports import UnitReporter
+
+STOP_LONGEST_S = 1.8  # a stop is promised within 2 s; what is accepted is on disk already
+REPORT_CACHE_S = 0.5  # drivers ask often what they may send; links do not change that fast
+
+log = structlog.get_logger()
+
+Work = Coroutine[Any, Any, None]  # Any: what coroutines yield and are sent is asyncio's
+
+
+def run_agent(config: Config, plugins: Plugins) -> None:
+    """Run one agent until SIGTERM or SIGINT. Raises EdgeAgentError when it cannot start."""
+    agent_loop.run(_run_until_signal(config, plugins))
+
+
+async def _run_until_signal(config: Config, plugins: Plugins) -> None:
+    agent = Agent(config, plugins)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        agent.stop()
+        loop.call_later(STOP_LONGEST_S, _abandon, agent)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+        else:
+            loop.add_signal_handler(number, stop)
+    await agent.run()
+
+
+def _abandon(agent: "Agent") -> None:
+    """End the process although a plugin does not stop: nothing accepted is lost by that."""
+    log.error("agent_stop_forced", stuck=agent.unfinished())
+    os._exit(0)
+
+
+class Agent:
+    """One node with its links, devices, store, API and page."""
+
+    def __init__(self, config: Config, plugins: Plugins) -> None:
+        """Open the store; nothing runs before ``run``. Raises EdgeAgentError: secret refused, store in use."""
+        keys = DeploymentKeys({0: load_secret(config.secret_file)})
+        self.config = config
+        self._plugins = plugins
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._started_s = self._loop.time()
+        self._disk, restored = Disk.open(
+            config.data_dir,
+            node_id=config.node_id,
+            role=config.role,
+            quota_bytes=config.quota_bytes,
+            now_s=self._started_s,
+            on_complete=self._completed,
+            on_acked=lambda acked: self._receipts.owe(acked),
+            flows_without_receipt=UNANSWERED_FLOWS,
+        )
+        settings = NodeSettings(
+            node_id=config.node_id,
+            number=config.number,
+            role=config.role,
+            free_store_bytes=self._disk.free_bytes(),
+        )
+        node = Node(settings, keys, SystemRandom(), restored, self._started_s)
+        self._runner = Runner(node, execute=self._disk.execute, on_event=self._on_event, loop=self._loop)
+        self._sender = BundleSender(self._runner, FlowTable(config.flows), wall_clock_ms)
+        self._deliveries = Deliveries(self._disk)
+        self._receipts = ReceiptSender(self._disk, self._sender, config.node_id)
+        self._receipt_arrived = asyncio.Event()
+        self._link_changed = asyncio.Event()
+        self._links = [LinkPort(link, self._runner, self._loop) for link in config.links]
+        self._devices = [self._device(driver) for driver in config.drivers]
+        self._door = LocalDoor(
+            config=config,
+            disk=self._disk,
+            runner=self._runner,
+            sender=self._sender,
+            deliveries_=self._deliveries,
+            links=self._links,
+            devices=self._devices,
+            now_s=self._loop.time,
+            started_s=self._started_s,
+        )
+        self._last_report: tuple[float, NodeReport] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def stop(self) -> None:
+        """End ``run`` soon."""
+        self._stopping.set()
+
+    def unfinished(self) -> list[str]:
+        """Names of tasks that still run."""
+        return [task.get_name() for task in self._tasks if not task.done()]
+
+    async def run(self) -> None:
+        """Work until ``stop``. A defect in a part of ours ends it with that error; a plugin's never does."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._tasks = [group.create_task(work, name=name) for name, work in self._work()]
+                log.info("agent_ready", node=self.config.node_id, role=self.config.role, pid=os.getpid())
+                await self._stopping.wait()
+                for task in self._tasks:
+                    task.cancel()
+        finally:
+            self._runner.close()
+            self._disk.close()
+            for drops in (*(link.drops for link in self._links), *(device.drops for device in self._devices)):
+                drops.close()
+        log.info("agent_stopped", node=self.config.node_id)
+
+    def _work(self) -> list[tuple[str, Work]]:
+        """Everything this agent runs, by name."""
+        reader = ReceiptReader(self._disk, self._door.fates, self._receipt_arrived)
+        work: list[tuple[str, Work]] = [
+            ("store", self._disk.watch()),
+            ("receipts", self._receipts.run()),
+            ("receipt-reader", reader.run()),
+        ]
+        for link in self._links:
+            run = partial(self._run_link, link)
+            work.append((f"link:{link.link}", self._keep("link", link.link, run, link.link_down)))
+        for device in self._devices:
+            run = partial(self._run_device, device)
+            work.append((f"device:{device.name}", self._keep("device", device.name, run, device.unavailable)))
+            work.append((f"batches:{device.name}", device.flush_readings()))
+        api = ApiServer(self._door, self.config.api)
+        work.append(("api", self._keep("api", spell(self.config.api), api.run, _ignore)))
+        if self.config.web is not None:
+            work.append(("web", self._keep("web", self.config.web, self._serve_page, _ignore)))
+        if self.config.role != COMMAND:
+            work.append(("report", self._reporter().run()))
+        return work
+
+    def _reporter(self) -> UnitReporter:
+        return UnitReporter(
+            config=self.config,
+            sender=self._sender,
+            report=self._runner.report,
+            ports=self._links,
+            changed=self._link_changed,
+        )
+
+    def _device(self, driver: DriverConfig) -> DevicePort:
+        data_dir = self.config.data_dir / "devices" / driver.name
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return DevicePort(driver, self._sender, data_dir=data_dir, granted_bytes=self._granted_bytes, loop=self._loop)
+
+    async def _keep(
+        self, what: str, name: str, run: Callable[[], Awaitable[None]], mark_lost: Callable[[str], None]
+    ) -> None:
+        await keep_running(partial(self._guard, what, name, run), what=what, name=name, mark_lost=mark_lost)
+
+    async def _guard(self, what: str, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a plugin so that a defect in it costs that plugin a restart and nobody their SOS."""
+        try:
+            await run()
+        except (OSError, PluginLostError):
+            raise  # lost, which is no defect: the supervisor says why
+        except Exception as error:
+            log.exception("plugin_failed", what=what, name=name)
+            raise PluginLostError(f"defect: {type(error).__name__}: {error}") from error
+
+    async def _run_link(self, port: LinkPort) -> None:
+        await self._plugins.transport(port.config.transport)(port.config.table).run(port)
+
+    async def _run_device(self, port: DevicePort) -> None:
+        await self._plugins.driver(port.config.kind)(port.config.table).run(port)
+
+    def _completed(self, outcomes: Sequence[tuple[int, Outcome]]) -> None:
+        self._runner.complete(outcomes, self._disk.free_bytes())
+
+    def _granted_bytes(self, flow: str, interval_s: float) -> int:
+        now_s = self._loop.time()
+        if self._last_report is None or now_s - self._last_report[0] > REPORT_CACHE_S:
+            self._last_report = (now_s, self._runner.report())
+        policies = {port.link: port.config.policy for port in self._links}
+        return granted_bytes(self._last_report[1], policies, self._sender.flows.terms(flow).precedence, interval_s)
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case BundleDelivered():
+                self._delivered(event)
+            case BundleForwarded():
+                self._disk.note_forwarded(event.bundle, event.peer, event.via, wall_clock_ms())
+                self._settled(event.bundle)
+            case BundleClosed():
+                self._settled(event.bundle)
+            case LinkChanged():
+                self._link_changed.set()
+                log.info(
+                    "link_changed",
+                    link=event.link,
+                    peer=event.peer,
+                    state=event.state.value,
+                    previous=event.previous.value,
+                    reason=event.reason,
+                )
+            case BundleRefused(peer=str()):
+                log.warning(
+                    "bundle_refused_by_peer",
+                    bundle=str(event.bundle),
+                    peer=event.peer,
+                    reason=event.reason.value,
+                    retry_after_s=event.retry_after_s,
+                )
+            case IdentityMismatch():
+                log.error("bundle_identity_mismatch", bundle=str(event.bundle), peer=event.peer)
+
+    def _delivered(self, event: BundleDelivered) -> None:
+        self._disk.note_delivery(event.record.id, event.peer, event.via)
+        if event.record.header.flow == RECEIPT_FLOW:
+            self._receipt_arrived.set()
+        self._deliveries.arrived()
+        log.debug("bundle_delivered", bundle=str(event.record.id), peer=event.peer, via=event.via)
+
+    def _settled(self, bundle: BundleId) -> None:
+        """A bundle no longer waits here."""
+        self._door.fates.changed(bundle)
+        for device in self._devices:
+            device.settled(bundle)
+
+    async def _serve_page(self) -> None:
+        raise PluginLostError("pages are not part of this build")
+
+
+def _ignore(reason: str) -> None:
+    """The supervisor's log line is all that is needed."""

@@ -1,0 +1,85 @@
+"""Deliveries to programs: each consumer gets what it has not acknowledged, then what comes, and may stop any time."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+from edge_agent.client import Delivery
+from edge_agent.core.bundle import BundleId
+from edge_agent.disk import Disk
+from edge_agent.disk_types import Delivery as StoredDelivery
+from edge_agent.disk_types import Start
+
+BATCH = 64
+PASSING_PREFIX = "passing."
+"""Begins the names of consumers that end with their connection."""
+
+
+class Deliveries:
+    """The consumers of one node, and the news that wakes them."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._news: set[asyncio.Event] = set()
+
+    def arrived(self) -> None:
+        """A bundle for this node is on disk."""
+        for news in self._news:
+            news.set()
+
+    async def open(self, name: str | None, flow: str, since: str | None, after: int | None) -> str:
+        """The name of a consumer that starts where it is told. Raises MalformedError for a wrong ``since``."""
+        start: Start | BundleId = Start.NOW
+        if since is not None:
+            start = Start.ALL if since == "all" else BundleId.parse(since)
+        name = name or f"{PASSING_PREFIX}{secrets.token_hex(6)}"
+        await self._disk.consumer_open(name, flow, start)
+        if after is not None:
+            await self._disk.consumer_ack(name, after)
+        return name
+
+    async def close(self, name: str) -> None:
+        """Nobody listens under this name now; one without a name of its own is forgotten."""
+        if name.startswith(PASSING_PREFIX):
+            await self._disk.consumer_close(name)
+        else:
+            await self._disk.consumer_detach(name)
+
+    async def acknowledge(self, name: str, position: int) -> None:
+        """Durable: everything up to ``position`` is done with."""
+        await self._disk.consumer_ack(name, position)
+
+    async def stream(self, name: str) -> AsyncIterator[Delivery]:
+        """What the consumer has not acknowledged, then what comes, for ever."""
+        news = asyncio.Event()
+        self._news.add(news)
+        after: int | None = None
+        try:
+            while True:
+                news.clear()
+                batch = await self._disk.consumer_next(name, after, BATCH)
+                for stored in batch:
+                    after = stored.position
+                    yield await self._read(stored)
+                if not batch:
+                    await news.wait()
+        finally:
+            self._news.discard(news)
+
+    async def _read(self, stored: StoredDelivery) -> Delivery:
+        payload = stored.payload
+        if payload is None:
+            payload = await self._disk.read_payload(stored.record.id)
+        bundle = stored.record.id
+        return Delivery(
+            position=stored.position,
+            bundle=str(bundle),
+            source=bundle.source,
+            flow=stored.record.header.flow,
+            precedence=bundle.precedence.name.lower(),
+            created_at_ms=stored.record.header.created_at_ms,
+            received_at_ms=stored.received_at_ms,
+            payload=payload,
+            via=stored.via,
+            redelivered=stored.redelivered,
+        )

@@ -1,0 +1,122 @@
+"""What the local API may ask of a running agent, answered from its parts."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from edge_agent.api import BundleUnknownError
+from edge_agent.api_messages import Message
+from edge_agent.client import BundleState, Delivery
+from edge_agent.config import Config
+from edge_agent.core.bundle import BundleId, Origin, Precedence
+from edge_agent.core.report import NodeReport
+from edge_agent.deliveries import Deliveries
+from edge_agent.device_port import DevicePort
+from edge_agent.disk import Disk
+from edge_agent.disk_types import Fate, FateState
+from edge_agent.fates import FateWatch, state_of
+from edge_agent.link_port import LinkPort
+from edge_agent.outlook import explain_waiting
+from edge_agent.runner import Runner
+from edge_agent.sender import BundleSender
+from edge_agent.status import backlog_rows, device_rows, drop_counts, link_rows
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalDoor:
+    """Implements ``api.ApiDoor``."""
+
+    config: Config
+    disk: Disk
+    runner: Runner
+    sender: BundleSender
+    deliveries_: Deliveries
+    links: Sequence[LinkPort]
+    devices: Sequence[DevicePort]
+    now_s: Callable[[], float]
+    started_s: float
+    fates: FateWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fates = FateWatch(self.fate, lambda: self.disk.set_states(()))
+
+    async def send(
+        self,
+        payload: bytes,
+        *,
+        flow: str,
+        to: str,
+        precedence: Precedence | None,
+        lifetime_s: float | None,
+        key: str,
+        origin: Origin,
+    ) -> BundleState:
+        bundle = await self.sender.submit(
+            payload, flow=flow, to=to, precedence=precedence, lifetime_s=lifetime_s, key=key, origin=origin
+        )
+        now_ms = self.sender.now_ms()
+        return BundleState(bundle=str(bundle), state="accepted", accepted_at_ms=now_ms, at_ms=now_ms)
+
+    async def state(self, bundle: BundleId) -> BundleState:
+        return state_of(await self.fate(bundle))
+
+    async def wait(self, bundle: BundleId, state: str) -> BundleState:
+        return state_of(await self.fates.wait(bundle, state))
+
+    async def fate(self, bundle: BundleId) -> Fate:
+        """What the store knows of a bundle. Raises BundleUnknownError."""
+        fate = await self.disk.fate(bundle)
+        if fate is None:
+            raise BundleUnknownError(f"bundle {bundle}: not known to this node (any more)")
+        return fate
+
+    async def why(self, bundle: BundleId) -> str:
+        fate = await self.fate(bundle)
+        name = f"{bundle.precedence.name} {fate.header.flow}"
+        if fate.state is FateState.ACCEPTED:
+            policies = {port.link: port.config.policy for port in self.links}
+            waits = explain_waiting(self.runner.report(), policies, bundle.precedence, fate.payload_bytes)
+            return f"{name} is waiting: {waits}"
+        via = f" by {', '.join(fate.via)}" if fate.via else ""
+        peer = f" to {fate.peer}" if fate.peer else ""
+        if fate.state is FateState.FORWARDED:
+            return f"{name} was handed over{peer}{via}; no consumer at its destination has taken it yet"
+        if fate.state in (FateState.DELIVERED, FateState.READ, FateState.DONE):
+            here = fate.header.destination == self.config.node_id or (not fate.via and not fate.peer)
+            return f"{name} is {fate.state.value}{' here' if here else ''}{peer}{via}"
+        return f"{name} was {fate.state.value}{': ' + fate.detail if fate.detail else ''}"
+
+    def status(self) -> Message:
+        report: NodeReport = self.runner.report()
+        store = self.disk.report()
+        return {
+            "node": self.config.node_id,
+            "name": self.config.name,
+            "number": self.config.number,
+            "role": self.config.role,
+            "uptime_s": self.now_s() - self.started_s,
+            "links": link_rows(report, self.links),
+            "backlog": backlog_rows(report),
+            "devices": device_rows(self.devices),
+            "peers": {peer: {"heard_age_s": self.now_s() - at_s} for peer, at_s in report.last_heard_s.items()},
+            "store": {
+                "quota_bytes": store.quota_bytes,
+                "used_bytes": store.used_bytes,
+                "free_bytes": store.free_bytes,
+                "is_full": store.is_full,
+                "was_copied": store.was_copied,
+                "set_aside": None if store.set_aside is None else str(store.set_aside),
+            },
+            "dropped": dict(drop_counts(report, self.links, self.runner.unsent_frames)),
+        }
+
+    async def open_consumer(self, name: str | None, flow: str, since: str | None, after: int | None) -> str:
+        return await self.deliveries_.open(name, flow, since, after)
+
+    def deliveries(self, consumer: str, flow: str) -> AsyncIterator[Delivery]:
+        return self.deliveries_.stream(consumer)
+
+    async def acknowledge(self, consumer: str, position: int) -> None:
+        await self.deliveries_.acknowledge(consumer, position)
+
+    async def close_consumer(self, consumer: str) -> None:
+        await self.deliveries_.close(consumer)
