@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Lists that show what fits and say how many do not; and orders that wait while a person's hand is on the list. */
+/** Lists that show what fits and say how many do not; and orders that wait while a person's hand is on the list.
+ *
+ *  Rows are measured once they were shown and cut into pages by their heights; `shown + hidden` is always all.
+ */
 
 const HANDS_OFF_MS = 3000; // a list under a pointer or focus does not re-sort until it was left alone this long
-const FIRST_GUESS = 12;
+const FIRST_GUESS = 8; // rows, before anything was measured
+const FIRST_HEIGHT = 40; // px of a row never shown, before any was
 
 export class Pager {
   constructor() {
     this.pages = new Map();
-    this.capacities = new Map();
+    this.rooms = new Map();
+    this.heights = new Map();
     this.orders = new Map();
     this.touchedAtMs = new Map();
     for (const name of ["pointermove", "pointerdown", "focusin", "keydown"]) {
@@ -18,26 +23,37 @@ export class Pager {
     }
   }
 
-  /** What of `items` to show now: `{shown, hidden, page, pages}`; shown + hidden = all. */
+  /** What of `items` (each with an `id`) to show now: `{shown, hidden, page, pages}`, pages counted from 1. */
   cut(name, items) {
-    const capacity = Math.max(1, this.capacities.get(name) ?? FIRST_GUESS);
-    const pages = Math.max(1, Math.ceil(items.length / capacity));
-    const page = Math.min(this.pages.get(name) ?? 0, pages - 1);
-    const shown = items.slice(page * capacity, (page + 1) * capacity);
-    return { shown, hidden: items.length - shown.length, page: page + 1, pages };
+    const breaks = this.breaks(name, items);
+    const page = Math.min(this.pages.get(name) ?? 0, breaks.length - 1);
+    const shown = items.slice(breaks[page], breaks[page + 1] ?? items.length);
+    return { shown, hidden: items.length - shown.length, page: page + 1, pages: breaks.length };
   }
 
-  next(name) {
-    this.pages.set(name, (this.pages.get(name) ?? 0) + 1);
+  /** Index of the first item of each page. */
+  breaks(name, items) {
+    const size = this.rooms.get(name);
+    if (!size) return Array.from({ length: Math.max(1, Math.ceil(items.length / FIRST_GUESS)) }, (_, n) => n * FIRST_GUESS);
+    const known = this.heights.get(name);
+    const unknown = known.size ? Math.max(...known.values()) : FIRST_HEIGHT;
+    const high = (item) => known.get(String(item.id)) ?? unknown;
+    if (fill(items, high, size.columns, size.room, 0) === items.length) return [0];
+    const starts = [0];
+    for (let at = 0; at < items.length;) {
+      at = fill(items, high, size.columns, size.room - size.button, at);
+      if (at < items.length) starts.push(at);
+    }
+    return starts;
   }
 
-  /** Back to the first page when the last was passed. */
+  /** To the next page, or back to the first when this was the last. */
   turn(name, items) {
     const { page, pages } = this.cut(name, items);
     this.pages.set(name, page >= pages ? 0 : page);
   }
 
-  /** `items` sorted as given, or in the order shown before while somebody is at the list. `items` have an `id`. */
+  /** `items` sorted as given, or in the order shown before while somebody is at the list. */
   steady(name, items) {
     const touched = this.touchedAtMs.get(name) ?? -Infinity;
     const before = this.orders.get(name);
@@ -51,13 +67,31 @@ export class Pager {
     return ordered;
   }
 
-  /** Measure every `[data-list]` below `root`; true when one now takes another number of rows. */
+  /** Measure every `[data-list]` below `root`; true when one now takes other rows than before. */
   measure(root) {
+    const target = Number.parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--target"));
     let isChanged = false;
     for (const list of root.querySelectorAll("[data-list]")) {
-      const capacity = capacityOf(list);
-      if (capacity !== null && capacity !== this.capacities.get(list.dataset.list)) {
-        this.capacities.set(list.dataset.list, capacity);
+      if (this.measureList(list, target)) isChanged = true;
+    }
+    return isChanged;
+  }
+
+  measureList(list, target) {
+    const { list: name, columns = "1", room = "rest", share = "1" } = list.dataset;
+    const parent = list.parentElement.getBoundingClientRect();
+    const free = room === "share" ? parent.height * Number(share) : parent.bottom - list.getBoundingClientRect().top - 1;
+    const size = { room: Math.floor(free), columns: Number(columns), button: target + 1 };
+    const before = this.rooms.get(name);
+    let isChanged = !before || before.room !== size.room || before.columns !== size.columns;
+    this.rooms.set(name, size);
+    const known = this.heights.get(name) ?? new Map();
+    this.heights.set(name, known);
+    for (const row of list.children) {
+      const key = String(row.shown?.key);
+      const high = row.getBoundingClientRect().height;
+      if (Math.abs((known.get(key) ?? 0) - high) > 0.5) {
+        known.set(key, high);
         isChanged = true;
       }
     }
@@ -65,17 +99,15 @@ export class Pager {
   }
 }
 
-/** Rows that fit a list, the button below it counted where it is needed; null where there is nothing to measure. */
-function capacityOf(list) {
-  const rows = [...list.children];
-  if (!rows.length || !list.clientHeight) return null;
-  const columns = Number(list.dataset.columns ?? 1);
-  const row = Math.max(...rows.map((each) => each.getBoundingClientRect().height));
-  const button = list.nextElementSibling?.matches(".more, .page-button") ? list.nextElementSibling : null;
-  const share = Number(list.dataset.share ?? 0);
-  const room = share ? list.parentElement.clientHeight * share : list.clientHeight + (button?.offsetHeight ?? 0);
-  const all = Number(list.dataset.total);
-  if (Math.ceil(all / columns) * row <= room + 0.5) return all;
-  const target = Number.parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--target"));
-  return Math.max(1, Math.floor((room - target - 1) / row)) * columns;
+/** Index after the last of `items` from `at` on that fits `room`, at least one row further. */
+function fill(items, high, columns, room, at) {
+  let used = 0;
+  let next = at;
+  while (next < items.length) {
+    const row = Math.max(...items.slice(next, next + columns).map(high));
+    if (used + row > room && next > at) break;
+    used += row;
+    next = Math.min(items.length, next + columns);
+  }
+  return next;
 }

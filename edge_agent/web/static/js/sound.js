@@ -19,9 +19,9 @@ export class Sound {
     this.context = null;
     this.pattern = "";
     this.nextAtS = 0;
-    // A page opened by a press may sound at once; every press after that is a chance to start.
+    // A wall whose browser is set up to sound may do so at once; elsewhere every press is a chance to start.
     for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, () => this.start(), { capture: true });
-    if (navigator.userActivation?.hasBeenActive) this.start();
+    this.start();
   }
 
   get isRunning() {

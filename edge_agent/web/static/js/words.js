@@ -115,7 +115,7 @@ const PAIRS = {
   "state.on_time": ["按时", "On time"],
   "state.due": ["应每 {due} 一报", "due every {due}"],
   "state.only": ["仅{link}通", "{link} only"],
-  "state.waiting": ["待传 {what}", "{what} waiting"],
+  "state.waiting": ["待传 {kind} {n}", "{kind} waiting: {n}"],
   "state.last_by": ["最后经{link}", "last by {link}"],
   "state.muted": ["静音至 {at}", "muted until {at}"],
 
@@ -229,7 +229,7 @@ const PAIRS = {
   "links.loss": ["丢包", "Loss"],
 
   "unit.back_after": ["{age} 后恢复", "back after {age}"],
-  "unit.close": ["返回", "Back to all"],
+  "unit.close": ["返回", "Back"],
   "unit.position": ["位置", "Position"],
   "unit.no_position": ["位置不知道", "Position not known"],
   "unit.gap": ["那段时间我们有什么", "What we have of that time"],

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The alarm band: one alarm large, the others in one line; a quiet line when there is none. It covers nothing. */
 
-import { age, clock, duration, exactDuration, place, placeDms, running } from "../age.js";
+import { age, clock, exactDuration, place, placeDms, running } from "../age.js";
 import { h } from "../dom.js";
 import { shape } from "../shapes.js";
 import { bandAlarm, isLate, lastAlarm, openAlarms, takenAlarms } from "./alarms.js";
-import { ago, aged, linkNames, unitName, whatWord } from "./naming.js";
+import { ago, aged, dueText, linkNames, unitName, whatWord } from "./naming.js";
 
 const SHAPES = { sos: "sos", threat: "threat", lost: "lost", alarm: "alarm" };
 
@@ -95,7 +95,7 @@ function lostDetails(ctx, unit) {
   const { say, time } = ctx;
   const at = unit.position;
   return [
-    say("band.due", { due: duration(unit.due_s * 1000) }),
+    say("band.due", { due: dueText(unit.due_s) }),
     at ? say("band.last_position", { at: clock(at.captured_ms, time.nowMs), place: place(at.lat, at.lon) }) : say("band.no_position"),
     unit.last_link ? say("band.last_link", { link: linkNames(say, [unit.last_link]) }) : null,
     unit.last_received ? say("band.last_received", { what: unit.last_received.text || whatWord(say, unit.last_received.what) }) : null,

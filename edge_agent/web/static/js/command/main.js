@@ -57,6 +57,9 @@ class CommandPage {
   choose(id) {
     Object.assign(this.ui, { chosen: this.ui.chosen === id ? "" : id, sheet: null });
     this.render();
+    const unit = this.ui.chosen ? this.unit(this.ui.chosen) : null;
+    if (!unit) this.map?.goTo([]);
+    else if (unit.position) this.map?.goTo([unit.position, ...(unit.track ?? [])]);
   }
 
   openTab(name) {

@@ -43,6 +43,11 @@ export function forecast(seconds) {
   return seconds < 60 ? "< 1 min" : duration(Math.round(seconds / 60) * 60_000);
 }
 
+/** "60 s", "5 min": the interval at which a unit is due. */
+export function dueText(seconds) {
+  return seconds < 120 ? `${Math.round(seconds)} s` : duration(seconds * 1000);
+}
+
 /** What a short record calls `code`: a kind of message. */
 export function whatWord(say, what) {
   return say(hasWord(`what.${what}`) ? `what.${what}` : "what.other");

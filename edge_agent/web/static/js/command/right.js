@@ -169,7 +169,7 @@ function eventText(ctx, event) {
     Object.assign(values, { link: linkName(say, values.link), from: say(`link.${values.from}`), to: say(`link.${values.to}`) });
   }
   if (event.code === "picture") values.size = say(`picture.${values.size ?? "full"}`);
-  if (event.code === "order") values.state = say(hasWord(`order.${values.state}`) ? `order.${values.state}` : "what.other");
+  if (event.code === "order") values.state = orderWord(say, values.state, values.via);
   if (event.code === "text" && values.phrase) values.text = say(`phrase.${values.phrase}`);
   const key = `event.${event.code}`;
   return hasWord(key) ? say(key, values) : whatWord(say, event.code);

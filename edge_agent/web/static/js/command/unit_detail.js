@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The chosen unit in the right column: its links, what is known of a gap, order of arrival, what still waits with it. */
 
-import { age, clock, duration, loss, place, placeDms, rate, roundTrip } from "../age.js";
+import { age, clock, duration, exactDuration, loss, place, placeDms, rate, roundTrip } from "../age.js";
 import { h } from "../dom.js";
 import { linkShape, shape } from "../shapes.js";
 import { aged, forecast, linkName, unitName, whatWord } from "./naming.js";
@@ -13,9 +13,9 @@ export function unitPart(ctx, unit) {
   return h("div", { class: "right unit-detail", key: `unit-${unit.id}` },
     h("section", { class: "panel grow" },
       h("div", { class: "panel-head" }, h("h2", { class: "unit-title" }, unitName(unit)),
-        h("span", { class: "soft" }, unit.back_after_s ? say("unit.back_after", { age: duration(unit.back_after_s * 1000) }) : ""),
-        h("button", { class: "small", "data-act": "close-unit", onclick: () => ctx.choose("") }, say("unit.close"))),
-      positionLine(ctx, unit), actionsPart(ctx, unit), linksTable(ctx, unit), gapPart(ctx, unit), arrivalsPart(ctx, unit),
+        unit.back_after_s ? h("span", { class: "soft" }, say("unit.back_after", { age: exactDuration(unit.back_after_s * 1000) })) : null,
+        actionsPart(ctx, unit)),
+      positionLine(ctx, unit), linksTable(ctx, unit), gapPart(ctx, unit), arrivalsPart(ctx, unit),
       messagesPart(ctx, unit), backlogPart(ctx, unit)));
 }
 
@@ -36,7 +36,8 @@ function actionsPart(ctx, unit) {
     h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "order", to: [unit.id] }) }, say("orders.new")),
     alarm?.kind === "sos" && alarm.confirmed
       ? h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "close", alarm: alarm.id }) }, say("unit.close_sos")) : null,
-    isMutable ? h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "mute", unit: unit.id }) }, say("unit.mute")) : null);
+    isMutable ? h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "mute", unit: unit.id }) }, say("unit.mute")) : null,
+    h("button", { class: "small", "data-act": "close-unit", onclick: () => ctx.choose("") }, say("unit.close")));
 }
 
 function linksTable(ctx, unit) {
@@ -75,7 +76,7 @@ function gapPart(ctx, unit) {
 
 function arrivalsPart(ctx, unit) {
   const { say, pager, time } = ctx;
-  const arrivals = unit.arrivals ?? [];
+  const arrivals = (unit.arrivals ?? []).map((each) => ({ ...each, id: each.n }));
   if (!arrivals.length) return null;
   const name = "arrivals";
   const cut = pager.cut(name, arrivals);

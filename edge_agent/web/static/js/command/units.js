@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Who needs attention: exceptions as cards, units on time as compact rows, oldest report first. */
 
-import { age, clock, duration, size } from "../age.js";
+import { age, clock } from "../age.js";
 import { h } from "../dom.js";
 import { shape } from "../shapes.js";
 import { RANKS } from "./alarms.js";
-import { linkName, unitName } from "./naming.js";
+import { dueText, linkName, unitName } from "./naming.js";
 
 const STATE_RANK = { lost: 5, back: 6, late: 7, noted: 8, on_time: 9 };
 
@@ -38,16 +38,16 @@ export function unitsPart(ctx) {
   const cutRows = pager.cut("rows", rows);
   return h("section", { class: "panel units", key: "units", "aria-label": say("units.attention") },
     h("div", { class: "panel-head" }, h("h2", {}, `${say("units.attention")} ${cards.length}`),
-      h("input", {
-        class: "search", type: "search", "aria-label": say("units.search"), placeholder: say("units.search"), "data-act": "search",
-        oninput: (event) => ctx.search(event.target.value),
-      }),
       h("span", { class: "soft" }, say("units.last_heard"))),
-    h("ul", { class: "cards", "data-list": "cards", "data-total": cards.length, "data-share": 0.6 }, cut.shown.map((each) => card(ctx, each))),
+    h("ul", { class: "cards", "data-list": "cards", "data-total": cards.length, "data-room": "share", "data-share": 0.56 }, cut.shown.map((each) => card(ctx, each))),
     cards.length ? null : h("p", { class: "soft no-exception" }, say("units.no_exception")),
     moreButton(ctx, "cards", cards, cut),
     h("div", { class: "panel-head ruled" },
       h("h2", {}, time.isLive ? `${say("units.on_time")} ${rows.length}` : `${say("units.on_time_at", { at: clock(time.nowMs) })} ${rows.length}`),
+      h("input", {
+        class: "search", type: "search", "aria-label": say("units.search"), placeholder: say("units.search"), "data-act": "search",
+        oninput: (event) => ctx.search(event.target.value),
+      }),
       h("span", { class: "soft" }, say("units.oldest_first"))),
     h("ul", { class: "rows", "data-list": "rows", "data-total": rows.length, "data-columns": time.isLive ? 2 : 1 }, cutRows.shown.map((each) => row(ctx, each))),
     moreButton(ctx, "rows", rows, cutRows));
@@ -103,7 +103,7 @@ function reasons(ctx, unit, alarm) {
   const { say } = ctx;
   const out = [stateWord(ctx, unit, alarm)];
   if (alarm?.text) out.push(alarm.text);
-  if (["late", "lost"].includes(unit.state)) out.push(say("state.due", { due: duration(unit.due_s * 1000) }));
+  if (["late", "lost"].includes(unit.state)) out.push(say("state.due", { due: dueText(unit.due_s) }));
   if (unit.state === "lost" && unit.last_link) out.push(say("state.last_by", { link: linkName(say, unit.last_link) }));
   if (unit.note) out.push(unit.note);
   const near = ctx.state.readings.find((reading) => reading.unit === unit.id && reading.nearness >= 0.8);
@@ -112,7 +112,7 @@ function reasons(ctx, unit, alarm) {
   const waiting = (unit.backlog ?? []).filter((each) => ["picture", "immediate_report", "sos_alarm", "routine_report"].includes(each.kind) && each.bundles);
   if (unit.state !== "lost" && waiting.length) {
     const [most] = waiting;
-    out.push(say("state.waiting", { what: `${most.bundles} ${say(`kind.${most.kind}`)} ${size(most.bytes)}` }));
+    out.push(say("state.waiting", { kind: say(`kind.${most.kind}`), n: most.bundles }));
   }
   if (unit.muted_until_ms > ctx.time.nowMs) out.push(say("state.muted", { at: clock(unit.muted_until_ms) }));
   return out.slice(0, 3);

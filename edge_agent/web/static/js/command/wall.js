@@ -3,11 +3,11 @@
 
 import { age, amount, clock } from "../age.js";
 import { h } from "../dom.js";
-import { linkShape } from "../shapes.js";
 import { linkName, unitNumber } from "./naming.js";
 import { moreButton } from "./units.js";
 
 const STATES = ["up", "degraded", "down", "unknown"];
+const PICTURES_SHOWN = 2;
 const GAP_FACTOR = 2.6; // samples farther apart than this many usual steps: a gap, drawn as a gap
 const [PLOT_W, PLOT_H] = [90, 26];
 
@@ -64,16 +64,16 @@ export function plot({ history, limit }) {
 }
 
 export function picturesPart(ctx) {
-  const { state, say, pager, ui } = ctx;
-  const cut = pager.cut("pictures", state.pictures);
+  const { state, say } = ctx;
   return h("section", { class: "panel pictures", key: "pictures" },
     h("div", { class: "panel-head" }, h("h2", {}, say("pictures.title")), h("span", { class: "soft" }, say("pictures.note"))),
     state.pictures.length
-      ? h("ul", { class: "picture-list", key: "list" }, state.pictures.slice(0, ui.isWall ? 2 : 2).map((picture) => pictureItem(ctx, picture)))
+      ? h("ul", { class: "picture-list", key: "list" }, state.pictures.slice(0, PICTURES_SHOWN).map((picture) => pictureItem(ctx, picture)))
       : h("p", { class: "soft none", key: "none" }, say("pictures.none")),
-    state.pictures.length > 2
-      ? h("button", { class: "more", onclick: () => ctx.openSheet({ name: "pictures" }) }, say("more", { n: state.pictures.length - 2 }))
-      : cut.hidden < 0 ? null : null);
+    state.pictures.length > PICTURES_SHOWN
+      ? h("button", { class: "more", "data-hidden": state.pictures.length - PICTURES_SHOWN, onclick: () => ctx.openSheet({ name: "pictures" }) },
+        say("more", { n: state.pictures.length - PICTURES_SHOWN }))
+      : null);
 }
 
 export function pictureItem(ctx, picture) {
@@ -96,7 +96,7 @@ export function linksPart(ctx, grows = false) {
   return h("section", { class: `panel links${grows ? " grow" : ""}`, key: "links" },
     h("div", { class: "panel-head" }, h("h2", {}, say("links.title")), h("span", { class: "soft" }, say("links.note"))),
     names.length ? h("table", {},
-      h("thead", {}, h("tr", {}, h("th", {}), STATES.map((name) => h("th", { class: "number" }, linkShape(name), " ", say(`link.${name}`))))),
-      h("tbody", {}, names.map((name) => h("tr", {}, h("td", {}, linkName(say, name)), STATES.map((each) => h("td", { class: "number" }, count(name, each)))))))
+      h("thead", {}, h("tr", {}, h("th", {}), STATES.map((name) => h("th", { class: "number" }, say(`link.${name}`))))),
+      h("tbody", {}, names.map((name) => h("tr", {}, h("td", { class: "keep" }, linkName(say, name)), STATES.map((each) => h("td", { class: "number" }, count(name, each)))))))
       : h("p", { class: "soft none" }, say("links.none")));
 }

@@ -82,8 +82,19 @@ export class MapView {
   }
 
   fit() {
+    if (!this.scene.marks.length) return;
     const bounds = window.L.latLngBounds(this.scene.marks.map((mark) => [mark.lat, mark.lon]));
-    this.leaflet.fitBounds(bounds.pad(0.12), { animate: false, maxZoom: 11, padding: [40, 40] });
+    this.leaflet.fitBounds(bounds.pad(0.04), { animate: false, maxZoom: 11, padding: [44, 44] });
+  }
+
+  /** Go to a unit a person chose: its track, or its place with its surroundings; `points` empty: all units. */
+  goTo(points) {
+    this.usedAtMs = performance.now();
+    if (!points.length) this.fit();
+    else {
+      const bounds = window.L.latLngBounds(points.map((point) => [point.lat, point.lon]));
+      this.leaflet.fitBounds(bounds.pad(0.5), { animate: false, maxZoom: 11 });
+    }
   }
 
   redraw() {

@@ -10,6 +10,7 @@ import { h } from "../dom.js";
 import { shape } from "../shapes.js";
 import { cluster, dotBox, isFree, placeLabel } from "./place_labels.js";
 
+const JOIN_PX = 70; // a dot without room for its number is named with one at most this far
 const FAR = [5, 22, 48, 80, 120]; // px from a mark to its label; beyond the first a line leads to it
 
 /** SVG parts from bottom to top. */
@@ -24,7 +25,7 @@ export function overlayParts(given) {
     .filter((mark) => mark.x > -20 && mark.y > -20 && mark.x < view.width + 20 && mark.y < view.height + 20);
   const groups = cluster(marks.sort((one, other) => Number(other.isException) - Number(one.isException)));
   const taken = [...frame.taken, ...groups.map(dotBox), ...trackBoxes(scene.tracks, toPx)];
-  const labelled = groups.map((group) => labelGroup(group, { taken, bounds, sizes, measure }));
+  const labelled = labelAll(groups, { taken, bounds, sizes, measure });
   const notes = trackNotes(scene.tracks, { toPx, taken, bounds, sizes, measure });
   return [
     ...gridNumbers(given, sizes), ...ringParts(given, sizes, measure, taken), ...townParts(given, taken, bounds, sizes, measure),
@@ -50,6 +51,27 @@ function radius(mark, sizes) {
   return mark.look === "sos" ? sizes.body : mark.isException ? sizes.body * 0.72 : sizes.body * 0.52;
 }
 
+/** Label every group; a healthy one without room joins its nearest healthy neighbour, which then names both. */
+function labelAll(groups, room) {
+  const labelled = groups.map((group) => labelGroup(group, room));
+  for (const bare of labelled.filter((each) => !each.box && !each.isBoxed)) {
+    const near = labelled
+      .filter((each) => each.box && !each.isBoxed && Math.hypot(each.group.x - bare.group.x, each.group.y - bare.group.y) < JOIN_PX)
+      .sort((one, other) => Math.hypot(one.group.x - bare.group.x, one.group.y - bare.group.y)
+        - Math.hypot(other.group.x - bare.group.x, other.group.y - bare.group.y))[0];
+    if (!near) continue;
+    room.taken.splice(room.taken.indexOf(near.box), 1);
+    const joined = labelGroup({ ...near.group, dots: [...near.group.dots, ...bare.group.dots] }, room);
+    if (!joined.box) {
+      room.taken.push(near.box);
+      continue;
+    }
+    labelled[labelled.indexOf(near)] = { ...joined, others: [...(near.others ?? []), bare.group] };
+    labelled.splice(labelled.indexOf(bare), 1);
+  }
+  return labelled;
+}
+
 function labelGroup(group, { taken, bounds, sizes, measure }) {
   const [first] = group.dots;
   const isBoxed = first.isException;
@@ -68,13 +90,16 @@ function clusterText(dots) {
   return numbers.length <= 3 ? numbers.join(" ") : `${numbers.slice(0, 2).join(" ")} +${numbers.length - 2}`;
 }
 
-function groupPart({ group, first, title, box, isBoxed }, choose, sizes) {
+function groupPart({ group, first, title, box, isBoxed, others = [] }, choose, sizes) {
   const size = group.r * 2;
   const ids = group.dots.map((dot) => dot.id);
   const mark = shape(first.shape, {
     class: `map-mark ${first.look || "plain"}`, x: group.x - group.r, y: group.y - group.r, width: size, height: size,
   });
-  const parts = [mark];
+  const parts = [mark, ...others.flatMap((other) => [
+    h("line", { class: "map-leader", x1: group.x, y1: group.y, x2: other.x, y2: other.y }),
+    shape(other.dots[0].shape, { class: "map-mark plain", x: other.x - other.r, y: other.y - other.r, width: other.r * 2, height: other.r * 2 }),
+  ])];
   if (box?.isFar) {
     parts.unshift(h("line", {
       class: "map-leader", x1: group.x, y1: group.y, x2: box.x + box.w / 2, y2: box.y + box.h / 2,

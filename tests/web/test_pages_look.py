@@ -1,0 +1,243 @@
+"""Every state of both pages, both languages, all views: nothing cut, small, pale or in the wrong language."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.web.page_server import STATIC, PageServer, now_ms
+from tests.web.page_states import COMMAND_STATES, KIT_STATES, command_normal
+
+pytestmark = pytest.mark.browser
+AUDIT = Path(__file__).with_name("page_audit.js").read_text()
+SIZES = {"wall": (1920, 1080, 16, 44), "laptop": (1366, 768, 13, 36)}
+KIT_SIZE = (390, 844, 18, 84)
+CHINESE = re.compile(r"[一-鿿]")
+LATIN_WORD = re.compile(r"[A-Za-z]{4,}")
+SAME_IN_BOTH = re.compile(
+    r"Natural Earth|GeoNames|CGCS2000|WGS-84|[kM]bit/s|English|Wi-Fi|MQTT|min\b|%LEL|\d+ (?:s|min|ms|km)"
+)
+
+
+@pytest.fixture(name="browser", scope="module")
+def fixture_browser() -> Iterator[Browser]:
+    with sync_playwright() as player:
+        browser = player.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--headless", "--no-sandbox", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(name="server", scope="module")
+def fixture_server() -> Iterator[PageServer]:
+    with PageServer(command_normal) as server:
+        yield server
+
+
+def _frozen(make: Callable[[int], dict[str, Any]]) -> Callable[[int], dict[str, Any]]:
+    """A state made once, whose clock runs on."""
+    made = make(now_ms())
+    return lambda at_ms: made | {"now_ms": at_ms}
+
+
+def _settle(page: Page) -> None:
+    """Wait until two looks at the page, 300 ms apart, see the same rows."""
+    page.wait_for_selector(".head, .kit, .sos-screen")
+    page.wait_for_function(
+        """() => {
+          const rows = [...document.querySelectorAll("[data-list]")].map((list) => list.children.length).join();
+          const now = performance.now();
+          if (window.rowsSeen !== rows) Object.assign(window, { rowsSeen: rows, rowsSince: now });
+          return now - window.rowsSince > 300;
+        }"""
+    )
+
+
+def _audit(page: Page, *, floor: int, target: int, view: str) -> list[str]:
+    found: list[str] = page.evaluate(
+        AUDIT, {"floor": floor, "target": target, "isNight": view == "night", "scrolls": ".sheet"}
+    )
+    return found
+
+
+@pytest.mark.parametrize("name", COMMAND_STATES)
+@pytest.mark.parametrize("size", SIZES)
+def test_command_page_shows_each_state_whole(browser: Browser, server: PageServer, name: str, size: str) -> None:
+    """No overflow, no pale or small text, no lost row, in both languages and views."""
+    width, height, floor, target = SIZES[size]
+    server.show(_frozen(COMMAND_STATES[name]))
+    found = {}
+    for lang, view in (("zh", "day"), ("en", "night")):
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.goto(f"{server.url}/?lang={lang}&view={view}")
+        _settle(page)
+        if name == "after_outage":
+            page.click("[data-unit=kit-32]")
+            _settle(page)
+        found[lang, view] = _audit(page, floor=floor, target=target, view=view)
+        page.close()
+    assert found == {key: [] for key in found}
+
+
+@pytest.mark.parametrize("name", KIT_STATES)
+def test_kit_page_shows_each_state_whole(browser: Browser, server: PageServer, name: str) -> None:
+    """At 390x844: text from 18 px, every target 84x84, in both languages and three views."""
+    width, height, floor, target = KIT_SIZE
+    found = {}
+    for lang, view in (("zh", "day"), ("en", "night"), ("en", "sun")):
+        server.show(_frozen(KIT_STATES[name]))
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.goto(f"{server.url}/?lang={lang}&view={view}")
+        _settle(page)
+        found[lang, view] = _audit(page, floor=floor, target=target, view=view)
+        page.close()
+    assert found == {key: [] for key in found}
+
+
+@pytest.mark.parametrize("sheet", ["write", "phrases", "photo"])
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_kit_sheets_keep_sos_in_sight(browser: Browser, server: PageServer, sheet: str, lang: str) -> None:
+    """Each sheet fits the screen with the SOS button on it, 10 px or more from the next target."""
+    width, height, floor, target = KIT_SIZE
+    server.show(_frozen(KIT_STATES["normal"]))
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(f"{server.url}/?lang={lang}&view=day")
+    page.click(f"[data-act={sheet}]")
+    _settle(page)
+    assert _audit(page, floor=floor, target=target, view="day") == []
+    sos = page.locator("[data-act=sos]").bounding_box()
+    assert sos is not None
+    boxes = [box.bounding_box() for box in page.locator("button:not([data-act=sos])").all()]
+    assert all(box is not None and box["y"] + box["height"] + 10 <= sos["y"] for box in boxes)
+    page.close()
+
+
+def _texts(page: Page) -> list[str]:
+    found: list[str] = page.evaluate(
+        """() => {
+          const texts = [];
+          const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+          while (walk.nextNode()) {
+            const node = walk.currentNode;
+            if (!node.parentElement.closest("[data-other-language], .map-town, option")) texts.push(node.data);
+          }
+          for (const node of document.querySelectorAll("[placeholder], [aria-label], [alt]")) {
+            texts.push(node.placeholder ?? "", node.getAttribute("aria-label") ?? "", node.alt ?? "");
+          }
+          return texts;
+        }"""
+    )
+    return found
+
+
+def _data_words(state: Any) -> set[str]:
+    if isinstance(state, dict):
+        return set().union(*(_data_words(each) for each in state.values())) if state else set()
+    if isinstance(state, list):
+        return set().union(*(_data_words(each) for each in state)) if state else set()
+    return {state} if isinstance(state, str) else set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [*(("command", each) for each in COMMAND_STATES), *(("kit", each) for each in KIT_STATES)]
+)
+def test_each_language_stands_alone(browser: Browser, server: PageServer, kind: str, name: str) -> None:
+    """Beside names and messages, which are data: no Chinese in the English page, no English in the Chinese one."""
+    make = (COMMAND_STATES if kind == "command" else KIT_STATES)[name]
+    server.show(_frozen(make))
+    data = sorted(_data_words(make(now_ms())), key=len, reverse=True)
+    foreign = {}
+    for lang, wrong in (("en", CHINESE), ("zh", LATIN_WORD)):
+        size = SIZES["wall"] if kind == "command" else KIT_SIZE
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        page.goto(f"{server.url}/?lang={lang}&view=day")
+        _settle(page)
+        left = []
+        for text in _texts(page):
+            rest = SAME_IN_BOTH.sub("", text)
+            for word in data:
+                rest = rest.replace(word, "")
+            if wrong.search(rest):
+                left.append(text)
+        foreign[lang] = left
+        page.close()
+    assert foreign == {"en": [], "zh": []}
+
+
+def test_both_languages_have_every_word_and_every_glyph(browser: Browser, server: PageServer) -> None:
+    """Each key has two words, the same places in both, and no sign that this machine cannot draw."""
+    page = browser.new_page()
+    page.goto(f"{server.url}/")
+    found = page.evaluate(
+        """async () => {
+          const { KEYS, say } = await import("/static/js/words.js");
+          const places = (text) => [...text.matchAll(/\\{(\\w+)\\}/g)].map((each) => each[1]).sort().join();
+          const isWrong = (zh, en) => !zh || !en || places(zh) !== places(en);
+          const wrong = KEYS.filter((key) => isWrong(say("zh", key), say("en", key)));
+          const signs = new Set(KEYS.flatMap((key) => [...say("zh", key), ...say("en", key)]));
+          const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 40 });
+          const pen = canvas.getContext("2d", { willReadFrequently: true });
+          const draw = (sign) => {
+            pen.clearRect(0, 0, 40, 40);
+            pen.font = `28px ${getComputedStyle(document.body).fontFamily}`;
+            pen.fillText(sign, 4, 30);
+            return pen.getImageData(0, 0, 40, 40).data.join();
+          };
+          const missing = draw("\\u{10FFFD}");
+          const tofu = [...signs].filter((sign) => sign.trim() && draw(sign) === missing);
+          return { wrong, count: KEYS.length, tofu };
+        }"""
+    )
+    page.close()
+    assert found["count"] > 200
+    assert found["wrong"] == []
+    assert found["tofu"] == []
+
+
+def test_every_word_is_used(server: PageServer) -> None:
+    """A word that no page says is dead weight and drifts: each key, or its stem before a state, stands in a script."""
+    scripts = "".join(path.read_text() for path in (STATIC / "js").rglob("*.js") if path.name != "words.js")
+    keys = re.findall(r'^  "([\w.]+)": \[', (STATIC / "js/words.js").read_text(), re.MULTILINE)
+    stems = set(re.findall(r"`([\w.]+\.)\$\{", scripts))
+    aged = {f"{key}_at" for key in re.findall(r'"([\w.]+)"', scripts)}
+    unused = [
+        key
+        for key in keys
+        if f'"{key}"' not in scripts and key not in aged and not any(key.startswith(stem) for stem in stems)
+    ]
+    assert unused == []
+
+
+def test_states_are_told_without_colour(browser: Browser, server: PageServer) -> None:
+    """Each state of a unit has a word and a shape of its own in the page tree."""
+    told = {}
+    for name, unit in (
+        ("sos", "kit-7"),
+        ("lost", "kit-19"),
+        ("normal", "kit-31"),
+        ("after_outage", "kit-32"),
+        ("normal", "kit-24"),
+        ("normal", "kit-1"),
+    ):
+        server.show(_frozen(COMMAND_STATES[name]))
+        page = browser.new_page(viewport={"width": 1920, "height": 1080})
+        page.goto(f"{server.url}/?lang=en&view=day")
+        _settle(page)
+        row = page.locator(f".units [data-unit={unit}]")
+        if not row.count():
+            page.fill("[data-act=search]", unit.removeprefix("kit-").zfill(2))
+        row.wait_for()
+        shape = row.locator("svg").get_attribute("data-shape")
+        word = row.locator(".reason").inner_text().split(" · ")[0] if row.locator(".reason").count() else "On time list"
+        told[name, unit] = (word, shape)
+        page.close()
+    assert len({shape for _, shape in told.values()}) == len(told)
+    assert len({word for word, _ in told.values()}) >= len(told) - 1  # "on time with something to note" says what
+    assert json.dumps(sorted(shape for _, shape in told.values())) == json.dumps(
+        sorted(["sos", "lost", "late", "back", "noted", "on_time"])
+    )
