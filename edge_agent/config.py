@@ -225,7 +225,7 @@ def _read_links(document: Mapping[str, Any], reader: TableReader, plugins: Plugi
                     transport=values["transport"],
                     table=plugin_table,
                     rate_bps=None if rate else values["rate_bps"] or None,
-                    policy=link_policy(values, declared=table.keys()),
+                    policy=link_policy(values),
                     is_listener=any(plugin_table.get(key) for key in LINK_TABLE_KEYS),
                 )
             )

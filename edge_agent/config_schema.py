@@ -1,6 +1,6 @@
 """What each table of a configuration may hold: keys, kinds, defaults and what is allowed."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from edge_agent.addresses import UNIX_PREFIX, parse_host_port
@@ -79,7 +79,7 @@ LINK: Mapping[str, Setting] = {
     "bytes_per_day": Setting(
         kind=int, allowed="0 or more; leave it out for no budget", default=-1, accepts=lambda budget: budget >= 0
     ),
-    "metered": Setting(kind=bool, allowed="true, or false for a link that costs nothing", default=True),
+    "metered": Setting(kind=bool, allowed="true for a link whose bytes cost, else false", default=False),
     "shares_fate": Setting(
         kind=str, allowed="a word that links failing together have in common", default="", accepts=_is_name
     ),
@@ -115,13 +115,13 @@ DRIVER: Mapping[str, Setting] = {
 }
 
 
-def link_policy(values: Mapping[str, Any], *, declared: Collection[str]) -> LinkPolicy:
-    """The policy of a checked [[link]] table. A key that is not ``declared`` leaves "metered" open."""
+def link_policy(values: Mapping[str, Any]) -> LinkPolicy:
+    """The policy of a checked [[link]] table."""
     return LinkPolicy(
         precedences=frozenset(Precedence[word.upper()] for word in values["precedences"]),
         cost_per_mb=values["cost_per_mb"],
         bytes_per_day=None if values["bytes_per_day"] < 0 else values["bytes_per_day"],
-        metered=values["metered"] if "metered" in declared else None,
+        metered=values["metered"],
         shares_fate=values["shares_fate"],
         keepalive_s=values["keepalive_s"],
     )

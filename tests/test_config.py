@@ -126,7 +126,7 @@ def test_a_right_file_becomes_typed_values(tmp_path: Path) -> None:
     assert first.policy.precedences == {Precedence.FLASH, Precedence.ROUTINE}
     assert (first.policy.bytes_per_day, first.policy.metered, first.is_listener) == (1000, False, False)
     assert first.table == {"remote": "north", "listen": "", "wings": 2}
-    assert (second.policy.metered, second.policy.bytes_per_day, second.is_listener) == (None, None, True)
+    assert (second.policy.metered, second.policy.bytes_per_day, second.is_listener) == (False, None, True)
     assert second.table["rate_bps"] == 50.0
     assert second.rate_bps is None  # the transport says its rate itself
     assert config.drivers[0].table["port"] == str(tmp_path / "dev/nose")

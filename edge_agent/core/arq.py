@@ -56,6 +56,22 @@ class AckResult:
     lost: list[SentFrame] = field(default_factory=list)
 
 
+def _named(frames: dict[int, SentFrame], ack: Ack) -> list[int]:
+    """Numbers of ``frames`` that ``ack`` covers, rising. Costs what is kept here, however many numbers it names."""
+    named: list[int] = []
+    at = len(ack.ranges) - 1  # the ranges come highest first
+    start, end = ack.ranges[at]
+    for number in frames:
+        while number >= end:
+            at -= 1
+            if at < 0:
+                return named
+            start, end = ack.ranges[at]
+        if number >= start:
+            named.append(number)
+    return named
+
+
 @dataclass(slots=True)
 class Arq:
     """Frames of one session, by number."""
@@ -88,19 +104,14 @@ class Arq:
         if not self.in_flight and not self.lost:
             return result
         times = {number: ticks * TICK_S for number, ticks in ack.arrivals}
-        oldest = min(next(iter(self.in_flight), self.next_number), next(iter(self.lost), self.next_number))
-        for start, end in reversed(ack.ranges):
-            for number in range(max(start, oldest), end):
-                frame = self.in_flight.pop(number, None)
-                if frame is not None:
-                    self.in_flight_bytes -= frame.wire_bytes
-                    self.pieces_in_flight -= bool(frame.pieces)
-                    result.arrived.append(Arrived(frame, times.get(number), was_lost=False))
-                    continue
-                frame = self.lost.pop(number, None)
-                if frame is not None:
-                    self.lost_frames -= 1
-                    result.arrived.append(Arrived(frame, times.get(number), was_lost=True))
+        for number in _named(self.lost, ack):  # all below what is in flight: numbers are given up in their order
+            self.lost_frames -= 1
+            result.arrived.append(Arrived(self.lost.pop(number), times.get(number), was_lost=True))
+        for number in _named(self.in_flight, ack):
+            frame = self.in_flight.pop(number)
+            self.in_flight_bytes -= frame.wire_bytes
+            self.pieces_in_flight -= bool(frame.pieces)
+            result.arrived.append(Arrived(frame, times.get(number), was_lost=False))
         result.lost = self._find_lost(now_s, reorder_s)
         return result
 

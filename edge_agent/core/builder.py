@@ -249,6 +249,7 @@ class FrameBuilder:
         others = self._others(contact) if contact.peer is not None else []
         usable = [each for each in others if each.is_usable and not each.is_suspect]
         if not may_send or (contact.is_suspect and usable):
+            self.is_drained = True
             return
         destinations = contact.peer.destinations if contact.peer is not None else (COMMAND,)
         scheduler = self.custody.scheduler
@@ -271,8 +272,6 @@ class FrameBuilder:
             spent = sum(piece.end - piece.start for piece in draft.pieces)
             served = draft.pieces[0].outgoing.precedence
             contact.account.charge(served, spent, waiting, scheduler.share_ratio)
-        elif not has_room:
-            contact.is_window_limited = True
 
     def _put_piece(
         self,
@@ -383,7 +382,8 @@ class FrameBuilder:
         arq = session.arq
         number = arq.next_number
         arq.next_number = number + 1
-        is_app_limited = contact.is_idle(now_s)
+        is_app_limited = contact.was_drained and now_s > contact.pacer.next_s
+        contact.was_drained = self.is_drained
         if session.is_keyed:
             number_bytes = number_bytes_for(number, arq.highest_acked)
             header = put_data(session.peer_receive_id, not is_narrow(contact.link), number, number_bytes)
@@ -407,7 +407,6 @@ class FrameBuilder:
                     draft.is_urgent,
                 )
             )
-            contact.is_window_limited = False
         return frame
 
     @staticmethod
@@ -415,6 +414,7 @@ class FrameBuilder:
         wire_bytes = len(frame) + contact.limits.overhead_bytes
         contact.pacer.charge(now_s, wire_bytes, contact.controller.pacing_bps(is_bulk=is_bulk))
         contact.sent_bytes += wire_bytes
+        contact.link.day_bytes += wire_bytes
         contact.last_sent_s = now_s
         return wire_bytes
 

@@ -27,8 +27,6 @@ FIRST_PTO_S = 0.7
 CONVICTION_PTOS = 3
 CONVICTION_SLACK_S = 0.3
 LATENESS_SLACK_S = 0.01
-IDLE_S = 0.005
-"""A shorter pause is timer lateness."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +38,9 @@ class Link:
     policy: LinkPolicy
     is_listener: bool
     reason: str = ""
+    day_bytes: int = 0
+    """Wire bytes sent since ``day_began_s``, against the policy's budget of a day."""
+    day_began_s: float = 0.0
     contacts: list["Contact"] = field(default_factory=list)
 
 
@@ -64,8 +65,8 @@ class Contact:
     rtt: RttEstimate = field(default_factory=RttEstimate)
     account: ShareAccount = field(default_factory=ShareAccount)
     is_suspect: bool = False
-    is_window_limited: bool = False
-    """Bundles waited for the window, not for the sender, since the last frame."""
+    was_drained: bool = True
+    """The last frame took all there was: a pause after it is the sender's and says nothing of the link."""
     pto_backoff: int = 0
     progress_s: float = 0.0
     """When an acknowledgement last told something new, or the first frame in flight left."""
@@ -166,10 +167,6 @@ class Contact:
             limit += 4 * frame_bytes
         return session.arq.in_flight_bytes < limit
 
-    def is_idle(self, now_s: float) -> bool:
-        """Whether the pause before a frame leaving now was the sender's: neither pacer nor window was in the way."""
-        return not self.is_window_limited and now_s > self.pacer.next_s + max(IDLE_S, self.frame_s() / 4)
-
     def eta_s(self, now_s: float, size_bytes: int) -> float:
         """When ``size_bytes`` more would be at the peer if this link took them now."""
         rate_bps = self.controller.rate_bps
@@ -182,9 +179,12 @@ class Contact:
 
     def may_carry(self, precedence: Precedence) -> bool:
         """Whether the link's policy lets this class on it. A link nobody described counts as metered."""
-        if self.link.policy.metered is None and precedence > Precedence.PRIORITY:
+        policy = self.link.policy
+        if policy.metered is None and precedence > Precedence.PRIORITY:
             return False
-        return precedence in self.link.policy.precedences
+        if policy.bytes_per_day is not None and self.link.day_bytes >= policy.bytes_per_day:
+            return precedence is Precedence.FLASH  # no budget silences a call for help; overspend is shown
+        return precedence in policy.precedences
 
     def change_state(self, state: LinkState, reason: str, now_s: float, outputs: Outputs) -> None:
         """Move to ``state``; an event only when it is another one."""

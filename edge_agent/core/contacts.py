@@ -126,7 +126,7 @@ class Contacts:
         """A link came, changed or went."""
         link = self.links.get(name)
         if link is None:
-            link = self.links[name] = Link(name, None, policy, is_listener)
+            link = self.links[name] = Link(name, None, policy, is_listener, day_began_s=now_s)
         was_up = link.limits is not None
         link.limits, link.policy, link.reason = limits, policy, reason
         if limits is None:

@@ -32,6 +32,7 @@ SWEEP_S = 1.0
 CUSTODY_WAIT_S = 5.0
 """All bytes acknowledged and no word of custody for this long (and 8 RTT): send what is not stored again."""
 ALARM_OPEN_S = 60.0
+DAY_S = 86_400.0
 PROGRESS_S = 0.001
 """A deadline that is due and still cannot be met is looked at again after this long, never at once."""
 UNDESCRIBED = LinkPolicy()
@@ -129,6 +130,9 @@ class Node:
         self.arrivals.sync_overdue(now_s)
         self.custody.refill()
         window_bytes = self.arrivals.window_bytes()
+        for link in self.contacts.links.values():
+            if now_s - link.day_began_s >= DAY_S:
+                link.day_began_s, link.day_bytes = now_s, 0
         for peer in self.contacts.peers.values():
             if window_bytes - peer.told_window_bytes > max(peer.told_window_bytes, 0) // 4:
                 peer.told_window_bytes = -1  # it grew: a peer may be waiting for it
