@@ -36,9 +36,11 @@ LOSER_WAIT_S = 8.0
 
 @dataclass(slots=True)
 class _Memory:
-    """What this process saw of one peer's sessions."""
+    """What this process saw of one peer's newest start."""
 
     process_number: int
+    is_whole: bool
+    """The start came after an earlier one had proved to be alive: no session of it can be older than this process."""
     salts: set[bytes] = field(default_factory=set)
 
 
@@ -156,11 +158,14 @@ class Contacts:
         self.contacts.append(contact)
 
     def new_receive_id(self, link: Link) -> int:
-        """An id free on this link: one byte where one peer is on the line, four where many may be."""
+        """An id that this node uses nowhere: one byte where one peer is on the line, four where many may be.
+
+        No two links share one, because an ACK names by it a session of another link. 0 means not known yet.
+        """
+        used = {receive_id for _, receive_id in self._by_id}
         while True:
-            limit = 1 << 8 if is_narrow(link) else 1 << 32
-            receive_id = self._rng.randrange(limit)
-            if (link.name, receive_id) not in self._by_id:
+            receive_id = self._rng.randrange(1, 1 << 8 if is_narrow(link) else 1 << 32)
+            if receive_id not in used:
                 return receive_id
 
     def begin_session(self, contact: Contact, now_s: float) -> None:
@@ -277,6 +282,8 @@ class Contacts:
             if answered is None:
                 return None
             contact, session = answered
+        elif session is contact.candidate:
+            contact.candidate_address = address  # an answer goes where the last question came from, and nowhere else
         session.space.record(envelope.number, now_s)
         session.space.want_ack(now_s)
         return contact, session, body
@@ -345,21 +352,22 @@ class Contacts:
         return peer
 
     def is_early_trusted(self, hello: Hello, salt: bytes) -> bool:
-        """Whether early data of this HELLO cannot be a recording: this process knows the peer, and not this salt."""
+        """Whether early data of this HELLO cannot be a recording; asked once a session, and then remembered."""
         memory = self._memories.get(hello.node_id)
         if memory is None or hello.process_number < memory.process_number:
             return False
-        if hello.process_number > memory.process_number:
-            return True
-        return salt not in memory.salts and len(memory.salts) < REMEMBERED_SALTS
+        self.remember_start(hello)
+        memory = self._memories[hello.node_id]
+        if not memory.is_whole or salt in memory.salts or len(memory.salts) >= REMEMBERED_SALTS:
+            return False
+        memory.salts.add(salt)
+        return True
 
-    def remember(self, hello: Hello, salt: bytes) -> None:
-        """A HELLO was answered (``is_early_trusted`` asked before), or its sender proved to be alive."""
+    def remember_start(self, hello: Hello) -> None:
+        """This start of the peer is alive, or newer than one that was."""
         memory = self._memories.get(hello.node_id)
         if memory is None or hello.process_number > memory.process_number:
-            memory = self._memories[hello.node_id] = _Memory(hello.process_number)
-        if hello.process_number == memory.process_number and len(memory.salts) < REMEMBERED_SALTS:
-            memory.salts.add(salt)
+            self._memories[hello.node_id] = _Memory(hello.process_number, is_whole=memory is not None)
 
     def promote(self, contact: Contact, now_s: float) -> None:
         """The peer has proved to hold both salts: the answering session becomes the contact's session."""

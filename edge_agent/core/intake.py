@@ -36,6 +36,8 @@ from edge_agent.core.session import Session
 CLOSED_KIND = 2
 HINT_WAIT_S = 1.0
 LOSS_SMOOTHING = 0.05
+ECHOES_MAX = 4
+"""Echoes owed on one contact: they fit into the shortest frame; whoever probes faster is answered less often."""
 
 
 class Intake:
@@ -132,8 +134,6 @@ class Intake:
             return
         if session.is_early_trusted is None:
             session.is_early_trusted = self.contacts.is_early_trusted(hello, envelope.salt)
-            if session.is_early_trusted:
-                self.contacts.remember(hello, envelope.salt)
         if session.is_early_trusted:
             self._take_early(contact, session, body, now_s)
         elif sum(map(len, contact.held_early)) + len(body) <= HELD_EARLY_BYTES:
@@ -226,7 +226,9 @@ class Intake:
         """Everything that is neither fragment nor ACK."""
         peer = contact.peer
         if isinstance(block, Probe):
-            if any(block.token):  # without a token the acknowledgement is answer enough
+            if len(contact.echo_tokens) >= ECHOES_MAX:
+                self.outputs.drop("echo_full")
+            elif any(block.token):  # without a token the acknowledgement is answer enough
                 contact.echo_tokens.append(block.token)
         elif isinstance(block, Echo):
             if contact.new_address is not None and block.token == contact.probe_token:
@@ -273,7 +275,9 @@ class Intake:
         """The peer behind this contact is known now; a peer that restarted forgot what it had not synced."""
         peer = self.contacts.peer(hello.node_id)
         contact.peer = peer
-        is_restart = 0 < peer.process_number < hello.process_number or peer.incarnation not in (0, hello.incarnation)
+        self.contacts.remember_start(hello)
+        is_same = peer.process_number == hello.process_number and peer.incarnation == hello.incarnation
+        is_restart = peer.process_number > 0 and not is_same
         peer.role, peer.number = hello.role, hello.number
         peer.incarnation, peer.process_number = hello.incarnation, hello.process_number
         peer.last_heard_s = now_s
@@ -347,7 +351,9 @@ class Intake:
     def _session_named(self, contact: Contact, receive_id: int) -> tuple[Contact, Session] | None:
         for other in self.contacts.contacts:
             session = other.session
-            if other.peer is contact.peer and session is not None and session.peer_receive_id == receive_id:
+            if other.peer is not contact.peer or session is None or not session.is_keyed:
+                continue
+            if session.peer_receive_id == receive_id:
                 return other, session
         return None
 
