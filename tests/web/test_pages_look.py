@@ -59,6 +59,7 @@ def _settle(page: Page) -> None:
 
 
 def _audit(page: Page, *, floor: int, target: int, view: str) -> list[str]:
+    """What ``page_audit.js`` finds."""
     found: list[str] = page.evaluate(
         AUDIT, {"floor": floor, "target": target, "isNight": view == "night", "scrolls": ".sheet"}
     )
@@ -71,6 +72,7 @@ def test_command_page_shows_each_state_whole(browser: Browser, server: PageServe
     """No overflow, no pale or small text, no lost row, in both languages and views."""
     width, height, floor, target = SIZES[size]
     server.show(_frozen(COMMAND_STATES[name]))
+    data = _data_words(COMMAND_STATES[name])
     found = {}
     for lang, view in (("zh", "day"), ("en", "night")):
         page = browser.new_page(viewport={"width": width, "height": height})
@@ -79,7 +81,7 @@ def test_command_page_shows_each_state_whole(browser: Browser, server: PageServe
         if name == "after_outage":
             page.click("[data-unit=kit-32]")
             _settle(page)
-        found[lang, view] = _audit(page, floor=floor, target=target, view=view)
+        found[lang, view] = _audit(page, floor=floor, target=target, view=view) + _foreign(page, lang, data)
         page.close()
     assert found == {key: [] for key in found}
 
@@ -88,13 +90,14 @@ def test_command_page_shows_each_state_whole(browser: Browser, server: PageServe
 def test_kit_page_shows_each_state_whole(browser: Browser, server: PageServer, name: str) -> None:
     """At 390x844: text from 18 px, every target 84x84, in both languages and three views."""
     width, height, floor, target = KIT_SIZE
+    data = _data_words(KIT_STATES[name])
     found = {}
     for lang, view in (("zh", "day"), ("en", "night"), ("en", "sun")):
         server.show(_frozen(KIT_STATES[name]))
         page = browser.new_page(viewport={"width": width, "height": height})
         page.goto(f"{server.url}/?lang={lang}&view={view}")
         _settle(page)
-        found[lang, view] = _audit(page, floor=floor, target=target, view=view)
+        found[lang, view] = _audit(page, floor=floor, target=target, view=view) + _foreign(page, lang, data)
         page.close()
     assert found == {key: [] for key in found}
 
@@ -135,38 +138,30 @@ def _texts(page: Page) -> list[str]:
     return found
 
 
-def _data_words(state: Any) -> set[str]:
-    if isinstance(state, dict):
-        return set().union(*(_data_words(each) for each in state.values())) if state else set()
-    if isinstance(state, list):
-        return set().union(*(_data_words(each) for each in state)) if state else set()
-    return {state} if isinstance(state, str) else set()
+def _strings(value: Any) -> set[str]:
+    """All strings inside a JSON value."""
+    if isinstance(value, str):
+        return {value} if value else set()
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return set().union(*map(_strings, inner))
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [*(("command", each) for each in COMMAND_STATES), *(("kit", each) for each in KIT_STATES)]
-)
-def test_each_language_stands_alone(browser: Browser, server: PageServer, kind: str, name: str) -> None:
-    """Beside names and messages, which are data: no Chinese in the English page, no English in the Chinese one."""
-    make = (COMMAND_STATES if kind == "command" else KIT_STATES)[name]
-    server.show(_frozen(make))
-    data = sorted(_data_words(make(now_ms())), key=len, reverse=True)
-    foreign = {}
-    for lang, wrong in (("en", CHINESE), ("zh", LATIN_WORD)):
-        size = SIZES["wall"] if kind == "command" else KIT_SIZE
-        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
-        page.goto(f"{server.url}/?lang={lang}&view=day")
-        _settle(page)
-        left = []
-        for text in _texts(page):
-            rest = SAME_IN_BOTH.sub("", text)
-            for word in data:
-                rest = rest.replace(word, "")
-            if wrong.search(rest):
-                left.append(text)
-        foreign[lang] = left
-        page.close()
-    assert foreign == {"en": [], "zh": []}
+def _data_words(make: Callable[[int], dict[str, Any]]) -> list[str]:
+    """The words of a state that are data, the longest first."""
+    return sorted(_strings(make(now_ms())), key=len, reverse=True)
+
+
+def _foreign(page: Page, lang: str, data: list[str]) -> list[str]:
+    """Texts in the other language that are neither data (names, messages) nor the same in both."""
+    wrong = CHINESE if lang == "en" else LATIN_WORD
+    left = []
+    for text in _texts(page):
+        rest = SAME_IN_BOTH.sub("", text)
+        for word in data:
+            rest = rest.replace(word, "")
+        if wrong.search(rest):
+            left.append(f"other language: {text}")
+    return left
 
 
 def test_both_languages_have_every_word_and_every_glyph(browser: Browser, server: PageServer) -> None:
