@@ -117,6 +117,8 @@ class Capture:
                 if self.source.kind is not SourceKind.FILE:
                     self.failure = f"{self.source.label}: the stream ended"
                     break
+        except av.error.ExitError:
+            self.failure = f"{self.source.label}: nothing came for {READ_S:g} s"
         except (av.FFmpegError, OSError) as error:
             self.failure = f"{self.source.label}: {error.strerror or type(error).__name__}"
         except _UnreadableError as error:
@@ -136,18 +138,21 @@ class Capture:
             if self.recorder is not None:
                 self.recorder.begin(stream)
             started_s = time.monotonic()
-            frames = 0
+            frames, last_s = 0, 0.0
             for packet in container.demux(stream):
-                if packet.dts is None:  # end of stream
+                if packet.size == 0:  # end of stream
+                    self._is_stopped.wait(last_s)  # the last frame of a file is as long as the others
                     continue
                 if self._wait_for(packet, stream, started_s):
                     return
+                if self.source.kind is SourceKind.FILE and stream.time_base is not None:
+                    last_s = float((packet.duration or 0) * stream.time_base)
                 frames += self._take(packet, stream)
             if frames == 0:  # else a file without pictures would spin
                 raise _UnreadableError("no picture could be decoded")
 
     def _open(self) -> InputContainer:
-        options: dict[str, str] = {}
+        options = {"analyzeduration": "1000000"}  # microseconds; the default of 5 s is how late every first picture is
         if self.source.url.lower().startswith("rtsp"):
             options["rtsp_transport"] = "tcp"  # over Wi-Fi, UDP loses packets of every large frame
         is_device = self.source.kind is SourceKind.DEVICE

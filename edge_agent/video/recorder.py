@@ -24,7 +24,7 @@ _MP4_OPTIONS = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof",
     "frag_duration": "1000000",  # microseconds: a power cut loses at most one second
 }
-_X264_OPTIONS = {"preset": "veryfast", "crf": "23"}
+_X264_OPTIONS = {"preset": "veryfast", "crf": "23", "tune": "zerolatency"}  # every frame is written when it came
 _RETRY_S = 30.0  # after a full or failing disk
 _LARGEST_SEGMENT_RATIO = 0.25  # of all: a camera that sends no key frame must not fill the disk with one segment
 _TICKS_PER_S = 1000
@@ -49,7 +49,7 @@ class Recorder:
     _stream: VideoStream | None = None
     _path: Path | None = None
     _started_s: float = 0.0
-    _first_dts: int = 0
+    _first_dts: int | None = 0
     _last_dts: int = 0
     _retry_at_s: float = 0.0
 
@@ -61,15 +61,20 @@ class Recorder:
 
     def take_packet(self, packet: "Packet[VideoStream]") -> None:
         """Write one packet as it is; changes its times and its stream, so decode it before."""
-        if self._template is None or packet.dts is None or packet.pts is None:
+        if self._template is None:
             return
         if packet.is_keyframe and self._is_due():
             self._rotate()
             self._first_dts, self._last_dts = packet.dts, -1
         if self._stream is None:
             return
-        packet.pts -= self._first_dts
-        packet.dts -= self._first_dts
+        if packet.dts is None or packet.pts is None:  # RTSP tells no time of its first packets
+            packet.pts = packet.dts = self._last_dts + 1
+        else:
+            if self._first_dts is None:
+                self._first_dts = packet.dts - (packet.duration or 1)
+            packet.pts -= self._first_dts
+            packet.dts -= self._first_dts
         if packet.dts <= self._last_dts:  # a camera whose clock jumped back: MP4 cannot say so
             self._cut()
             return
@@ -140,7 +145,8 @@ class Recorder:
             return output.add_stream_from_template(template)
         stream = output.add_stream("libx264", options=dict(_X264_OPTIONS))
         stream.width, stream.height = template.width // 2 * 2, template.height // 2 * 2
-        stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, _TICKS_PER_S)
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
         stream.codec_context.thread_count = 1
         return stream
 
