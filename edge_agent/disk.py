@@ -16,6 +16,7 @@ from edge_agent.core.bundle import COMMAND, BundleId
 from edge_agent.core.effects import (
     Effect,
     Erase,
+    Failed,
     Fetch,
     Loaded,
     LoadWindow,
@@ -23,6 +24,7 @@ from edge_agent.core.effects import (
     Persist,
     Restored,
 )
+from edge_agent.core.errors import RefusalReason
 from edge_agent.disk_answers import Answers
 from edge_agent.disk_consumers import HANDED_LEASE, Consumers, Place, read_deliveries
 from edge_agent.disk_fates import join_via, read_fate, read_messages
@@ -32,6 +34,7 @@ from edge_agent.disk_opening import OpenStore, open_store
 from edge_agent.disk_reader import Reader
 from edge_agent.disk_schema import DATABASE_NAME, verify_database
 from edge_agent.disk_types import (
+    SEQUENCE_MAX,
     AckedBundle,
     Delivery,
     DiskClock,
@@ -40,6 +43,7 @@ from edge_agent.disk_types import (
     Start,
     StateUpdate,
     UnknownConsumerError,
+    is_storable,
 )
 from edge_agent.disk_writer import Writer
 
@@ -123,7 +127,7 @@ class Disk:
     def execute(self, effect: Effect) -> None:
         """Begin an effect; ``on_complete`` tells its outcome. Never blocks."""
         if isinstance(effect, Persist):
-            refusal = self._writer.put_effect(effect)
+            refusal = self._writer.put_effect(effect) if is_storable(effect.bundle) else _too_large(effect.bundle)
             if refusal is not None:
                 self._answers.give([(effect.effect_id, refusal)], [])
         elif isinstance(effect, Erase):
@@ -170,7 +174,9 @@ class Disk:
         links = join_via(via)
 
         def note(tables: Consumers) -> None:
-            tables.rows.fates.set_forwarded(tables.rows.key(bundle), peer, links, at_ms)
+            key = tables.rows.find_key(bundle)
+            if key is not None:
+                tables.rows.fates.set_forwarded(key, peer, links, at_ms)
 
         self._writer.put(CallJob(note))
 
@@ -188,14 +194,15 @@ class Disk:
             return [
                 each.bundle
                 for each in updates
-                if tables.rows.fates.set_state(tables.rows.key(each.bundle), each.state, each.at_ms, each.detail)
+                if (key := tables.rows.find_key(each.bundle)) is not None
+                and tables.rows.fates.set_state(key, each.state, each.at_ms, each.detail)
             ]
 
         return await self._write(change)
 
     async def fate(self, bundle: BundleId) -> Fate | None:
-        """How far a bundle got; None when the store does not know it (any more)."""
-        return await self._reader.call(lambda database: read_fate(database, bundle))
+        """How far a bundle got, with all that was noted before; None when the store does not know it (any more)."""
+        return await self._write(lambda tables: read_fate(tables.rows.database, bundle))  # behind what is queued
 
     async def own_messages(self, limit: int, *, before_row: int | None = None) -> list[Fate]:
         """Bundles that people submitted here, newest first; page on with the last one's ``row``."""
@@ -291,6 +298,10 @@ class Disk:
         future: asyncio.Future[ResultT] = self._answers.loop.create_future()
         self._writer.put(CallJob(function, future))
         return await future
+
+
+def _too_large(bundle: BundleId) -> Failed:
+    return Failed(RefusalReason.MALFORMED, f"bundle {bundle}: its number is not below {SEQUENCE_MAX}")
 
 
 def _without(window: Loaded, count: int, gone: set[BundleId]) -> Loaded:

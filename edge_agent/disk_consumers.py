@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
 from edge_agent.disk_ages import Ages
 from edge_agent.disk_fates import split_via
-from edge_agent.disk_identity import to_signed, to_unsigned
-from edge_agent.disk_rows import OWED, SETTLED, Rows
+from edge_agent.disk_identity import to_unsigned
+from edge_agent.disk_rows import OWED, Rows
 from edge_agent.disk_types import AckedBundle, Delivery, Start, UnknownBundleError, UnknownConsumerError
 
 HANDED_LEASE = 64
@@ -59,11 +59,14 @@ class Consumers:
             return 0
         if start is Start.NOW:
             return last_position(self.rows.database)
-        found = self.rows.database.execute(
-            "SELECT row FROM bundles JOIN origins ON origins.origin = bundles.origin WHERE source = ?"
-            " AND incarnation = ? AND precedence = ? AND sequence = ? AND receipt IS NOT NULL",
-            (start.source, to_signed(start.incarnation), int(start.precedence), start.sequence),
-        ).fetchone()
+        key = self.rows.find_key(start)
+        found = (
+            key
+            and self.rows.database.execute(
+                "SELECT row FROM bundles WHERE origin = ? AND precedence = ? AND sequence = ? AND receipt IS NOT NULL",
+                key,
+            ).fetchone()
+        )
         if found is None:
             raise UnknownBundleError(f"bundle {start} is no delivery of this store (any more)")
         return int(found[0])
@@ -137,10 +140,14 @@ class Consumers:
         """The receipts of these are on their way, durably."""
         database = self.rows.database
         for bundle in bundles:
-            found = database.execute(
-                f"SELECT row FROM bundles WHERE origin = ? AND precedence = ? AND sequence = ? AND receipt < {SETTLED}",
-                self.rows.key(bundle),
-            ).fetchone()
+            key = self.rows.find_key(bundle)
+            found = (
+                key
+                and database.execute(
+                    "SELECT row FROM bundles WHERE origin = ? AND precedence = ? AND sequence = ? AND receipt < 2",
+                    key,
+                ).fetchone()
+            )
             if found is not None:
                 self.rows.settle(found)
 

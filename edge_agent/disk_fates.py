@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
 from edge_agent.core.effects import EraseReason
 from edge_agent.disk_identity import to_signed, to_unsigned
-from edge_agent.disk_types import Fate, FateState
+from edge_agent.disk_types import Fate, FateState, is_storable
 
 FATES_MAX = 50_000
 """Fates of machines' bundles kept: about 10 MB, half an hour at 20 bundles a second."""
@@ -142,6 +142,8 @@ class Fates:
 
 def read_fate(database: sqlite3.Connection, bundle: BundleId) -> Fate | None:
     """What is known of one bundle: its fate, or that it waits here, or that it was delivered here."""
+    if not is_storable(bundle):
+        return None
     where = "WHERE source = ? AND incarnation = ? AND precedence = ? AND sequence = ?"
     values = (bundle.source, to_signed(bundle.incarnation), int(bundle.precedence), bundle.sequence)
     row = database.execute(f"SELECT {_COLUMNS} {_FROM} {where}", values).fetchone()

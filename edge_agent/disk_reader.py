@@ -18,7 +18,7 @@ from edge_agent.disk_answers import Answers, Call
 from edge_agent.disk_files import PayloadFiles
 from edge_agent.disk_identity import to_signed, to_unsigned
 from edge_agent.disk_schema import connect
-from edge_agent.disk_types import StoreError, UnknownBundleError
+from edge_agent.disk_types import StoreError, UnknownBundleError, is_storable
 
 ResultT = TypeVar("ResultT")
 OPEN_FILES_MAX = 8  # one for each link that carries a large bundle
@@ -111,13 +111,16 @@ class Reader:
     def _read(self, database: sqlite3.Connection, bundle: BundleId, offset: int, length: int | None) -> bytes:
         descriptor = self._open.get(bundle)
         if descriptor is None:
-            found = database.execute(
-                "SELECT digest IS NOT NULL, coalesce(bundles.body, bodies.body) FROM bundles"
-                " JOIN origins ON origins.origin = bundles.origin LEFT JOIN bodies ON bodies.row = bundles.row"
-                f" {_WHERE_ID}",
-                (bundle.source, to_signed(bundle.incarnation), int(bundle.precedence), bundle.sequence),
-            ).fetchone()
-            if found is None:
+            found = (
+                is_storable(bundle)
+                and database.execute(
+                    "SELECT digest IS NOT NULL, coalesce(bundles.body, bodies.body) FROM bundles"
+                    " JOIN origins ON origins.origin = bundles.origin LEFT JOIN bodies ON bodies.row = bundles.row"
+                    f" {_WHERE_ID}",
+                    (bundle.source, to_signed(bundle.incarnation), int(bundle.precedence), bundle.sequence),
+                ).fetchone()
+            )
+            if not found:
                 raise UnknownBundleError(f"bundle {bundle} is not in the store (any more)")
             is_file, body = found
             if not is_file:

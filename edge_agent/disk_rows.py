@@ -19,14 +19,14 @@ from edge_agent.disk_fates import Fates, RowKey, join_via, state_of
 from edge_agent.disk_identity import to_signed, to_unsigned
 from edge_agent.disk_quota import ROW_BYTES, Quota
 from edge_agent.disk_seen import SeenNumbers
-from edge_agent.disk_types import FateState
+from edge_agent.disk_types import FateState, is_storable
 
 INLINE_BYTES = 1024  # a body of this size keeps its row on one page
 LEASE_NUMBERS = 1024  # numbers skipped by a kill at most; a clean stop gives them back
 EVICT_ROWS = 64  # taken at a time while room is made
 EVICT_ROWS_MAX = 2048  # in one transaction, so that FLASH behind it waits for less than 0.1 s
 
-UNACKED, OWED, SETTLED = 0, 1, 2
+UNACKED, OWED = 0, 1
 
 
 @dataclass(slots=True)
@@ -131,6 +131,13 @@ class Rows:
             ).lastrowid
             assert origin is not None  # an INSERT of one row always has one
             self._origins[name] = origin
+        return RowKey(origin, int(bundle.precedence), bundle.sequence)
+
+    def find_key(self, bundle: BundleId) -> RowKey | None:
+        """The key of a bundle that the tables may know; None when they cannot."""
+        origin = self._origins.get((bundle.source, bundle.incarnation))
+        if origin is None or not is_storable(bundle):
+            return None
         return RowKey(origin, int(bundle.precedence), bundle.sequence)
 
     def is_stored(self, bundle: BundleId) -> bool:
@@ -271,12 +278,14 @@ class Rows:
     def erase(self, effect: Erase) -> Outcome:
         """End custody. A delivery is never erased so: consumers and the quota decide on it."""
         for bundle in effect.bundles:
+            key = self.find_key(bundle)
             self.drop_part(bundle)
             if effect.reason is EraseReason.PARTIAL_DROPPED:
                 if not self.is_stored(bundle):
                     self.removed.append(bundle)
                 continue
-            key = self.key(bundle)
+            if key is None:
+                continue
             found = self.database.execute(
                 "SELECT row, payload_bytes, stored_ms, digest IS NOT NULL, header FROM bundles"
                 " WHERE origin = ? AND precedence = ? AND sequence = ? AND queue IS NOT NULL",
@@ -357,10 +366,12 @@ class Rows:
 
     def note_delivery(self, bundle: BundleId, peer: str, via: tuple[str, ...]) -> None:
         """Add to a delivery who sent it and over which of our links."""
-        self.database.execute(
-            "UPDATE bundles SET peer = ?, via = ? WHERE origin = ? AND precedence = ? AND sequence = ?",
-            (peer, join_via(via), *self.key(bundle)),
-        )
+        key = self.find_key(bundle)
+        if key is not None:
+            self.database.execute(
+                "UPDATE bundles SET peer = ?, via = ? WHERE origin = ? AND precedence = ? AND sequence = ?",
+                (peer, join_via(via), *key),
+            )
 
 
 _VICTIM = (

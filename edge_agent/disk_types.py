@@ -15,6 +15,15 @@ ROW_PAYLOAD_BYTES = 65_536
 """Largest payload that is a row of the database; a larger one is a file (DESIGN section 5)."""
 
 
+SEQUENCE_MAX = 1 << 62
+"""Numbers at and above it are refused: SQLite has 63 bits, and an interval's end is one more than its last number."""
+
+
+def is_storable(bundle: BundleId) -> bool:
+    """Whether the tables can hold this name; a peer may send any number."""
+    return 0 <= bundle.sequence < SEQUENCE_MAX and 0 <= bundle.incarnation < 1 << 64
+
+
 class StoreError(EdgeAgentError):
     """The store cannot do what was asked; the message names the path or the thing."""
 

@@ -1,0 +1,220 @@
+"""A store on real files for tests: effects are awaited, consumers used as the agent uses them."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, FlowOrder, Origin, Precedence
+from edge_agent.core.effects import (
+    Effect,
+    Erase,
+    EraseReason,
+    Fetch,
+    Fetched,
+    Loaded,
+    LoadWindow,
+    Outcome,
+    Persist,
+    QueueKey,
+    Restored,
+)
+from edge_agent.disk import Disk
+from edge_agent.disk_types import AckedBundle, DiskClock
+
+QUOTA_BYTES = 64 << 20
+PEER_INCARNATION = 0xFEDC_BA98_7654_3210  # above 2^63: the signed column must bring it back
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that tests move."""
+
+    boot_id: str = "boot-1"
+    boottime_s: float = 1_000.0
+    wall_ms: int = 1_700_000_000_000
+
+    def as_disk_clock(self) -> DiskClock:
+        return DiskClock(boot_id=self.boot_id, boottime_s=lambda: self.boottime_s, wall_ms=lambda: self.wall_ms)
+
+    def pass_time(self, seconds: float) -> None:
+        """Time goes by while the machine runs."""
+        self.boottime_s += seconds
+        self.wall_ms += round(seconds * 1000)
+
+    def reboot(self, *, off_s: float, wall_step_ms: int | None = None) -> None:
+        """The machine was off; the wall clock moved by ``wall_step_ms`` meanwhile (None: as long as it was off)."""
+        self.boot_id = f"{self.boot_id}+"
+        self.boottime_s = 5.0
+        self.wall_ms += round(off_s * 1000) if wall_step_ms is None else wall_step_ms
+
+
+@dataclass(slots=True)
+class Store:
+    """An open store and what it was told to say."""
+
+    disk: Disk
+    restored: Restored
+    node_id: str
+    acked: list[AckedBundle]
+    evicted: list[BundleId]
+    _waiting: dict[int, "asyncio.Future[Outcome]"]
+    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    _sequences: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def begin(self, make: Callable[[int], Effect]) -> "asyncio.Future[Outcome]":
+        """Execute an effect; the future gets its outcome."""
+        number = next(self._numbers)
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self.disk.execute(make(number))
+        return future
+
+    def persist(self, record: BundleRecord, payload: bytes, *, is_arrival: bool = False) -> "asyncio.Future[Outcome]":
+        """Persist a whole bundle in one effect."""
+        return self.persist_piece(record.id, record.payload_bytes, 0, payload, record=record, is_arrival=is_arrival)
+
+    def persist_piece(
+        self,
+        bundle: BundleId,
+        payload_bytes: int,
+        offset: int,
+        payload: bytes,
+        *,
+        record: BundleRecord | None = None,
+        is_arrival: bool = True,
+    ) -> "asyncio.Future[Outcome]":
+        """Persist one piece; with ``record`` the last."""
+        return self.begin(
+            lambda number: Persist(
+                effect_id=number,
+                bundle=bundle,
+                payload_bytes=payload_bytes,
+                record=record,
+                offset=offset,
+                payload=payload,
+                is_arrival=is_arrival,
+            )
+        )
+
+    def erase(self, *bundles: BundleId, reason: EraseReason = EraseReason.FORWARDED) -> "asyncio.Future[Outcome]":
+        return self.begin(lambda number: Erase(effect_id=number, bundles=bundles, reason=reason))
+
+    async def fetch(self, bundle: BundleId, offset: int, length: int) -> Outcome:
+        return await self.begin(lambda number: Fetch(effect_id=number, bundle=bundle, offset=offset, length=length))
+
+    async def fetch_all(self, record: BundleRecord) -> bytes:
+        """The whole payload by Fetch."""
+        outcome = await self.fetch(record.id, 0, record.payload_bytes)
+        assert isinstance(outcome, Fetched), outcome
+        return outcome.payload
+
+    async def window(
+        self, key: QueueKey, *, after: BundleId | None = None, newest_first: bool = False, count: int = 1_000
+    ) -> Loaded:
+        outcome = await self.begin(
+            lambda number: LoadWindow(effect_id=number, queue=key, after=after, newest_first=newest_first, count=count)
+        )
+        assert isinstance(outcome, Loaded), outcome
+        return outcome
+
+    def own(self, payload_bytes: int = 10, **changes: Any) -> BundleRecord:  # Any: fields of BundleHeader and record
+        """A record of a bundle made here, with the next number of its precedence."""
+        precedence = changes.pop("precedence", Precedence.ROUTINE)
+        return self._record(self.node_id, self.restored.incarnation, precedence, payload_bytes, "command", changes)
+
+    def arriving(self, payload_bytes: int = 10, **changes: Any) -> BundleRecord:  # Any: as above
+        """A record of a bundle from another node, for this one unless told otherwise."""
+        precedence = changes.pop("precedence", Precedence.ROUTINE)
+        incarnation = changes.pop("incarnation", PEER_INCARNATION)
+        return self._record("peer-9", incarnation, precedence, payload_bytes, self.node_id, changes)
+
+    def _record(
+        self,
+        source: str,
+        incarnation: int,
+        precedence: Precedence,
+        payload_bytes: int,
+        destination: str,
+        changes: dict[str, Any],
+    ) -> BundleRecord:
+        space = (f"{source}{incarnation}", int(precedence))
+        seen = dict(self.restored.seen).get((source, incarnation, precedence))
+        arrived = seen.last_range()[1] if seen else 0
+        first = self.restored.next_sequences[precedence] if source == self.node_id else arrived
+        sequence = changes.pop("sequence", None)
+        if sequence is None:
+            sequence = self._sequences.get(space, first)
+            self._sequences[space] = sequence + 1
+        ages = {name: changes.pop(name) for name in ("as_of_s", "age_low_s", "age_high_s") if name in changes}
+        header = BundleHeader(destination=destination, flow="reading", lifetime_s=86_400.0)
+        return BundleRecord(
+            id=BundleId(source, incarnation, precedence, sequence),
+            header=replace(header, **changes),
+            payload_bytes=payload_bytes,
+            **{"as_of_s": 0.0, **ages},
+        )
+
+    async def arrive(self, payload: bytes = b"x", **changes: Any) -> BundleRecord:  # Any: as above
+        """A bundle for this node, durable."""
+        record = self.arriving(len(payload), **changes)
+        await self.persist(record, payload, is_arrival=True)
+        return record
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path,
+    *,
+    node_id: str = "kit-1",
+    role: str = "kit",
+    quota_bytes: int = QUOTA_BYTES,
+    now_s: float = 0.0,
+    clock: Clock | None = None,
+    can_evict: bool = False,
+    flows_without_receipt: tuple[str, ...] = (),
+) -> AsyncIterator[Store]:
+    """A store, closed cleanly at the end."""
+    waiting: dict[int, asyncio.Future[Outcome]] = {}
+    acked: list[AckedBundle] = []
+    evicted: list[BundleId] = []
+
+    def complete(outcomes: list[tuple[int, Outcome]]) -> None:
+        for number, outcome in outcomes:
+            waiting.pop(number).set_result(outcome)  # KeyError: an effect was completed twice
+
+    disk, restored = Disk.open(
+        folder,
+        node_id=node_id,
+        role=role,
+        quota_bytes=quota_bytes,
+        now_s=now_s,
+        on_complete=complete,
+        on_acked=acked.extend,
+        on_evicted=evicted.extend if can_evict else None,
+        flows_without_receipt=flows_without_receipt,
+        clock=(clock or Clock()).as_disk_clock(),
+    )
+    try:
+        yield Store(disk, restored, node_id, acked, evicted, waiting)
+    finally:
+        disk.close()
+        for thread in disk._threads:
+            thread.result()  # a thread that ended by a defect says so here
+
+
+def queue_of(record: BundleRecord) -> QueueKey:
+    """The queue a record waits in."""
+    return QueueKey(record.header.destination, record.id.precedence, record.id.source, record.header.flow)
+
+
+def pattern(length: int, seed: int = 1) -> bytes:
+    """Bytes that differ from place to place."""
+    step = bytes((seed * 7 + number * 131) % 251 for number in range(min(length, 4_093)))
+    return (step * (length // max(1, len(step)) + 1))[:length]
+
+
+PERSON = {"origin": Origin.PERSON, "flow": "text"}
+NEWEST = {"order": FlowOrder.NEWEST}
