@@ -5,14 +5,18 @@ Order inside a frame: introduction (long headers), acknowledgements, replies owe
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
 
 from edge_agent.core.arq import Piece, SentFrame
 from edge_agent.core.arrivals import RESERVE_BYTES, Arrivals
 from edge_agent.core.bundle import COMMAND, Precedence
 from edge_agent.core.codec import (
+    AGE_MAX_MS,
     ECHO,
     PROBE,
     TOKEN_BYTES,
+    Control,
     Fragment,
     Refused,
     Stored,
@@ -40,9 +44,8 @@ MIN_PIECE_BYTES = 64
 FRAGMENT_FIXED_BYTES = 24
 """Kind, marks, sequence, offset, total, length at their usual longest; the source and the header come on top."""
 CUSTODY_RANGES_PER_FRAME = 32
-SOURCE_BYTES = 56
-CUSTODY_RANGE_BYTES = 12
-"""Longest usual encodings: kind, marks, explicit source and counts; one range of sequences or bytes."""
+WINDOW_BYTES = 15
+"""The longest WINDOW: kind, and two numbers of at most 2^48."""
 COMPANY_FRAME_BYTES = 256
 """In shorter frames no room is kept for company: fragments would fall below their least size."""
 ACK_USUAL_BYTES = 40
@@ -61,6 +64,8 @@ class Draft:
     """Whether it is worth sending now: something in it is due."""
     wants_ack: bool = False
     is_urgent: bool = False
+    is_short: bool = False
+    """Whether a piece waits that would fit into a frame of its own."""
 
     @property
     def room_bytes(self) -> int:
@@ -84,18 +89,20 @@ class FrameBuilder:
         session = contact.candidate
         if session is None or session.space.ack_due_s is None or session.space.ack_due_s > now_s:
             return None
-        body = bytearray()
-        put_control(body, self.contacts.own_hello(session).fields())
-        ack = session.space.take_ack(0, 200)
-        if ack is not None:
-            put_ack(body, ack)
-        put_window(body, self._window())
         number = session.arq.next_number
         session.arq.next_number += 1
         header = put_hello_ack(
             session.peer_receive_id, not is_narrow(contact.link), session.suite, session.epoch, session.own_salt, number
         )
-        frame = header + session.seal.seal(number, header, bytes(body))
+        draft = Draft(contact.limits.mtu_bytes - len(header) - session.seal.overhead_bytes)
+        put_control(draft.body, self.contacts.own_hello(session).fields())
+        ack = session.space.take_ack(0, draft.room_bytes)
+        session.space.ack_due_s = None  # answered, though the shortest frames may lack the room to say what
+        if ack is not None:
+            put_ack(draft.body, ack)
+        if draft.room_bytes >= WINDOW_BYTES:
+            put_window(draft.body, self._window())
+        frame = header + session.seal.seal(number, header, bytes(draft.body))
         self._charge(contact, frame, now_s)
         return contact.candidate_address, frame
 
@@ -137,8 +144,7 @@ class FrameBuilder:
         if contact.probe_at_s is None or contact.probe_at_s > now_s:
             return
         contact.probe_at_s = None
-        token = contact.probe_token or bytes(TOKEN_BYTES)
-        put_token(draft.body, PROBE, token)
+        put_token(draft.body, PROBE, bytes(TOKEN_BYTES))  # a new address's token goes to that address alone
         draft.is_wanted = draft.wants_ack = True
 
     def _put_acks(self, contact: Contact, draft: Draft, now_s: float) -> None:
@@ -181,43 +187,55 @@ class FrameBuilder:
         peer = contact.peer
         if peer is None or peer.replies_due_s is None or not contact.is_usable:
             return
-        if peer.replies_due_s <= now_s and self.is_best(contact, now_s):
-            draft.is_wanted = True
-        elif not draft.is_wanted:
+        if not draft.is_wanted and not (peer.replies_due_s <= now_s and self.is_best(contact, now_s)):
             return
-        for key, ranges in list(peer.custody.items()):
-            count = min(CUSTODY_RANGES_PER_FRAME, (draft.room_bytes - SOURCE_BYTES) // CUSTODY_RANGE_BYTES, len(ranges))
-            if count < 1:
-                return
-            told = tuple(ranges)[:count]
-            for start, end in told:
-                ranges.remove(start, end)
-            if not ranges:
-                del peer.custody[key]
-            block = Stored(key[0], key[1], told)
-            put_stored(draft.body, block)
-            self._note(draft, Reply(block, key[1] <= Precedence.IMMEDIATE))
-        while peer.replies and draft.room_bytes >= SOURCE_BYTES + 4 * CUSTODY_RANGE_BYTES:
-            reply = peer.replies.popleft()
-            self._put_reply(draft, reply)
+        while peer.custody and self._put_custody(peer, draft):
+            pass
+        while peer.replies and self._put_reply(draft, peer.replies[0]):
+            peer.replies.popleft()
         if not peer.replies and not peer.custody:
             peer.replies_due_s = None
         self._put_window(peer, draft)
 
-    def _put_reply(self, draft: Draft, reply: Reply) -> None:
+    def _put_custody(self, peer: Peer, draft: Draft) -> bool:
+        """Tell as many ranges of one source as fit; False when not one does."""
+        (source, precedence), ranges = next(iter(peer.custody.items()))
+        block = Stored(source, precedence, tuple(islice(ranges, CUSTODY_RANGES_PER_FRAME)))
+        written = _fitting(block, draft.room_bytes)
+        if written is None:
+            return False
+        block, packed = written
+        for start, end in block.ranges:
+            ranges.remove(start, end)
+        if not ranges:
+            del peer.custody[(source, precedence)]
+        draft.body += packed
+        self._note(draft, Reply(block, precedence <= Precedence.IMMEDIATE))
+        return True
+
+    def _put_reply(self, draft: Draft, reply: Reply) -> bool:
+        """Write one small block; False when it does not fit. Byte ranges are cut to what fits."""
         block = reply.block
+        packed = bytearray()
         if isinstance(block, StoredPartly):
-            fitting = (draft.room_bytes - SOURCE_BYTES) // CUSTODY_RANGE_BYTES
-            block = block._replace(ranges=block.ranges[:fitting])
-            put_stored_partly(draft.body, block)
+            written = _fitting(block, draft.room_bytes)
+            if written is None:
+                return False
+            packed = written[1]
         elif isinstance(block, Refused):
-            put_refused(draft.body, block)
+            put_refused(packed, block)
+        elif isinstance(block, Control):
+            put_control(packed, block.fields)
+        if len(packed) > draft.room_bytes:
+            return False
+        draft.body += packed
         self._note(draft, reply)
+        return True
 
     @staticmethod
     def _note(draft: Draft, reply: Reply) -> None:
         draft.replies.append(reply)
-        draft.wants_ack = True
+        draft.is_wanted = draft.wants_ack = True
         draft.is_urgent = draft.is_urgent or reply.is_urgent
 
     def _window(self) -> Window:
@@ -225,6 +243,8 @@ class FrameBuilder:
 
     def _put_window(self, peer: Peer, draft: Draft) -> None:
         """Tell the window when it moved by more than a quarter since it was told."""
+        if draft.room_bytes < WINDOW_BYTES:
+            return
         window = self._window()
         if abs(window.window_bytes - peer.told_window_bytes) * 4 > max(peer.told_window_bytes, 1):
             put_window(draft.body, window)
@@ -267,7 +287,7 @@ class FrameBuilder:
             while draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES or not draft.body:
                 if not self._put_piece(contact, session, draft, precedence, destinations, usable, missing, now_s):
                     break
-        self.is_drained = has_room and draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES
+        self.is_drained = has_room and not draft.is_short and draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES
         if draft.pieces:
             spent = sum(piece.end - piece.start for piece in draft.pieces)
             served = draft.pieces[0].outgoing.precedence
@@ -309,9 +329,19 @@ class FrameBuilder:
         overhead = (
             FRAGMENT_FIXED_BYTES + (len(outgoing.header) + 6 if start == 0 else 0) + (42 if outgoing.source else 0)
         )
-        size = min(end - start, room - overhead)
-        if size < min(MIN_PIECE_BYTES if draft.body else 1, end - start):
+        least = min(MIN_PIECE_BYTES, end - start)
+        if room - overhead < least and not draft.body:
+            # a long header: 250 ms of the link is a wish, the MTU is not
+            longest = contact.limits.mtu_bytes - contact.frame_overhead_bytes
+            draft.limit_bytes = room = max(room, min(longest, overhead + least))
+            if room <= overhead:
+                self.custody.outputs.drop("header_beyond_mtu")
+                missing.add(id(outgoing))
+                return True
+        elif room - overhead < least:
+            draft.is_short = True
             return False
+        size = min(end - start, room - overhead)
         payload = self.custody.cache.read(outgoing, start, min(start + size, outgoing.record.payload_bytes))
         if payload is None:
             missing.add(id(outgoing))
@@ -339,8 +369,8 @@ class FrameBuilder:
         header, age_low_ms, age_extra_ms = b"", 0, 0
         if start == 0:
             header = outgoing.header
-            age_low_ms = max(0, round(record.age_low_at(now_s) * 1000))
-            age_extra_ms = max(0, round((record.age_high_s - record.age_low_s) * 1000))
+            age_low_ms = min(AGE_MAX_MS, max(0, round(record.age_low_at(now_s) * 1000)))
+            age_extra_ms = min(AGE_MAX_MS, max(0, round((record.age_high_s - record.age_low_s) * 1000)))
         put_fragment(
             draft.body,
             Fragment(
@@ -417,6 +447,26 @@ class FrameBuilder:
         contact.link.day_bytes += wire_bytes
         contact.last_sent_s = now_s
         return wire_bytes
+
+
+RangesBlock = TypeVar("RangesBlock", Stored, StoredPartly)
+
+
+def _fitting(block: RangesBlock, room_bytes: int) -> tuple[RangesBlock, bytearray] | None:
+    """``block`` with as many of its ranges as fit, and its bytes; None when not one fits."""
+    count = len(block.ranges)
+    while True:
+        cut = block._replace(ranges=block.ranges[:count])
+        packed = bytearray()
+        if isinstance(cut, Stored):
+            put_stored(packed, cut)
+        else:
+            put_stored_partly(packed, cut)
+        if len(packed) <= room_bytes:
+            return cut, packed
+        if count <= 1:
+            return None
+        count = max(1, min(count - 1, count * max(0, room_bytes) // len(packed)))
 
 
 def _range_at(outgoing: Outgoing, depth: int, link: str) -> tuple[int, int]:

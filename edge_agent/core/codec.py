@@ -27,6 +27,8 @@ _REASONS = tuple(RefusalReason)
 
 HEADER_MAX_BYTES = 320  # destination, flow, key and operation id at their longest, with msgpack's framing
 BUNDLE_MAX_BYTES = 1 << 40
+SEQUENCE_MAX = (1 << 42) - 1  # six bytes; a node that makes a thousand bundles a second gets there in 139 years
+AGE_MAX_MS = (1 << 35) - 1  # five bytes, 397 days: beyond the longest lifetime all ages are alike
 RANGES_MAX = 256  # in one block, so that one frame cannot make us work for ever
 ACK_TIMES_MAX = 64
 TOKEN_BYTES = 8
@@ -255,6 +257,13 @@ def _source(reader: ByteReader, marks: int) -> Source | None:
     return Source(node_id, incarnation)
 
 
+def _sequence(reader: ByteReader) -> int:
+    sequence = reader.varint()
+    if sequence > SEQUENCE_MAX:
+        raise MalformedError("sequence out of bounds")
+    return sequence
+
+
 def _ranges_upwards(reader: ByteReader) -> tuple[tuple[int, int], ...]:
     count = reader.varint()
     if count > RANGES_MAX:
@@ -276,7 +285,7 @@ def _read_fragment(reader: ByteReader) -> Fragment:
         raise MalformedError("fragment: unknown marks")
     precedence = _precedence(marks)
     source = _source(reader, marks)
-    sequence = reader.varint()
+    sequence = _sequence(reader)
     offset = total_bytes = 0
     if not marks & _WHOLE:
         offset = reader.varint()
@@ -289,6 +298,8 @@ def _read_fragment(reader: ByteReader) -> Fragment:
         header = reader.take(length)
         age_low_ms = reader.varint()
         age_extra_ms = reader.varint()
+        if age_low_ms > AGE_MAX_MS or age_extra_ms > AGE_MAX_MS:
+            raise MalformedError("fragment: age out of bounds")
     payload = reader.take(reader.varint())
     if marks & _WHOLE:
         total_bytes = len(payload)
@@ -332,7 +343,7 @@ def _read_stored(reader: ByteReader) -> Stored | StoredPartly:
         raise MalformedError("stored: unknown marks")
     source = _source(reader, marks)
     if marks & _PARTIAL:
-        sequence = reader.varint()
+        sequence = _sequence(reader)
         return StoredPartly(source, _precedence(marks), sequence, _ranges_upwards(reader))
     return Stored(source, _precedence(marks), _ranges_upwards(reader))
 
@@ -342,7 +353,7 @@ def _read_refused(reader: ByteReader) -> Refused:
     if marks & ~(7 | _EXPLICIT):
         raise MalformedError("refused: unknown marks")
     source = _source(reader, marks)
-    sequence = reader.varint()
+    sequence = _sequence(reader)
     code = reader.byte()
     if code >= len(_REASONS):
         raise MalformedError("refused: unknown reason")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from edge_agent.core.codec import ACK_TIMES_MAX, TICK_S, Ack
+from edge_agent.core.codec import ACK_TIMES_MAX, TICK_S, Ack, put_ack
 from edge_agent.core.intervals import IntervalSet
 
 KEPT_RANGES = 128
@@ -14,6 +14,9 @@ ACK_FIXED_BYTES = 22
 RANGE_BYTES = 6
 ARRIVAL_BYTES = 5
 """Longest usual encodings in ACK: kind, reference, number, time and counts; one range; one arrival."""
+ARRIVAL_LONGEST_BYTES = 12
+ACK_LONGEST_BYTES = ACK_FIXED_BYTES + ACK_RANGES * 12 + ACK_TIMES_MAX * ARRIVAL_LONGEST_BYTES
+"""With numbers and times of six bytes each (2^42: years of ticks). Where there is less room, the ACK is measured."""
 
 
 @dataclass(slots=True)
@@ -72,16 +75,38 @@ class ReceiveSpace:
         ranges.reverse()
         spare_bytes -= len(ranges) * RANGE_BYTES
         arrivals = sorted(self._arrivals, reverse=True)[: max(0, spare_bytes // ARRIVAL_BYTES)]
-        self._arrivals.clear()
-        self.unacked_frames = 0
-        self.ack_due_s = None
-        return Ack(
+        ack = Ack(
             reference,
             self._highest,
             self._ticks(self._highest_s),
             tuple(ranges),
             tuple((number, self._ticks(at_s)) for number, at_s in arrivals),
         )
+        if room_bytes < ACK_LONGEST_BYTES:
+            fitting = _cut_to(ack, room_bytes)
+            if fitting is None:
+                return None
+            ack = fitting
+        self._arrivals.clear()
+        self.unacked_frames = 0
+        self.ack_due_s = None
+        return ack
 
     def _ticks(self, at_s: float) -> int:
         return max(0, round((at_s - self.started_s) / TICK_S))
+
+
+def _cut_to(ack: Ack, room_bytes: int) -> Ack | None:
+    """``ack`` without what does not fit; None when not even its first range does."""
+    while True:
+        packed = bytearray()
+        put_ack(packed, ack)
+        excess_bytes = len(packed) - room_bytes
+        if excess_bytes <= 0:
+            return ack
+        if ack.arrivals:
+            ack = ack._replace(arrivals=ack.arrivals[: -(1 + excess_bytes // ARRIVAL_LONGEST_BYTES)])
+        elif len(ack.ranges) > 1:
+            ack = ack._replace(ranges=ack.ranges[:-1])
+        else:
+            return None
