@@ -8,6 +8,7 @@ import asyncio
 import errno
 import ipaddress
 import socket
+import struct
 import sys
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ _SEND_BUFFER_BYTES = 1 << 15  # small, because precedence ends in the kernel
 _LISTENER_SEND_BUFFER_BYTES = 1 << 18  # shared by its peers
 _SILENCE_S = 60.0  # a remote known by name is looked up again when frames got no answer for this long
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: beyond net.core.rmem_max, for those with CAP_NET_ADMIN
+_IP_PKTINFO = 8  # linux/in.h; the socket module has it from Python 3.14
+_IN_PKTINFO = struct.Struct("@i4s4s")  # interface, local address, destination
+_IN6_PKTINFO = struct.Struct("@16sI")  # address, interface
+_ANCILLARY_BYTES = 128  # room for one of them with its header
 
 _DELIVERY_ERRORS = {  # one datagram did not get there; what later ones do is for the node's estimates
     errno.ECONNREFUSED: "connection_refused",
@@ -101,7 +106,8 @@ class UdpTransport:
         """Carry frames until cancelled. Raises PluginLostError when the way is gone."""
         places = await self._resolve()
         udp, place = self._open(places)
-        way = _Way(udp, port, is_listener=self._is_listener, mtu_bytes=self._mtu_bytes)
+        kind = _WildcardWay if self._is_listener and _is_wildcard(place) and sys.platform == "linux" else _Way
+        way = kind(udp, port, is_listener=self._is_listener, mtu_bytes=self._mtu_bytes)
         loop = asyncio.get_running_loop()
         try:
             loop.add_reader(udp.fileno(), way.drain)
@@ -283,6 +289,66 @@ class _Way:
         self._port.count("send_failed")
         if not self.lost.done():
             self.lost.set_result(error.strerror or str(error))
+
+
+class _WildcardWay(_Way):
+    """A listener on all addresses: answers leave from the very address that was asked, or a connected peer drops them.
+
+    Addresses are (peer, ancillary data of the answer). Source: ip(7) IP_PKTINFO, ipv6(7) IPV6_PKTINFO.
+    """
+
+    def __init__(self, udp: socket.socket, port: TransportPort, *, is_listener: bool, mtu_bytes: int) -> None:
+        super().__init__(udp, port, is_listener=is_listener, mtu_bytes=mtu_bytes)
+        if udp.family == socket.AF_INET6:  # IPv4 peers of such a socket come with mapped addresses
+            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            udp.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+    def send_to(self, address: Hashable | None, frame: bytes) -> None:
+        """One frame to a peer, from the address it wrote to."""
+        if not self._fits(frame):
+            return
+        if not isinstance(address, tuple):
+            self._port.count("no_address")
+            return
+        peer, ancillary = address
+        try:
+            self._udp.sendmsg((frame,), ancillary, 0, peer)
+        except OSError as error:
+            self._fail(error)
+
+    def _drain_listener(self) -> list[tuple[Hashable | None, bytes]]:
+        receive, batch = self._udp.recvmsg, list[tuple[Hashable | None, bytes]]()
+        for _ in range(DATAGRAMS_A_WAKE_UP):
+            try:
+                frame, ancillary, _, peer = receive(RECEIVE_MAX_BYTES, _ANCILLARY_BYTES)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self._fail(error)
+                continue
+            if 0 < len(frame) < RECEIVE_MAX_BYTES:
+                batch.append(((peer, tuple(_answer_from(each) for each in ancillary)), frame))
+            else:
+                self._refuse(frame)
+        return batch
+
+
+def _is_wildcard(place: _Place) -> bool:
+    return place.address[0] in ("0.0.0.0", "::")
+
+
+def _answer_from(received: tuple[int, int, bytes]) -> tuple[int, int, bytes]:
+    """Ancillary data that sends from where ``received`` was sent to: the same address, by whatever interface."""
+    level, kind, content = received
+    if level == socket.IPPROTO_IP and len(content) == _IN_PKTINFO.size:
+        _, local, _ = _IN_PKTINFO.unpack(content)
+        return level, kind, _IN_PKTINFO.pack(0, local, bytes(4))
+    if level == socket.IPPROTO_IPV6 and len(content) == _IN6_PKTINFO.size:
+        local, _ = _IN6_PKTINFO.unpack(content)
+        if not ipaddress.IPv6Address(local).is_link_local:  # those mean nothing without their interface
+            return level, kind, _IN6_PKTINFO.pack(local, 0)
+    return level, kind, content
 
 
 def _enlarge_receive_buffer(udp: socket.socket) -> None:

@@ -105,6 +105,21 @@ async def test_a_listener_on_the_ipv6_wildcard_serves_both_families() -> None:
             assert await port.next_frame() == (None, b"answer")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no second loopback address without set-up")
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "[::]"])
+async def test_a_wildcard_listener_answers_from_the_address_that_was_asked(wildcard: str) -> None:
+    """127.0.0.9 is not the address the route would choose: a connected peer drops an answer from any other."""
+    port = free_port(socket.SOCK_DGRAM, "127.0.0.1")
+    async with (
+        running(transport(listen=f"{wildcard}:{port}")) as listener,
+        running(transport(remote=f"127.0.0.9:{port}", bind_address="127.0.0.1")) as peer,
+    ):
+        peer.send(b"question")
+        address, frame = await listener.next_frame()
+        listener.send(frame + b" answered", address)
+        assert (await peer.next_frame())[1] == b"question answered"
+
+
 async def test_limits_count_the_headers_of_the_family() -> None:
     async with running(transport(remote="127.0.0.1:7000")) as four, running(transport(remote="[::1]:7000")) as six:
         assert four.limits is not None
