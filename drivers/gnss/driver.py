@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -131,12 +133,12 @@ class GnssDriver:
         self._next_s = float("-inf")
 
     async def run(self, port: DriverPort) -> None:
-        """Publish positions until cancelled. Raises OSError and PluginLostError when the receiver is lost."""
+        """Publish positions until cancelled. Raises PluginLostError when the receiver is lost."""
         try:
             async with self._open() as reader:
                 parser: FixParser = GpsdParser() if self._gpsd else NmeaParser()
                 await self._follow(reader, parser, port)
-        except (OSError, PluginLostError) as error:
+        except PluginLostError as error:
             port.unavailable(str(error))
             raise
 
@@ -199,7 +201,7 @@ class GnssDriver:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[asyncio.StreamReader]:
-        """The receiver's bytes. Raises OSError with the device or address in its text."""
+        """The receiver's bytes. Raises PluginLostError that names the device or address."""
         if self._gpsd:
             async with _open_gpsd(self._gpsd) as reader:
                 yield reader
@@ -227,7 +229,15 @@ async def _open_gpsd(address: str) -> AsyncIterator[asyncio.StreamReader]:
 
 @asynccontextmanager
 async def _open_serial(device: str, baud_rate: int) -> AsyncIterator[asyncio.StreamReader]:
-    with contextlib.closing(serial.Serial(device, baud_rate, timeout=0, exclusive=True)) as opened:
+    try:
+        opened = serial.Serial(device, baud_rate, timeout=0, exclusive=True)
+    except ValueError as error:  # a rate that this port cannot have
+        raise PluginLostError(f"{device}: baud_rate = {baud_rate}: {error}") from error
+    except OSError as error:
+        is_taken = error.errno in (errno.EAGAIN, errno.EBUSY)
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise PluginLostError(f"{device}: {'in use by another program' if is_taken else reason}") from error
+    with contextlib.closing(opened):
         opened.reset_input_buffer()  # what a tty kept while nobody read is old, and looks new
         reader = asyncio.StreamReader(limit=_READ_MAX_BYTES)
         protocol = asyncio.StreamReaderProtocol(reader)
