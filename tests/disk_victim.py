@@ -1,0 +1,90 @@
+"""A process to be killed: fills a store and prints each promise the moment it is made.
+
+``stored ID SIZE`` · ``erasing ID`` before and ``erased ID`` after custody ends · ``part ID SIZE START END`` ·
+``acked POSITION`` · ``opened SESSION``. Run as ``python -m tests.disk_victim FOLDER SEED``.
+"""
+
+import asyncio
+import random
+import sys
+from pathlib import Path
+
+import structlog
+
+from edge_agent.core.bundle import BundleRecord, Precedence
+from edge_agent.core.effects import Done
+from tests.disk_bench import Store, opened, pattern
+
+SIZES = (0, 20, 20, 200, 200, 5_000, 60_000, 90_000, 300_000)
+PIECE_BYTES = 50_000
+SIDE_BY_SIDE = 6
+
+
+def say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
+async def submit_and_erase(store: Store, rng: random.Random) -> None:
+    """Own bundles: stored, and about half of them handed on."""
+    while True:
+        record = store.own(rng.choice(SIZES), precedence=rng.choice(list(Precedence)))
+        assert await store.persist(record, pattern(record.payload_bytes, record.id.sequence)) == Done()
+        say("stored", record.id, record.payload_bytes)
+        if rng.random() < 0.5:
+            say("erasing", record.id)
+            assert await store.erase(record.id) == Done()
+            say("erased", record.id)
+
+
+async def receive(store: Store, rng: random.Random) -> None:
+    """Bundles that arrive, large ones in pieces."""
+    while True:
+        record = store.arriving(rng.choice(SIZES), precedence=rng.choice(list(Precedence)))
+        if record.payload_bytes > 65_536:
+            await receive_pieces(store, record, rng)
+        else:
+            payload = pattern(record.payload_bytes, record.id.sequence)
+            assert await store.persist(record, payload, is_arrival=True) == Done()
+        say("stored", record.id, record.payload_bytes)
+
+
+async def receive_pieces(store: Store, record: BundleRecord, rng: random.Random) -> None:
+    size, payload = record.payload_bytes, pattern(record.payload_bytes, record.id.sequence)
+    starts = list(range(0, size, PIECE_BYTES))
+    rng.shuffle(starts)
+    for start in starts:
+        is_last = start == starts[-1]
+        piece = payload[start : start + PIECE_BYTES]
+        done = store.persist_piece(record.id, size, start, piece, record=record if is_last else None)
+        assert await done == Done()
+        if not is_last:
+            say("part", record.id, size, start, start + len(piece))
+
+
+async def consume(store: Store) -> None:
+    """The board: acknowledges what it gets."""
+    await store.disk.consumer_open("board")
+    while True:
+        found = await store.disk.consumer_next("board", limit=8)
+        if found:
+            await store.disk.consumer_ack("board", found[-1].position)
+            say("acked", found[-1].position)
+        else:
+            await asyncio.sleep(0.001)
+
+
+async def main(folder: Path, seed: int) -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # promises alone go to stdout
+    rng = random.Random(seed)
+    async with opened(folder, quota_bytes=1 << 30) as store:
+        say("opened", store.restored.session_number)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(SIDE_BY_SIDE):
+                group.create_task(submit_and_erase(store, rng), name="submit")
+            group.create_task(receive(store, rng), name="receive")
+            group.create_task(consume(store), name="consume")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
