@@ -43,14 +43,17 @@ def now_ms() -> int:
 
 
 class PageServer:
-    """One node's pages on loopback. ``posted`` are the actions it was given, oldest first."""
+    """One node's pages on loopback. ``posted`` are the actions it was given, oldest first.
+
+    A test may set ``change`` (alters each state before it is said) and ``answer`` (what an action gets back).
+    """
 
     def __init__(self, make: StateMaker, *, demo: StateMaker | None = None, port: int = 0) -> None:
         self.make = make
         self.demo = demo
         self.change: Callable[[State], None] = lambda state: None
+        self.answer: Callable[[str, Any], State] = lambda path, body: {}
         self.posted: list[tuple[str, Any]] = []
-        self.asked: list[str] = []
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -113,19 +116,14 @@ class PageServer:
         return Response(_DRAWING, media_type="image/svg+xml")
 
     async def _act(self, request: Request) -> Response:
-        if request.headers.get("content-type", "").startswith("multipart"):
-            form = await request.form()
-            body: Any = {"caption": form["caption"], "image_bytes": len(await form["image"].read())}  # type: ignore[union-attr]  # a file field
+        if request.headers["content-type"].startswith("image/"):
+            body: Any = {"caption": request.query_params["caption"], "image_bytes": len(await request.body())}
         else:
             body = await request.json()
         self.posted.append((request.url.path, body))
         answer = self.answer(request.url.path, body)
         self.push()
         return JSONResponse(answer, status_code=409 if "error" in answer else 200)
-
-    def answer(self, path: str, body: Any) -> State:
-        """What an action gets back; a test may put its own function here."""
-        return {}
 
     async def _say_state(self, page: WebSocket) -> None:
         await self._say(page, self.state)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.web.page_server import STATIC, PageServer, now_ms
 from tests.web.page_states import COMMAND_STATES, KIT_STATES, command_normal
@@ -21,16 +21,6 @@ LATIN_WORD = re.compile(r"[A-Za-z]{4,}")
 SAME_IN_BOTH = re.compile(
     r"Natural Earth|GeoNames|CGCS2000|WGS-84|[kM]bit/s|English|Wi-Fi|MQTT|min\b|%LEL|\d+ (?:s|min|ms|km)"
 )
-
-
-@pytest.fixture(name="browser", scope="module")
-def fixture_browser() -> Iterator[Browser]:
-    with sync_playwright() as player:
-        browser = player.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--headless", "--no-sandbox", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(name="server", scope="module")

@@ -65,14 +65,13 @@ export class Line {
     this.changed();
   }
 
-  /** POST an action. Returns the server's answer. Throws RefusedAction with the reason it gave. */
+  /** POST an action: `body` as JSON, or a file as it is. Returns the server's answer. Throws RefusedAction with the reason it gave. */
   async act(path, body) {
-    const isForm = body instanceof FormData;
-    const headers = { "X-CSRF-Token": this.token };
-    if (!isForm) headers["Content-Type"] = "application/json";
+    const isFile = body instanceof Blob;
+    const headers = { "X-CSRF-Token": this.token, "Content-Type": isFile ? body.type : "application/json" };
     let answer;
     try {
-      answer = await fetch(path, { method: "POST", headers, body: isForm ? body : JSON.stringify(body ?? {}) });
+      answer = await fetch(path, { method: "POST", headers, body: isFile ? body : JSON.stringify(body ?? {}) });
     } catch (error) {
       if (!(error instanceof TypeError)) throw error; // TypeError is fetch's word for a server that does not answer
       throw new RefusedAction("no answer");

@@ -90,10 +90,7 @@ class KitPage {
   }
 
   async sendPhoto() {
-    const form = new FormData();
-    form.append("image", this.ui.photo.file);
-    form.append("caption", this.ui.caption.trim());
-    if (await this.act("/api/photo", form)) {
+    if (await this.act(`/api/photo?caption=${encodeURIComponent(this.ui.caption.trim())}`, this.ui.photo.file)) {
       this.takePhoto(null);
       this.ui.caption = "";
       this.open("");
