@@ -133,6 +133,7 @@ class Agent:
             now_s=self._loop.time,
             started_s=self._started_s,
         )
+        self._api = ApiServer(self._door, config.api)
         self._last_report: tuple[float, NodeReport] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -149,6 +150,7 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as group:
                 self._tasks = [group.create_task(work, name=name) for name, work in self._work()]
+                await self._api.tried.wait()
                 log.info("agent_ready", node=self.config.node_id, role=self.config.role, pid=os.getpid())
                 await self._stopping.wait()
                 for task in self._tasks:
@@ -175,8 +177,7 @@ class Agent:
             run = partial(self._run_device, device)
             work.append((f"device:{device.name}", self._keep("device", device.name, run, device.unavailable)))
             work.append((f"batches:{device.name}", device.flush_readings()))
-        api = ApiServer(self._door, self.config.api)
-        work.append(("api", self._keep("api", spell(self.config.api), api.run, _ignore)))
+        work.append(("api", self._keep("api", spell(self.config.api), self._api.run, _ignore)))
         if self.config.web is not None:
             work.append(("web", self._keep("web", self.config.web, self._serve_page, _ignore)))
         if self.config.role != COMMAND:

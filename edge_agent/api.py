@@ -77,10 +77,15 @@ class ApiServer:
         self._door = door
         self._address = address
         self._writers: set[asyncio.StreamWriter] = set()
+        self.tried = asyncio.Event()
+        """Set once the address was opened, or could not be."""
 
     async def run(self) -> None:
         """Answer requests for ever. Raises PluginLostError when the address cannot be had."""
-        server = await self._open()
+        try:
+            server = await self._open()
+        finally:
+            self.tried.set()
         try:
             await server.serve_forever()
         finally:

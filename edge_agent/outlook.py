@@ -40,7 +40,7 @@ def open_links(report: NodeReport) -> list[LinkReport]:
 
 def link_rate_bps(link: LinkReport) -> float:
     """What one open link carries, as far as is known."""
-    return link.rate_bps or link.goodput_bps or UNMEASURED_BPS
+    return link.rate_bps or max(link.goodput_bps or 0.0, UNMEASURED_BPS)  # goodput alone is what was asked of it
 
 
 def carried_bps(report: NodeReport, policies: Mapping[str, LinkPolicy], precedence: Precedence) -> float:
@@ -121,7 +121,7 @@ def explain_waiting(
     if not links:
         return _why_no_link(report.links)
     allowed = [link for link in links if may_carry(policies.get(link.link), precedence)]
-    names = ", ".join(sorted({f"{link.link} ({spell_rate(link_rate_bps(link))})" for link in allowed or links}))
+    names = ", ".join(sorted({_spell_link(link) for link in allowed or links}))
     if not allowed:
         return f"no link that is up may carry {precedence.name}: {names} by its configuration"
     ahead = [queue for queue in report.queues if queue.queue.precedence < precedence and queue.bundles]
@@ -132,6 +132,10 @@ def explain_waiting(
     only = "only " if len({link.link for link in allowed}) == 1 else ""
     waits_s = (max(payload_bytes, ahead_bytes(report, precedence)) * 8) / carried_bps(report, policies, precedence)
     return f"{only}{names} is up{', ' + first if first else ''}, expected in {waits_s:.0f} s at the present rate"
+
+
+def _spell_link(link: LinkReport) -> str:
+    return f"{link.link} ({spell_rate(link.rate_bps) if link.rate_bps else 'rate not yet known'})"
 
 
 def _why_no_link(links: Sequence[LinkReport]) -> str:

@@ -38,7 +38,7 @@ class AgentProcess:
 
     def start(self) -> None:
         """Start and return once it is ready."""
-        self._lines = queue.Queue()
+        self._lines, self.log = queue.Queue(), []
         self._process = subprocess.Popen(
             [*self.prefix, *EDGE_AGENT, "run", str(self.config), "--log", "json"], stderr=subprocess.PIPE, text=True
         )
@@ -55,16 +55,20 @@ class AgentProcess:
         lines.put(None)
 
     def wait_for(self, event: str, timeout_s: float = READY_S, **fields: object) -> dict[str, Any]:
-        """The next log line of that event with those fields. Raises AssertionError when the agent ends before it."""
+        """The first line of this start with that event and fields. Raises AssertionError when the agent ends before."""
+        fields = {"event": event, **fields}
+        for line in self.log:
+            if line.items() >= fields.items():
+                return line
         while True:
             try:
                 line = self._lines.get(timeout=timeout_s)
             except queue.Empty:
-                raise AssertionError(f"no {event} {fields} within {timeout_s} s; log: {self.log}") from None
+                raise AssertionError(f"no {fields} within {timeout_s} s; log: {self.log}") from None
             if line is None:
-                raise AssertionError(f"agent ended before {event} {fields}; log: {self.log}")
+                raise AssertionError(f"agent ended before {fields}; log: {self.log}")
             self.log.append(line)
-            if line["event"] == event and all(line.get(key) == value for key, value in fields.items()):
+            if line.items() >= fields.items():
                 return line
 
     @property

@@ -1,0 +1,235 @@
+"""Kit and command post as two processes over UDP: what was accepted is delivered once, whoever is killed."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.agents import (
+    EDGE_AGENT,
+    AgentProcess,
+    attempt,
+    edge_agent,
+    free_port,
+    running,
+    udp_link,
+    write_pair,
+)
+
+pytestmark = pytest.mark.slow
+
+PRECEDENCES = ("flash", "immediate", "priority", "routine", "deferred")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two agents that can reach each other, and their configurations."""
+
+    kit: AgentProcess
+    command: AgentProcess
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    address = f"127.0.0.1:{free_port()}"
+    kit, command = write_pair(
+        tmp_path, kit_links=udp_link("a", "remote", address), command_links=udp_link("b", "listen", address)
+    )
+    made = Pair(kit=AgentProcess(kit), command=AgentProcess(command))
+    with running(made.command, made.kit):
+        yield made
+
+
+def listen(config: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """A listener that is attached: its consumer exists in the agent."""
+    return subprocess.Popen(
+        [*EDGE_AGENT, "listen", "--config", str(config), *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_send_reaches_listen_in_all_five_precedences(pair: Pair) -> None:
+    listener = listen(pair.command.config, "--flow", "text", "--count", "5", "--since", "all")
+    sent = {}
+    for precedence in PRECEDENCES:
+        payload = f"{precedence} 求救".encode()
+        answer = edge_agent(
+            "send", "--config", pair.kit.config, "--flow", "text", "--precedence", precedence,
+            "--wait", "delivered", "--timeout", 30, stdin=payload,
+        )  # fmt: skip
+        reached = json.loads(answer)
+        assert set(reached) == {"bundle", "state", "accepted_at"}
+        assert reached["state"] == "delivered"
+        sent[reached["bundle"]] = (precedence, payload.decode())
+    lines = [json.loads(line) for line in listener.communicate(timeout=30)[0].splitlines()]
+    assert {line["bundle"]: (line["precedence"], line["payload"]) for line in lines} == sent
+    assert set(lines[0]) == {
+        "bundle", "source", "flow", "precedence", "created_at", "received_at", "bytes", "payload", "via", "redelivered",
+    }  # fmt: skip
+    assert all(line["via"] == ["b"] and line["source"] == "kit-1" and not line["redelivered"] for line in lines)
+
+
+def test_an_order_reaches_a_kit_and_bytes_come_as_base64(pair: Pair) -> None:
+    pair.kit.wait_for("link_changed", state="up")
+    pair.command.wait_for("link_changed", state="up")
+    listener = listen(pair.kit.config, "--count", "1", "--since", "all")
+    edge_agent(
+        "send", "--config", pair.command.config, "--flow", "order", "--to", "kit-1", "--wait", "delivered",
+        "--timeout", 30, stdin=b"\xff\x00",
+    )  # fmt: skip
+    line = json.loads(listener.communicate(timeout=30)[0])
+    assert (line["payload_b64"], line["bytes"], line["precedence"]) == ("/wA=", 2, "immediate")
+
+
+def test_what_nobody_reads_is_forwarded_and_not_delivered(pair: Pair) -> None:
+    forwarded = edge_agent(
+        "send", "--config", pair.kit.config, "--flow", "x", "--wait", "forwarded", "--timeout", 30, stdin=b"x"
+    )
+    bundle = json.loads(forwarded)["bundle"]
+    assert json.loads(forwarded)["state"] == "forwarded"
+    late = attempt(
+        "send", "--config", pair.kit.config, "--flow", "x", "--wait", "delivered", "--timeout", 1, stdin=b"y"
+    )
+    assert late.returncode == 3
+    assert json.loads(late.stdout)["state"] in ("accepted", "forwarded")
+    assert "it stays queued" in late.stderr.decode()
+    told = edge_agent("why", bundle, "--config", pair.kit.config)
+    assert told == "ROUTINE x was handed over to command by a; no consumer at its destination has taken it yet\n"
+
+
+def test_why_names_the_link_that_is_down(pair: Pair) -> None:
+    pair.command.kill()
+    answer = edge_agent("send", "--config", pair.kit.config, "--flow", "text", stdin=b"x")
+    told = edge_agent("why", json.loads(answer)["bundle"], "--config", pair.kit.config)
+    assert told.startswith("IMMEDIATE text is waiting: ")
+
+
+def test_status_has_the_promised_shape(pair: Pair) -> None:
+    pair.kit.wait_for("link_changed", state="up")
+    status = json.loads(edge_agent("status", "--config", pair.kit.config, "--json"))
+    assert status["node"] == "kit-1"
+    assert status["uptime_s"] > 0
+    (link,) = status["links"]
+    assert (link["name"], link["state"], link["peer"]) == ("a", "up", "command")
+    assert link.keys() >= {
+        "name", "state", "reason", "rtt_s", "loss_ratio", "goodput_bps", "sent_bytes", "received_bytes", "cost",
+    }  # fmt: skip
+    assert tuple(status["backlog"]) == PRECEDENCES
+    assert set(status["backlog"]["flash"]) == {"bundles", "bytes", "oldest_age_s"}
+    assert status["store"]["quota_bytes"] == 1_000_000_000
+
+
+def test_a_durable_consumer_goes_on_where_it_stopped(pair: Pair) -> None:
+    first = listen(pair.command.config, "--consumer", "outlet", "--since", "all", "--flow", "text", "--count", "1")
+    for text in (b"1", b"2"):
+        edge_agent(
+            "send", "--config", pair.kit.config, "--flow", "text", "--wait", "forwarded", "--timeout", 30, stdin=text
+        )
+    assert json.loads(first.communicate(timeout=30)[0])["payload"] == "1"
+    second = listen(pair.command.config, "--consumer", "outlet", "--flow", "text", "--count", "1")
+    assert json.loads(second.communicate(timeout=30)[0])["payload"] == "2"
+
+
+@pytest.mark.parametrize("victim", ["kit", "command"])
+def test_kill_9_during_a_stream_loses_and_doubles_nothing(pair: Pair, victim: str) -> None:
+    """40 bundles of all precedences, three kills in the stream; every accepted one is delivered, once."""
+    listener = listen(pair.command.config, "--flow", "text", "--since", "all")
+    killed: AgentProcess = getattr(pair, victim)
+    waiting = []
+    for number in range(40):
+        if number in (8, 20, 32):
+            killed.kill()
+            killed.start()
+        arguments = (
+            "send",
+            "--config",
+            str(pair.kit.config),
+            "--flow",
+            "text",
+            "--precedence",
+            PRECEDENCES[number % 5],
+        )
+        accepted = json.loads(edge_agent(*arguments, stdin=f"{number}".encode()))
+        waiting.append(accepted["bundle"])
+    last = edge_agent(
+        "send", "--config", pair.kit.config, "--flow", "text", "--precedence", "deferred", "--wait", "delivered",
+        "--timeout", 50, stdin=b"last",
+    )  # fmt: skip
+    waiting.append(json.loads(last)["bundle"])
+    seen: Counter[str] = Counter()
+    assert listener.stdout is not None
+    deadline_s = time.monotonic() + 50
+    while len(seen) < len(waiting) and time.monotonic() < deadline_s:
+        line = json.loads(listener.stdout.readline())
+        seen[line["bundle"]] += not line["redelivered"]
+    listener.kill()
+    listener.communicate()
+    assert set(seen) == set(waiting)
+    assert set(seen.values()) == {1}
+    for bundle in waiting:
+        assert state_of(pair.kit, bundle) == "delivered"
+
+
+def state_of(agent: AgentProcess, bundle: str) -> str:
+    """The state of a bundle once it is delivered, as a Python program asks for it."""
+    program = (
+        "import asyncio, sys\nfrom pathlib import Path\nfrom edge_agent.client import Client\n"
+        "from edge_agent.config import load_api_address\n"
+        "async def main():\n"
+        "    async with asyncio.timeout(40), Client(load_api_address(Path(sys.argv[1]))) as client:\n"
+        "        print((await client.wait(sys.argv[2], 'delivered')).state)\n"
+        "asyncio.run(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(agent.config), bundle], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_send_that_waits_survives_kill_9_of_both_sides(pair: Pair) -> None:
+    """``--wait delivered`` goes on waiting while both agents are killed and started, and ends with "delivered"."""
+    pair.command.kill()
+    listener = None
+    sender = subprocess.Popen(
+        [
+            *EDGE_AGENT,
+            "send",
+            "--config",
+            str(pair.kit.config),
+            "--flow",
+            "text",
+            "--wait",
+            "delivered",
+            "--timeout",
+            "50",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert sender.stdin is not None
+    sender.stdin.write(b"help")
+    sender.stdin.close()
+    while (
+        json.loads(edge_agent("status", "--config", pair.kit.config, "--json"))["backlog"]["immediate"]["bundles"] != 1
+    ):
+        assert sender.poll() is None
+    pair.kit.kill()
+    pair.kit.start()
+    pair.command.start()
+    listener = listen(pair.command.config, "--flow", "text", "--since", "all", "--count", "1")
+    assert sender.wait(timeout=50) == 0
+    assert sender.stdout is not None
+    assert json.loads(sender.stdout.read())["state"] == "delivered"
+    assert json.loads(listener.communicate(timeout=30)[0])["payload"] == "help"
+
+
+def test_sigterm_stops_an_agent_within_two_seconds(pair: Pair) -> None:
+    begun_s = time.monotonic()
+    assert pair.kit.stop() == 0
+    assert time.monotonic() - begun_s < 2.0
+    assert not (pair.kit.config.parent / "kit-1.sock").exists()
