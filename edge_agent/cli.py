@@ -116,6 +116,9 @@ def _complain(text: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # structlog loads rich wherever some other program installed it: 0.15 s and 10 MB for colours in tracebacks
+    sys.modules["rich"] = None  # type: ignore[assignment]  # documented: None makes an import fail
+
     from edge_agent.agent import run_agent
     from edge_agent.config import load_config
     from edge_agent.config_tables import ConfigError

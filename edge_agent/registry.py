@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import TypeVar
 
 from edge_agent.core.errors import EdgeAgentError
@@ -36,6 +35,8 @@ class Plugins:
 
 def installed_plugins() -> Plugins:
     """Every transport and driver whose distribution is installed, the built-in ones among them."""
+    from importlib.metadata import entry_points  # 15 ms that programs which only talk to an agent need not spend
+
     return Plugins(
         transports={point.name: point.load for point in entry_points(group=TRANSPORT_GROUP)},
         drivers={point.name: point.load for point in entry_points(group=DRIVER_GROUP)},
