@@ -10,6 +10,10 @@ class EdgeAgentError(Exception):
     """Base of every error this project raises on purpose."""
 
 
+class ActionError(EdgeAgentError):
+    """What a person asked for on a page cannot be done; the message says why, in words for them."""
+
+
 class RefusedError(EdgeAgentError):
     """A bundle was not accepted; ``reason`` says why in a word that pages translate."""
 

@@ -1,0 +1,97 @@
+"""Alarms of the command post: something a person must act on. Ranks, grouping and ends: docs/api.md and the page rules.
+
+Confirm stops sound and fill; an SOS ends only when a person closes it with a reason; lost contact ends by itself.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+GROUP_S = 60.0
+"""Alarms of one kind raised within this span are one alarm once they are GROUP_MIN: one cause, one sound."""
+GROUP_MIN = 3
+
+Json = dict[str, Any]  # Any: JSON
+
+
+@dataclass(slots=True, kw_only=True)
+class Alarm:
+    """One alarm. ``kind``: "sos", "threat", "lost", "alarm". ``ends``: when each unit of a lost contact was heard again."""
+
+    id: str
+    kind: str
+    units: list[str]
+    raised_ms: int
+    received_ms: int
+    via: list[str] = field(default_factory=list)
+    text: str = ""
+    position: Json | None = None
+    withdrawn_ms: int | None = None
+    confirmed: Json | None = None
+    closed: Json | None = None
+    cleared_ms: int | None = None
+    ends: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody still has to look at it."""
+        return self.closed is None and self.cleared_ms is None
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether it still calls for a person. A withdrawn SOS does: a withdrawal may be forced."""
+        return self.is_open and self.confirmed is None
+
+    def to_document(self) -> Json:
+        """All fields, for Documents."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, content: Json) -> "Alarm":
+        """What ``to_document`` gave; fields of another version are left out."""
+        names = cls.__dataclass_fields__
+        return cls(**{name: value for name, value in content.items() if name in names})
+
+    def confirm(self, by: str, at_ms: int) -> bool:
+        """A person takes it, under their name; False when somebody has already."""
+        if self.confirmed is not None:
+            return False
+        self.confirmed = {"by": by, "at_ms": at_ms, "reason": ""}
+        if self.kind == "alarm":
+            self.cleared_ms = at_ms
+        return True
+
+    def clear_unit(self, unit: str, at_ms: int) -> None:
+        """A unit in lost contact was heard; the alarm is over when all of its units were."""
+        self.ends[unit] = at_ms
+        if all(each in self.ends for each in self.units):
+            self.cleared_ms = at_ms
+
+    def to_json(self) -> Json:
+        """The alarm as docs/api.md shows it."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "units": self.units,
+            "raised_ms": self.raised_ms,
+            "received_ms": self.received_ms,
+            "latency_s": max(0.0, (self.received_ms - self.raised_ms) / 1000) if self.kind == "sos" else None,
+            "via": self.via,
+            "text": self.text,
+            "position": self.position,
+            "withdrawn_ms": self.withdrawn_ms,
+            "confirmed": self.confirmed,
+            "closed": self.closed,
+            "cleared_ms": self.cleared_ms,
+        }
+
+
+def open_group(alarms: list[Alarm], kind: str, now_ms: int) -> Alarm | None:
+    """The group that one more alarm of ``kind`` joins: GROUP_MIN - 1 or more units raised within the last minute."""
+    recent = [
+        each
+        for each in alarms
+        if each.kind == kind and each.is_unconfirmed and now_ms - each.raised_ms <= GROUP_S * 1000
+    ]
+    if sum(len(each.units) for each in recent) + 1 < GROUP_MIN:
+        return None
+    return min(recent, key=lambda each: each.raised_ms)
