@@ -15,7 +15,7 @@ Json = dict[str, Any]  # Any: JSON
 
 @dataclass(slots=True, kw_only=True)
 class Alarm:
-    """One alarm. ``kind``: "sos", "threat", "lost", "alarm". ``ends``: when each unit of a lost contact was heard again."""
+    """One alarm. ``kind``: sos, threat, lost or alarm. ``ends``: when each unit of a lost contact was heard again."""
 
     id: str
     kind: str

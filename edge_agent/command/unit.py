@@ -20,6 +20,8 @@ LATE_RATIO = 1.5
 LOST_RATIO = 3.0
 """Three missed reports in a row: with 10 % loss that happens by chance once in a thousand."""
 BACK_SHOWN_S = 300.0
+LINK_COLUMNS = ("name", "state", "rate_bps", "rtt_s", "loss_ratio", "transport")
+BACKLOG_COLUMNS = ("kind", "bundles", "bytes", "expected_s")
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -97,10 +99,8 @@ class Unit:
             return []
         before = {row["name"]: row["state"] for row in self.links}
         self.reported_ms, self.due_s, self.name, self.number = report.at_ms, report.due_s, report.name, report.number
-        names = ("name", "state", "rate_bps", "rtt_s", "loss_ratio", "transport")
-        self.links = [dict(zip(names, row, strict=True)) for row in report.links]
-        names = ("kind", "bundles", "bytes", "expected_s")
-        self.backlog = [dict(zip(names, row, strict=True)) for row in report.backlog]
+        self.links = [dict(zip(LINK_COLUMNS, row, strict=True)) for row in report.links]
+        self.backlog = [dict(zip(BACKLOG_COLUMNS, row, strict=True)) for row in report.backlog]
         return [
             (row["name"], before[row["name"]], row["state"])
             for row in self.links
