@@ -21,7 +21,7 @@ from tests.web.page_states import (
 pytestmark = pytest.mark.browser
 WALL = {"width": 1920, "height": 1080}
 PHONE = {"width": 390, "height": 844}
-LIVE_AGE = re.compile(r"\b\d+ (?:s|min)\b")
+LIVE_AGE = re.compile(r"\b\d+\s(?:s|min)\b")
 
 
 def _open(browser: Browser, server: PageServer, size: Any, lang: str = "en") -> Page:
@@ -140,7 +140,7 @@ def test_a_lost_server_leaves_nothing_that_looks_live(browser: Browser) -> None:
     _until(page, "document.documentElement.dataset.sound === 'server'")
     shown = page.locator(".units li, .map-unit text, .events li, .orders li").all_text_contents()
     assert len(shown) > 30
-    assert [text for text in shown if LIVE_AGE.search(re.sub(r"due every \d+ s", "", text))] == []
+    assert [text for text in shown if LIVE_AGE.search(re.sub(r"due every \d+\ss", "", text))] == []
     assert page.locator("[data-act=confirm]").is_disabled()
     assert page.locator(".units .row [data-shape=on_time]").count() == 0
     with PageServer(_frozen(command_normal), port=server.port):
@@ -177,7 +177,7 @@ def test_lost_contact_sounds_lower_than_sos_and_only_one_sounds(browser: Browser
     with PageServer(_frozen(command_lost)) as server:
         page = _open(browser, server, WALL)
         _until(page, "document.documentElement.dataset.sound === 'lost_louder'")
-        assert "Nobody confirmed for over 60 s" in page.locator(".band.lost").first.inner_text()
+        assert "Nobody confirmed for over 60\u00a0s" in page.locator(".band.lost").first.inner_text()
 
         def both(at_ms: int) -> dict[str, Any]:
             state = command_sos(at_ms)

@@ -19,7 +19,7 @@ KIT_SIZE = (390, 844, 18, 84)
 CHINESE = re.compile(r"[一-鿿]")
 LATIN_WORD = re.compile(r"[A-Za-z]{4,}")
 SAME_IN_BOTH = re.compile(
-    r"Natural Earth|GeoNames|CGCS2000|WGS-84|[kM]bit/s|English|Wi-Fi|MQTT|min\b|%LEL|\d+ (?:s|min|ms|km)"
+    r"Natural Earth|GeoNames|CGCS2000|WGS-84|[kM]bit/s|English|Wi-Fi|MQTT|min\b|%LEL|\d+\s(?:s|min|ms|km)"
 )
 
 

@@ -3,6 +3,7 @@
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
+const NB = "\u00a0"; // a number and its unit stay on one line
 export const DAY = 24 * HOUR;
 
 const two = (value) => String(value).padStart(2, "0");
@@ -31,17 +32,17 @@ export function clock(atMs, nowMs = atMs, { seconds = true } = {}) {
 /** "7 s", "2 min 14 s", "31 min", "3 h 10 min": a duration; seconds are named below `exactMs` only. */
 export function duration(ms, exactMs = 10 * MINUTE) {
   const size = Math.max(0, ms);
-  if (size < MINUTE) return `${Math.floor(size / 1000)} s`;
+  if (size < MINUTE) return `${Math.floor(size / 1000)}${NB}s`;
   if (size < exactMs) {
     const seconds = Math.floor((size % MINUTE) / 1000);
-    return `${Math.floor(size / MINUTE)} min${seconds ? ` ${seconds} s` : ""}`;
+    return `${Math.floor(size / MINUTE)}${NB}min${seconds ? ` ${seconds}${NB}s` : ""}`;
   }
-  if (size < HOUR) return `${Math.floor(size / MINUTE)} min`;
+  if (size < HOUR) return `${Math.floor(size / MINUTE)}${NB}min`;
   if (size < 2 * DAY) {
     const minutes = Math.floor((size % HOUR) / MINUTE);
-    return `${Math.floor(size / HOUR)} h${minutes ? ` ${minutes} min` : ""}`;
+    return `${Math.floor(size / HOUR)}${NB}h${minutes ? ` ${minutes}${NB}min` : ""}`;
   }
-  return `${Math.floor(size / DAY)} d`;
+  return `${Math.floor(size / DAY)}${NB}d`;
 }
 
 /** "31 min 12 s": a duration with its seconds up to an hour. */
@@ -67,10 +68,10 @@ export function age(atMs, time, exactMs) {
 /** "21 KB", "6.2 MB" (powers of 1000, as links count). */
 export function size(bytes) {
   if (bytes === null || bytes === undefined) return "–";
-  if (bytes < 1000) return `${Math.round(bytes)} B`;
+  if (bytes < 1000) return `${Math.round(bytes)}${NB}B`;
   for (const [unit, factor] of [["KB", 1e3], ["MB", 1e6], ["GB", 1e9]]) {
     const value = bytes / factor;
-    if (value < 999.5 || unit === "GB") return `${value < 9.95 ? trim(value.toFixed(1)) : Math.round(value)} ${unit}`;
+    if (value < 999.5 || unit === "GB") return `${value < 9.95 ? trim(value.toFixed(1)) : Math.round(value)}${NB}${unit}`;
   }
   return "–";
 }
@@ -78,22 +79,22 @@ export function size(bytes) {
 /** "9.6 kbit/s", "8.2 Mbit/s"; "–" when not known. */
 export function rate(bps) {
   if (bps === null || bps === undefined) return "–";
-  if (bps < 1000) return `${Math.round(bps)} bit/s`;
+  if (bps < 1000) return `${Math.round(bps)}${NB}bit/s`;
   const [value, unit] = bps < 999_500 ? [bps / 1e3, "kbit/s"] : [bps / 1e6, "Mbit/s"];
-  return `${value < 99.5 ? trim(value.toFixed(1)) : Math.round(value)} ${unit}`;
+  return `${value < 99.5 ? trim(value.toFixed(1)) : Math.round(value)}${NB}${unit}`;
 }
 
 /** "52 ms", "1.9 s". */
 export function roundTrip(seconds) {
   if (seconds === null || seconds === undefined) return "–";
-  return seconds < 0.9995 ? `${Math.round(seconds * 1000)} ms` : `${trim(seconds.toFixed(1))} s`;
+  return seconds < 0.9995 ? `${Math.round(seconds * 1000)}${NB}ms` : `${trim(seconds.toFixed(1))}${NB}s`;
 }
 
 /** "8 %", "0.4 %". */
 export function loss(ratio) {
   if (ratio === null || ratio === undefined) return "–";
   const value = ratio * 100;
-  return `${value === 0 || value >= 9.5 ? Math.round(value) : trim(value.toFixed(1))} %`;
+  return `${value === 0 || value >= 9.5 ? Math.round(value) : trim(value.toFixed(1))}${NB}%`;
 }
 
 /** A number with the digits its size deserves. */

@@ -182,13 +182,18 @@ class CommandPage {
 
   startMap(node) {
     this.map = new MapView(node, { choose: (id) => this.choose(id) });
+    this.mapLook = "";
     for (const layer of this.state.layers ?? []) this.map.addTiles(layer.url, { maxZoom: layer.max_zoom });
     this.showMap();
     this.map.load();
   }
 
+  /** Marks and ages of the map: after every message, and once a second for what only grows older. */
   showMap() {
-    this.map?.show(sceneOf(this));
+    const look = [this.line.heardAt, this.time.isLive, Math.floor(this.time.nowMs / 1000), this.ui.chosen, this.prefs.lang].join();
+    if (!this.map || look === this.mapLook) return;
+    this.mapLook = look;
+    this.map.show(sceneOf(this));
   }
 
   soundNow() {

@@ -28,7 +28,7 @@ export function linkNames(say, names) {
 /** Key for `word` with an age, `word_at` with a clock time once the page is not live. */
 export function aged(ctx, key, atMs, values = {}) {
   const text = age(atMs, ctx.time);
-  const isClock = !ctx.time.isLive || !/\d (s|min|h)/.test(text);
+  const isClock = !ctx.time.isLive || !/\d\s(s|min|h)/.test(text);
   return ctx.say(isClock ? `${key}_at` : key, { ...values, age: text });
 }
 
@@ -40,12 +40,12 @@ export function ago(ctx, atMs) {
 /** "< 1 min", "22 min": a forecast. */
 export function forecast(seconds) {
   if (seconds === null || seconds === undefined) return null;
-  return seconds < 60 ? "< 1 min" : duration(Math.round(seconds / 60) * 60_000);
+  return seconds < 60 ? "<\u00a01\u00a0min" : duration(Math.round(seconds / 60) * 60_000);
 }
 
 /** "60 s", "5 min": the interval at which a unit is due. */
 export function dueText(seconds) {
-  return seconds < 120 ? `${Math.round(seconds)} s` : duration(seconds * 1000);
+  return seconds < 120 ? `${Math.round(seconds)}\u00a0s` : duration(seconds * 1000);
 }
 
 /** What a short record calls `code`: a kind of message. */

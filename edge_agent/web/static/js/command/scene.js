@@ -34,7 +34,8 @@ function mark(ctx, { unit, alarm, mark: name, look, rank }) {
 
 function detail(ctx, unit, alarm) {
   const { say, time } = ctx;
-  if (alarm?.kind === "sos" || alarm?.kind === "threat") return say("map.sos_position", { age: age(unit.position.captured_ms, time) });
+  if (alarm?.kind === "threat") return `${say("band.threat")}${say("sep")}${age(unit.position.captured_ms, time)}`;
+  if (alarm?.kind === "sos") return say("map.sos_position", { age: age(unit.position.captured_ms, time) });
   if (unit.state === "lost") {
     const at = clock(unit.position.captured_ms, time.nowMs, { seconds: false });
     return time.isLive ? say("map.last_seen", { at, age: age(unit.last_heard_ms, time) }) : say("map.last_seen_at", { at });

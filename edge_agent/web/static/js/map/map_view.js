@@ -115,7 +115,10 @@ export class MapView {
     const bounds = this.leaflet.getBounds();
     const edges = { west: bounds.getWest(), east: bounds.getEast(), south: bounds.getSouth(), north: bounds.getNorth() };
     const grid = gridLines(edges, view);
-    this.drawCanvas(view, grid);
+    // The land is drawn again only when it would look different: ages above it change every second, coasts do not.
+    const look = JSON.stringify([view, this.scene.isLive, this.rings.length, document.documentElement.dataset.view, window.devicePixelRatio]);
+    if (look !== this.drawnLook) this.drawCanvas(view, grid);
+    this.drawnLook = look;
     const toPx = (lat, lon) => ({ x: mercatorX(lon) * view.world - view.left, y: mercatorY(lat) * view.world - view.top });
     const { centre } = this.scene;
     const middleLat = this.leaflet.getCenter().lat;
