@@ -97,7 +97,7 @@ class Ballast:
         """Take the room again when there is plenty; whether the ballast is down now."""
         if self.is_down:
             return True
-        if self.disk_free_bytes() < 3 * self.size_bytes:
+        if self.disk_free_bytes() < 2 * self.size_bytes:  # else the disk would count as full again at once
             return False
         path = self.folder / BALLAST_NAME
         try:

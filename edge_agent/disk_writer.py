@@ -27,6 +27,7 @@ from edge_agent.disk_types import ROW_PAYLOAD_BYTES
 
 BATCH_JOBS = 1_000  # about 10 ms of work; beyond it a commit is already as cheap as it gets
 BATCH_BYTES = 4 << 20  # a commit of this size takes 40 ms where the disk takes 100 MB/s
+SHRINK_PAGES = 512  # 2 MiB: a few ms
 INTAKE_JOBS = 20_000  # the core has at most 8,192 submits under way; the rest is erasures and news
 INTAKE_BYTES = 64 << 20  # what one peer may have on its way (receive_window_bytes)
 
@@ -93,11 +94,12 @@ class Writer:
     def run(self) -> None:
         """The thread. Returns after ``close``; whatever else ends it is a defect."""
         try:
-            self._look_at_disk(0)
+            self._look_at_disk()
             while self._wait():
                 ready = self._move_files()
                 self._commit([*ready, *self._take()])
-                self.ballast.lay_down()
+                if not self.ballast.lay_down():
+                    self._shrink()
             self._transact([_Leave()])
         finally:
             self.files.close_all()
@@ -163,8 +165,8 @@ class Writer:
 
     def _begin(self, job: FileJob) -> None:
         rows = self.tables.rows
-        self._look_at_disk(job.effect.payload_bytes)
-        if self.is_full:
+        self._look_at_disk()
+        if not self.ballast.has_room(job.effect.payload_bytes):
             job.outcome = self._no_room(job.effect.payload_bytes)
             return
         effect = job.effect
@@ -190,8 +192,9 @@ class Writer:
         """One transaction for all; on a full disk a second one for those that cannot wait."""
         if not jobs:
             return
-        self._look_at_disk(sum(_payload_bytes(job) for job in jobs))
-        refused = self._split_off(jobs) if self.is_full else []
+        self._look_at_disk()
+        batch_bytes = sum(_payload_bytes(job) for job in jobs)
+        refused = [] if self.ballast.has_room(batch_bytes) else self._split_off(jobs)
         error = self._transact(jobs)
         if error is not None and is_disk_full(error):
             self.ballast.give_up()
@@ -204,7 +207,7 @@ class Writer:
             self._refuse(refused, _failure(error))
             return
         self._is_failing = False
-        self._refuse(refused, self._no_room(0))
+        self._refuse(refused, self._no_room(batch_bytes))
 
     def _split_off(self, jobs: list[Job]) -> list[Job]:
         """Take those out of ``jobs`` that a full disk cannot have."""
@@ -257,10 +260,21 @@ class Writer:
             job.refuse(failed, outcomes, calls)
         self.answers.give(outcomes, calls)
 
-    def _look_at_disk(self, wanted_bytes: int) -> None:
-        """Compare the disk's free room with what comes, before SQLite meets its end."""
+    def _look_at_disk(self) -> None:
+        """See how much room the disk has, before SQLite meets its end."""
         self.disk_free_bytes = self.ballast.disk_free_bytes()
-        self._set_full(not self.ballast.has_room(wanted_bytes))
+        self._set_full(not self.ballast.has_room(0))
+
+    def _shrink(self) -> None:
+        """Give pages that erased rows left behind back to the full disk, a few at a time."""
+        database = self.tables.rows.database
+        if database.execute("PRAGMA freelist_count").fetchone()[0] < SHRINK_PAGES:
+            return
+        try:  # a script, because execute() frees one page only (measured with the stdlib module)
+            database.executescript(f"PRAGMA incremental_vacuum({SHRINK_PAGES});")
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            self._note_failure(error)
 
     def _set_full(self, is_full: bool) -> None:
         if is_full != self.is_full:

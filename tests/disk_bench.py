@@ -211,10 +211,11 @@ def queue_of(record: BundleRecord) -> QueueKey:
 
 
 def pattern(length: int, seed: int = 1) -> bytes:
-    """Bytes that differ from place to place."""
-    step = bytes((seed * 7 + number * 131) % 251 for number in range(min(length, 4_093)))
-    return (step * (length // max(1, len(step)) + 1))[:length]
+    """Bytes that differ from place to place and from seed to seed."""
+    start = seed % 251
+    return (_RAMP * ((length + start) // len(_RAMP) + 1))[start : start + length]
 
 
+_RAMP = bytes(number * number % 251 ^ number % 239 for number in range(251 * 239))
 PERSON = {"origin": Origin.PERSON, "flow": "text"}
 NEWEST = {"order": FlowOrder.NEWEST}
