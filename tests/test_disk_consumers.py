@@ -181,3 +181,14 @@ async def test_flows_without_receipt_owe_none(tmp_path: Path) -> None:
         (wanted,) = await arrive(store, b"2")
         await store.disk.consumer_ack("board", (await store.disk.consumer_next("board"))[-1].position)
         assert [each.bundle for each in store.acked] == [wanted]
+
+
+async def test_what_was_handed_out_unacknowledged_is_marked_after_a_restart(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.disk.consumer_open("c")
+        await arrive(store, b"a", b"b")
+        await store.disk.consumer_next("c", limit=1)
+    async with opened(tmp_path) as store:
+        await store.disk.consumer_open("c")
+        (first, *_) = await store.disk.consumer_next("c")
+        assert first.redelivered
