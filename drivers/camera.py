@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,6 @@ _FIRST_FRAME_S = 15.0
 _STALLED_S = 10.0
 _JOIN_S = 1.0
 _NEEDS_EXTRA = "needs the extra 'video': pip install lifeline-edge[video]"
-_MANGLED_URL = re.compile(r"(?:.*/)?(rtsps?|rtmps?|https?|udp|rtp|srt):/+(.+)")
-
-
-def _restored_url(source: str) -> str:
-    """``source`` as it was configured: resolving it as a path makes DIR/rtsp:/HOST of rtsp://HOST."""
-    match = _MANGLED_URL.fullmatch(source)
-    return f"{match[1]}://{match[2]}" if match else source
 
 
 @dataclass(slots=True)
@@ -90,7 +82,7 @@ class CameraDriver:
     )
 
     def __init__(self, table: Table) -> None:
-        self._source = _restored_url(table["source"])
+        self._source = table["source"]
         self._interval_s: float = table["interval_s"]
         self._is_recording: bool = table["record"]
         self._record_max_bytes: int = table["record_max_bytes"]

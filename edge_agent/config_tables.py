@@ -90,7 +90,7 @@ class TableReader:
         if setting.accepts is not None and not _is_accepted(setting, value):
             self.refuse(path, given, setting.allowed)
             return None
-        if setting.is_path and value:
+        if setting.is_path and value and "://" not in value:  # a camera's source may be a URL
             return str(self.file.parent / value)
         return value
 

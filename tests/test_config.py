@@ -238,3 +238,9 @@ def test_flows_take_what_they_leave_out_from_the_built_in_table(tmp_path: Path) 
 def test_shipped_configurations_are_right(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, (CONFIGS / f"{name}.toml").read_text())
     assert load_config(path, installed_plugins()).file == path
+
+
+def test_a_url_where_a_path_may_stand_stays_a_url(tmp_path: Path) -> None:
+    text = RIGHT.replace('"dev/nose"', '"rtsp://kit:pw@10.0.0.2:554/live"')
+    (driver,) = load_config(write(tmp_path, text), PLUGINS).drivers
+    assert driver.table["port"] == "rtsp://kit:pw@10.0.0.2:554/live"

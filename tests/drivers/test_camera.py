@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import pytest
 
-from drivers.camera import BUDGET_LEAST_BYTES, FULL_BYTES, CameraDriver, _restored_url, _Saver
+from drivers.camera import BUDGET_LEAST_BYTES, FULL_BYTES, CameraDriver, _Saver
 from edge_agent.core.bundle import Precedence
 from edge_agent.ports import PluginLostError
 from edge_agent.telemetry.payloads import Picture
@@ -137,16 +137,3 @@ except PluginLostError as error:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S, check=True)
     text = "needs the extra 'video': pip install lifeline-edge[video]"
     assert ended.stdout.strip() == f'{text} ["{text}"]'
-
-
-@pytest.mark.parametrize(
-    ("resolved", "source"),
-    [
-        ("/etc/kit/rtsp:/kit:pw@10.0.0.2:554/live", "rtsp://kit:pw@10.0.0.2:554/live"),
-        ("rtsp://10.0.0.2/live", "rtsp://10.0.0.2/live"),
-        ("/etc/kit/clips/a:b.mp4", "/etc/kit/clips/a:b.mp4"),
-        ("/dev/video0", "/dev/video0"),
-    ],
-)
-def test_address_survives_being_resolved_as_a_path(resolved: str, source: str) -> None:
-    assert _restored_url(resolved) == source
