@@ -239,7 +239,7 @@ class Disk:
         if not found:
             return []
         last = found[-1].position
-        if last > self._leased[name]:
+        if last > self._leased.get(name, 0):
             leased = last + HANDED_LEASE
             await self._write(lambda tables: tables.mark_handed(name, leased))
             self._leased[name] = max(self._leased.get(name, 0), leased)
