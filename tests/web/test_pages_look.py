@@ -198,6 +198,17 @@ def test_every_word_is_used(server: PageServer) -> None:
     assert unused == []
 
 
+def test_every_key_that_a_script_names_has_a_word() -> None:
+    """A key without a word would show its own name to a rescuer."""
+    words = (STATIC / "js/words.js").read_text()
+    keys = set(re.findall(r'^  "([\w.]+)": \[', words, re.MULTILINE))
+    named: set[str] = set()
+    for path in (STATIC / "js").rglob("*.js"):
+        named |= set(re.findall(r'\b(?:say|aged)\((?:ctx, )?"([\w.]+)"', path.read_text()))
+    assert len(named) > 100
+    assert named - keys == set()
+
+
 def test_states_are_told_without_colour(browser: Browser, server: PageServer) -> None:
     """Each state of a unit has a word and a shape of its own in the page tree."""
     told = {}

@@ -63,9 +63,9 @@ const LINKS = {
   ],
 };
 
-/** The shape `name` (a key of DRAWN), `props` go to its svg. */
+/** The shape `name` (a key of DRAWN; a state not known here is hollow), `props` go to its svg. */
 export function shape(name, props) {
-  return drawn(name, DRAWN[name](), props);
+  return drawn(name, (DRAWN[name] ?? DRAWN.stale)(), props);
 }
 
 /** The shape of a link state: up, degraded, down, unknown. */

@@ -272,6 +272,7 @@ const PAIRS = {
   "duty.take": ["接班", "Take over"],
   "sound.test": ["试音", "Test sound"],
   "sheet.cancel": ["取消", "Cancel"],
+  "fault": ["本页出了故障,可能已不是现在的情况。请重新打开。", "This page has a fault and may not show the present. Open it again."],
   "refused": ["没做成:{why}", "Not done: {why}"],
   "map.datum": ["WGS-84 / CGCS2000 · 陆地与海岸线 Natural Earth · 城镇 GeoNames", "WGS-84 / CGCS2000 · land and coast Natural Earth · towns GeoNames"],
   "map.closer": ["放大", "Zoom in"],
@@ -403,10 +404,10 @@ const PAIRS = {
 /** All keys; both languages have each, by construction. */
 export const KEYS = Object.keys(PAIRS);
 
-/** The word `key` in `lang`, its `{places}` filled. A missing key is a defect of the page and is thrown. */
+/** The word `key` in `lang`, its `{places}` filled. A state of a newer server that has no word here shows as it came. */
 export function say(lang, key, values = {}) {
   const pair = PAIRS[key];
-  if (!pair) throw new Error(`no word for ${key}`);
+  if (!pair) return key.slice(key.indexOf(".") + 1);
   return pair[lang === "zh" ? 0 : 1].replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 

@@ -34,14 +34,14 @@ function urgentBand(ctx, alarm) {
   const { say, time } = ctx;
   const isSos = alarm.kind === "sos";
   const waitedMs = time.nowMs - alarm.received_ms;
-  const arrived = say("band.arrived", {
-    link: alarm.via.length ? `${say("by_link", { link: linkNames(say, alarm.via) })} ` : "", latency: `${alarm.latency_s.toFixed(1)} s`,
-  });
   return h("div", { class: `band ${alarm.kind}`, key: `band-${alarm.id}`, "data-alarm": alarm.id },
     h("div", { class: "word" }, shape(SHAPES[alarm.kind]), h("span", {}, say(`band.${alarm.kind}`))),
     h("div", { class: "facts" },
       h("p", { class: "unit" }, unitsText(ctx, alarm)),
-      h("p", {}, [say("band.pressed", { at: clock(alarm.raised_ms, time.nowMs) }), ago(ctx, alarm.raised_ms), arrived].join(say("sep"))),
+      h("p", {}, [
+        isSos ? say("band.pressed", { at: clock(alarm.raised_ms, time.nowMs) }) : clock(alarm.raised_ms, time.nowMs),
+        ago(ctx, alarm.raised_ms), arrivedText(ctx, alarm),
+      ].filter(Boolean).join(say("sep"))),
       positionLine(ctx, alarm),
       alarm.text ? h("p", { class: "strong" }, alarm.text) : null,
       alarm.withdrawn_ms ? h("p", { class: "strong" }, say("band.withdrawn", { at: clock(alarm.withdrawn_ms, time.nowMs) }))
@@ -50,6 +50,12 @@ function urgentBand(ctx, alarm) {
       h("b", {}, time.isLive ? running(waitedMs) : clock(alarm.received_ms, time.nowMs)),
       isLate(alarm, time.nowMs) ? h("span", { class: "strong" }, say("band.unconfirmed_60")) : null),
     confirmButton(ctx, alarm, isSos ? "band.confirm" : "band.acknowledge"));
+}
+
+function arrivedText({ say }, alarm) {
+  if (typeof alarm.latency_s !== "number") return "";
+  const link = alarm.via.length ? `${say("by_link", { link: linkNames(say, alarm.via) })} ` : "";
+  return say("band.arrived", { link, latency: `${alarm.latency_s.toFixed(1)}\u00a0s` });
 }
 
 function positionLine(ctx, alarm) {
@@ -75,11 +81,11 @@ function lostBand(ctx, alarm) {
   const { say, time } = ctx;
   const unit = ctx.unit(alarm.units[0]);
   const isGroup = alarm.units.length > 1;
-  const headline = isGroup ? say("band.group", { n: alarm.units.length, at: clock(alarm.raised_ms, time.nowMs, { seconds: false }) })
+  const headline = isGroup || !unit ? say("band.group", { n: alarm.units.length, at: clock(alarm.raised_ms, time.nowMs, { seconds: false }) })
     : [unitName(unit), say("sep"), time.isLive
       ? say("band.silent_for", { age: exactDuration(time.nowMs - unit.last_heard_ms) })
       : say("band.silent_since", { at: clock(unit.last_heard_ms, time.nowMs) })];
-  const details = isGroup ? unitsText(ctx, alarm) : lostDetails(ctx, unit).join(say("sep"));
+  const details = isGroup || !unit ? unitsText(ctx, alarm) : lostDetails(ctx, unit).join(say("sep"));
   return h("div", { class: "band lost", key: `band-${alarm.id}`, "data-alarm": alarm.id },
     h("div", { class: "word" }, shape("lost"), h("span", {}, say("band.lost"))),
     h("div", { class: "facts" }, h("p", { class: "unit" }, headline), h("p", {}, details),

@@ -2,6 +2,7 @@
 /** The command page: takes the server's state, draws all parts, listens to keys. */
 
 import { h, patch } from "../dom.js";
+import { watchFaults } from "../fault.js";
 import { MapView } from "../map/map_view.js";
 import { Pager } from "../pager.js";
 import { Prefs } from "../prefs.js";
@@ -25,6 +26,7 @@ class CommandPage {
   constructor() {
     this.prefs = new Prefs(["day", "night"]);
     this.pager = new Pager();
+    watchFaults(() => this.say("fault"));
     this.sound = new Sound();
     this.ui = { tab: "orders", chosen: "", sheet: null, search: "", dms: false, refused: "", trueColours: false, isWall: WALL.matches };
     this.map = null;

@@ -17,7 +17,9 @@ export function wallRow(ctx) {
 
 export function readingsPart(ctx, grows = false) {
   const { state, say, pager } = ctx;
-  const readings = state.readings.map((each) => ({ ...each, id: `${each.unit} ${each.series}` }));
+  const readings = state.readings
+    .map((each) => ({ ...each, id: `${each.unit} ${each.series}` }))
+    .sort((one, other) => (other.nearness ?? -1) - (one.nearness ?? -1) || other.captured_ms - one.captured_ms);
   const cut = pager.cut("readings", readings);
   return h("section", { class: `panel readings${grows ? " grow" : ""}`, key: "readings" },
     h("div", { class: "panel-head" }, h("h2", {}, say("readings.title")), h("span", { class: "soft" }, say("readings.note"))),

@@ -2,6 +2,7 @@
 /** The kit page: takes the kit's state, draws the screen that fits, keeps what a person typed. */
 
 import { h, patch } from "../dom.js";
+import { watchFaults } from "../fault.js";
 import { Pager } from "../pager.js";
 import { keep, Prefs, recall } from "../prefs.js";
 import { Line, RefusedAction } from "../socket.js";
@@ -18,6 +19,7 @@ class KitPage {
   constructor() {
     this.prefs = new Prefs(["day", "night", "sun"]);
     this.pager = new Pager();
+    watchFaults(() => this.say("fault"));
     this.ui = { sheet: "", text: recall("draft") ?? "", grade: "immediate", photo: null, caption: "", refused: "", folded: "", undo: null };
     this.hold = new SosHold({ changed: () => this.render(), done: () => this.raiseSos() });
     this.line = new Line({ path: "/api/state", changed: () => this.render() });
