@@ -1,6 +1,8 @@
 """Kit and command post as two processes over UDP: what was accepted is delivered once, whoever is killed."""
 
+import base64
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.telemetry.payloads import UnitReport
 from tests.integration.agents import (
     EDGE_AGENT,
     AgentProcess,
@@ -122,6 +125,24 @@ def test_status_has_the_promised_shape(pair: Pair) -> None:
     assert tuple(status["backlog"]) == PRECEDENCES
     assert set(status["backlog"]["flash"]) == {"bundles", "bytes", "oldest_age_s"}
     assert status["store"]["quota_bytes"] == 1_000_000_000
+
+
+def test_a_kit_reports_its_links_and_backlog_by_itself(pair: Pair) -> None:
+    listener = listen(pair.command.config, "--flow", "report", "--count", "3")
+    lines = [json.loads(line) for line in listener.communicate(timeout=30)[0].splitlines()]
+    reports = [UnitReport.unpack(base64.b64decode(line["payload_b64"])) for line in lines]
+    assert {line["precedence"] for line in lines} == {"priority"}
+    assert (reports[-1].name, reports[-1].due_s) == ("kit-1", 1.0)
+    assert [(row[0], row[1], row[5]) for row in reports[-1].links] == [("a", "up", "udp")]
+    assert reports[-1].backlog == []
+
+
+def test_the_api_answers_on_loopback_tcp_too(tmp_path: Path) -> None:
+    kit, _ = write_pair(tmp_path, kit_links="", command_links="")
+    port = free_port(socket.SOCK_STREAM)
+    kit.write_text(kit.read_text().replace("unix:kit-1.sock", f"127.0.0.1:{port}"))
+    with running(AgentProcess(kit)):
+        assert json.loads(edge_agent("status", "--config", kit, "--json"))["node"] == "kit-1"
 
 
 def test_a_durable_consumer_goes_on_where_it_stopped(pair: Pair) -> None:
