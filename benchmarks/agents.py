@@ -16,6 +16,7 @@ from edge_agent.client import AgentAbsentError, Client
 from edge_agent.core.errors import EdgeAgentError
 from edge_agent.security.secret_file import create_secret
 
+EDGE_AGENT = ("-m", "edge_agent.cli")
 READY_MAX_S = 20.0  # 1.5 s is promised and has a row of its own; a busy machine must not fail the others
 STOP_MAX_S = 5.0
 ASK_AGAIN_S = 0.01
@@ -83,12 +84,12 @@ def serial_link(name: str, port: Path) -> str:
 
 
 @asynccontextmanager
-async def running(folder: Path, *node_ids: str, python: Sequence[str] = ()) -> AsyncIterator[list[Agent]]:
-    """Agents that answer ``status``; stopped at the end. ``python`` are options of the interpreter."""
+async def running(folder: Path, *node_ids: str, program: Sequence[str] = EDGE_AGENT) -> AsyncIterator[list[Agent]]:
+    """Agents that answer ``status``; stopped at the end. ``program`` is what the interpreter is given to run."""
     agents: list[Agent] = []
     try:
         for node_id in node_ids:
-            agent = await start(folder, node_id, python=python)
+            agent = await start(folder, node_id, program=program)
             agents.append(agent)
         for agent in agents:
             await until_ready(agent)
@@ -98,11 +99,11 @@ async def running(folder: Path, *node_ids: str, python: Sequence[str] = ()) -> A
             await stop(agent)
 
 
-async def start(folder: Path, node_id: str, *, python: Sequence[str] = ()) -> Agent:
+async def start(folder: Path, node_id: str, *, program: Sequence[str] = EDGE_AGENT) -> Agent:
     """An agent whose process has just been started."""
     with _log_path(folder, node_id).open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *python, "-m", "edge_agent.cli", "run", folder / f"{node_id}.toml", "--log", "json",
+            sys.executable, *program, "run", folder / f"{node_id}.toml", "--log", "json",
             stdout=asyncio.subprocess.DEVNULL, stderr=log,
         )  # fmt: skip
     return Agent(node_id=node_id, folder=folder, process=process)
