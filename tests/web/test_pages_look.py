@@ -110,6 +110,36 @@ def test_kit_sheets_keep_sos_in_sight(browser: Browser, server: PageServer, shee
     page.close()
 
 
+@pytest.mark.parametrize("name", ["normal", "all_down", "sos_undo", "sos_received"])
+def test_kit_page_turned_keeps_sos_in_sight(browser: Browser, server: PageServer, name: str) -> None:
+    """A phone on its side: SOS, actions and steps are all in view."""
+    server.show(_frozen(KIT_STATES[name]))
+    page = browser.new_page(viewport={"width": 844, "height": 390})
+    page.goto(f"{server.url}/?lang=en&view=night")
+    _settle(page)
+    found = _audit(page, floor=18, target=84, view="night")
+    page.close()
+    assert found == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 480), (844, 390)])
+def test_kit_keyboard_open_keeps_sos_in_sight(browser: Browser, server: PageServer, width: int, height: int) -> None:
+    """Writing with the keyboard open, upright or turned: the text, Send, Back and SOS are in view."""
+    server.show(_frozen(KIT_STATES["normal"]))
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(f"{server.url}/?lang=en&view=day")
+    page.click("[data-act=write]")
+    _settle(page)
+    found = _audit(page, floor=18, target=84, view="day")
+    for act in ("text", "send", "back", "sos"):
+        box = page.locator(f"[data-act={act}]").bounding_box()
+        assert box is not None
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= height
+    page.close()
+    assert found == []
+
+
 def _texts(page: Page) -> list[str]:
     found: list[str] = page.evaluate(
         """() => {
