@@ -1,0 +1,29 @@
+"""What the web server asks of the node it stands in: one desk for each role, implemented outside this package."""
+
+import asyncio
+from collections.abc import Hashable, Mapping
+from typing import Any, Protocol
+
+
+class Desk(Protocol):
+    """One page's node. JSON is that of docs/api.md, section "web"; the server adds role, clock and token."""
+
+    role: str
+
+    async def state(self, now_ms: int) -> dict[str, Any]:  # Any: JSON
+        """The whole state, as of now."""
+
+    async def act(self, action: str, body: Mapping[str, Any], now_ms: int) -> dict[str, Any]:  # Any: JSON
+        """Do what a person pressed; returns once it is durable. Raises EdgeAgentError with the reason, in words."""
+
+    async def picture(self, picture_id: str) -> tuple[bytes, str] | None:
+        """The image and its media type; None when there is none."""
+
+    def watch(self) -> asyncio.Event:
+        """An event that is set at every change."""
+
+    def unwatch(self, event: asyncio.Event) -> None:
+        """Nobody waits for ``event`` any more."""
+
+    def urgency(self) -> Hashable:
+        """Another value after each change that a page must show at once: an alarm, an SOS. Asked often, so it is cheap."""
