@@ -1,0 +1,52 @@
+"""A page's memory: a delivery's effect and its position are kept together, whenever the process is killed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_agent.command.documents import DocumentKey, Documents
+
+_WRITER = """
+import sys
+from pathlib import Path
+from edge_agent.command.documents import DocumentKey, Documents
+documents = Documents(Path(sys.argv[1]))
+position = documents.applied_position("aa")
+while True:
+    position += 1
+    documents.save({DocumentKey("n", "last"): {"position": position}}, "aa", position)
+    print(position, flush=True)
+"""
+
+
+def test_what_was_saved_is_there_after_closing(tmp_path: Path) -> None:
+    """The newest content of each document; removed ones are gone; each store has a position of its own."""
+    documents = Documents(tmp_path / "page.db")
+    documents.save({DocumentKey("a", "1"): {"x": [1, None, "值"]}, DocumentKey("a", "2"): {}}, "aa", 5)
+    documents.save({DocumentKey("a", "2"): None}, "bb", 9)
+    documents.close()
+    again = Documents(tmp_path / "page.db")
+    assert again.load() == {DocumentKey("a", "1"): {"x": [1, None, "值"]}}
+    assert [again.applied_position(each) for each in ("aa", "bb", "cc")] == [5, 9, 0]
+    again.close()
+
+
+@pytest.mark.slow
+def test_effect_and_position_stay_together_over_kill_9(tmp_path: Path) -> None:
+    """Every position that was answered is there, with the document of the same transaction."""
+    path = tmp_path / "page.db"
+    said = 0
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            for _ in range(20):
+                said = int(writer.stdout.readline())
+            writer.kill()
+            said = max([said, *map(int, writer.stdout.read().split())])
+        documents = Documents(path)
+        position = documents.applied_position("aa")
+        assert position >= said > 0
+        assert documents.load()[DocumentKey("n", "last")] == {"position": position}
+        documents.close()
