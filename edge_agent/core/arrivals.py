@@ -81,6 +81,7 @@ class Arrivals:
         self.relayed: deque[tuple[BundleRecord, bytes | None]] = deque()
         """Durable here and bound for another node; Node hands them to custody."""
         self._partials: dict[BundleId, Partial] = {}
+        self._incarnation = restored.incarnation
         self._parts = {part.bundle: part for part in restored.parts}
         self._hashes: dict[BundleId, bytes] = {}
         self._free_bytes = settings.free_store_bytes
@@ -114,6 +115,10 @@ class Arrivals:
         else:
             source, incarnation = fragment.source
         bundle = BundleId(source, incarnation, fragment.precedence, fragment.sequence)
+        if source == self.settings.node_id and incarnation == self._incarnation:
+            # it began here: a second copy would take the place of the one in custody, and STORED would end the peer's
+            self._refuse(bundle, peer, RefusalReason.NO_ROUTE, RETRY_FULL_S, now_s)
+            return
         if self.is_seen(bundle):
             self.outputs.drop("bundle_duplicate")
             self._check_hash(bundle, fragment, peer)

@@ -311,7 +311,7 @@ class Contacts:
         if session is None:
             self._outputs.drop("hello_unknown_suite")
             return None
-        session.peer_receive_id = hello.receive_id
+        session.peer_receive_id, session.peer_node_id = hello.receive_id, hello.node_id
         if contact.candidate is not None:
             self._by_id.pop((link.name, contact.candidate.receive_id), None)
             self._by_salt.pop((link.name, contact.candidate.peer_salt), None)

@@ -157,7 +157,7 @@ class Intake:
         try:
             for block in read_blocks(body):
                 if isinstance(block, Control) and block.fields[0] == HELLO_KIND:
-                    self._greet(contact, Hello.parse(block.fields), now_s)
+                    self._greet(contact, session, Hello.parse(block.fields), now_s)
                 elif isinstance(block, Fragment) and contact.peer is not None:
                     self.arrivals.take(block, contact.peer, contact.link.name, now_s)
                 elif not isinstance(block, Probe):
@@ -211,7 +211,7 @@ class Intake:
                     wants_ack = True
                     if isinstance(block, Probe | Echo):
                         is_lazy = False
-                    self._take_word(contact, block, now_s)
+                    self._take_word(contact, session, block, now_s)
         except MalformedError:
             self.outputs.drop("block_malformed")
         if wants_ack:
@@ -222,7 +222,7 @@ class Intake:
             else:
                 space.want_ack(now_s + (ACK_DELAY_LAZY_S if is_lazy else contact.ack_delay_s()))
 
-    def _take_word(self, contact: Contact, block: Block, now_s: float) -> None:
+    def _take_word(self, contact: Contact, session: Session, block: Block, now_s: float) -> None:
         """Everything that is neither fragment nor ACK."""
         peer = contact.peer
         if isinstance(block, Probe):
@@ -234,7 +234,7 @@ class Intake:
             if contact.new_address is not None and block.token == contact.probe_token:
                 contact.address, contact.new_address, contact.probe_token = contact.new_address, None, b""
         elif isinstance(block, Control):
-            self._take_control(contact, block, now_s)
+            self._take_control(contact, session, block, now_s)
         elif peer is None:
             self.outputs.drop("block_before_hello")
         elif isinstance(block, Stored):
@@ -249,13 +249,10 @@ class Intake:
         else:
             self.outputs.drop("repair_unused")
 
-    def _take_control(self, contact: Contact, block: Control, now_s: float) -> None:
+    def _take_control(self, contact: Contact, session: Session, block: Control, now_s: float) -> None:
         kind = block.fields[0]
         if kind == HELLO_KIND:
-            hello = Hello.parse(block.fields)
-            if contact.session is not None and contact.session.peer_receive_id == 0:
-                contact.session.peer_receive_id = hello.receive_id
-            self._greet(contact, hello, now_s)
+            self._greet(contact, session, Hello.parse(block.fields), now_s)
         elif kind == CLOSED_KIND and contact.peer is not None:
             self._take_closed(contact.peer, block)
         else:
@@ -271,8 +268,17 @@ class Intake:
         ranges = list(zip(numbers[::2], numbers[1::2], strict=True))
         self.arrivals.close_numbers(peer.node_id, peer.incarnation, Precedence(fields[1]), ranges)
 
-    def _greet(self, contact: Contact, hello: Hello, now_s: float) -> None:
+    def _greet(self, contact: Contact, session: Session, hello: Hello, now_s: float) -> None:
         """The peer behind this contact is known now; a peer that restarted forgot what it had not synced."""
+        if hello.node_id == self.contacts.settings.node_id:
+            self.outputs.drop("hello_from_self")
+            return
+        if session.peer_node_id not in ("", hello.node_id):
+            self.outputs.drop("hello_of_another")
+            return
+        session.peer_node_id = hello.node_id
+        if session.peer_receive_id == 0:
+            session.peer_receive_id = hello.receive_id
         peer = self.contacts.peer(hello.node_id)
         contact.peer = peer
         self.contacts.remember_start(hello)

@@ -29,6 +29,8 @@ class Session:
     early_open: FrameCipher | None = None
     peer_salt: bytes = b""
     peer_receive_id: int = 0
+    peer_node_id: str = ""
+    """Who introduced itself in this session; nobody else may."""
     is_early_trusted: bool | None = None
     """Whether early data of this session is acted on at once; None before its first frame."""
     is_proven: bool = False
