@@ -6,7 +6,7 @@ It listens on a unix socket that only its owner may open, or on loopback. There 
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -76,40 +76,46 @@ class ApiServer:
     def __init__(self, door: ApiDoor, address: Address) -> None:
         self._door = door
         self._address = address
-        self._writers: set[asyncio.StreamWriter] = set()
         self.tried = asyncio.Event()
         """Set once the address was opened, or could not be."""
 
     async def run(self) -> None:
         """Answer requests for ever. Raises PluginLostError when the address cannot be had."""
+        connections: list[asyncio.TaskGroup] = []
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections[0].create_task(self._serve(reader, writer), name="api:connection")
+
         try:
-            server = await self._open()
+            server = await self._open(connected)
         finally:
             self.tried.set()
         try:
-            await server.serve_forever()
+            async with asyncio.TaskGroup() as group:  # connections end with the server, while the store is open
+                connections.append(group)
+                await server.start_serving()
+                await asyncio.get_running_loop().create_future()
         finally:
             server.close()
-            for writer in self._writers:
-                writer.close()
             if isinstance(self._address, Path):
-                self._address.unlink(missing_ok=True)
+                os.unlink(self._address)
 
-    async def _open(self) -> asyncio.Server:
+    async def _open(self, connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]) -> asyncio.Server:
+        """A server that is bound and does not serve yet."""
+        address = self._address
         try:
-            if not isinstance(self._address, Path):
-                return await asyncio.start_server(self._serve, self._address.host, self._address.port)
-            await _clear_stale_socket(self._address)
-            self._address.parent.mkdir(parents=True, exist_ok=True)
-            server = await asyncio.start_unix_server(self._serve, self._address)
-            self._address.chmod(0o600)
+            if not isinstance(address, Path):
+                return await asyncio.start_server(connected, address.host, address.port, start_serving=False)
+            await _clear_stale_socket(address)
+            address.parent.mkdir(parents=True, exist_ok=True)
+            server = await asyncio.start_unix_server(connected, address, start_serving=False)
+            address.chmod(0o600)
         except OSError as error:
-            raise PluginLostError(f"{spell(self._address)}: {error.strerror or error}") from error
+            raise PluginLostError(f"{spell(address)}: {error.strerror or error}") from error
         return server
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection's requests in turn; what is not ours is answered once and closed."""
-        self._writers.add(writer)
         try:
             while (request := await read_message(reader)) is not None:
                 if request.get("op") == "listen":
@@ -124,7 +130,6 @@ class ApiServer:
         except ConnectionError:
             pass  # the program went away in the middle of an answer: there is nobody to tell
         finally:
-            self._writers.discard(writer)
             writer.close()
 
     async def _answer(self, request: Message, reader: asyncio.StreamReader) -> Message | None:

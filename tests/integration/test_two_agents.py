@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.api_messages import pack_message
 from edge_agent.telemetry.payloads import UnitReport
 from tests.integration.agents import (
     EDGE_AGENT,
@@ -249,8 +250,23 @@ def test_a_send_that_waits_survives_kill_9_of_both_sides(pair: Pair) -> None:
     assert json.loads(listener.communicate(timeout=30)[0])["payload"] == "help"
 
 
-def test_sigterm_stops_an_agent_within_two_seconds(pair: Pair) -> None:
-    begun_s = time.monotonic()
-    assert pair.kit.stop() == 0
-    assert time.monotonic() - begun_s < 2.0
-    assert not (pair.kit.config.parent / "kit-1.sock").exists()
+def test_sigterm_stops_an_agent_within_two_seconds_whoever_is_connected(pair: Pair) -> None:
+    bundle = json.loads(edge_agent("send", "--config", pair.kit.config, "--flow", "x", "--to", "kit-2", stdin=b"x"))[
+        "bundle"
+    ]
+    path = pair.kit.config.parent / "kit-1.sock"
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as waiting:
+        for connection, request in (
+            (listener, {"op": "listen", "flow": "*"}),
+            (waiting, {"op": "wait", "bundle": bundle, "state": "delivered"}),
+        ):
+            connection.connect(str(path))
+            connection.sendall(pack_message(request))
+        assert b"consumer" in listener.recv(4096)  # attached; the other one was asked before that was answered
+        begun_s = time.monotonic()
+        assert pair.kit.stop() == 0
+        assert time.monotonic() - begun_s < 2.0
+        assert waiting.recv(1) == b""
+    assert not path.exists()
+    pair.kit.wait_for("agent_stopped")
+    assert not [line for line in pair.kit.log if line["event"] in ("not_json", "agent_stop_forced")]
