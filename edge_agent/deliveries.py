@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from edge_agent.client import Delivery
 from edge_agent.core.bundle import BundleId
@@ -51,6 +52,12 @@ class Deliveries:
 
     async def stream(self, name: str) -> AsyncIterator[Delivery]:
         """What the consumer has not acknowledged, then what comes, for ever."""
+        async with aclosing(self.stored(name)) as deliveries:
+            async for stored in deliveries:
+                yield await self._read(stored)
+
+    async def stored(self, name: str) -> AsyncGenerator[StoredDelivery, None]:
+        """The same with ages, and without the payloads that are files."""
         news = asyncio.Event()
         self._news.add(news)
         after: int | None = None
@@ -60,7 +67,7 @@ class Deliveries:
                 batch = await self._disk.consumer_next(name, after, BATCH)
                 for stored in batch:
                     after = stored.position
-                    yield await self._read(stored)
+                    yield stored
                 if not batch:
                     await news.wait()
         finally:

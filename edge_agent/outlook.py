@@ -1,7 +1,8 @@
 """What the links would carry and what waits for them: for reports to command, grants to drivers, and "why"."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.effects import LinkState, QueueKey
@@ -14,6 +15,7 @@ from edge_agent.telemetry.payloads import (
     READING_FLOW,
     RECEIPT_FLOW,
     REPORT_FLOW,
+    SOS_FLOW,
 )
 
 UNMEASURED_BPS = 32_000.0  # a link that is up and has carried nothing yet: enough for a small still, no more
@@ -113,25 +115,77 @@ def spell_rate(rate_bps: float) -> str:
     return f"{rate_bps / 1e3:.3g} kbit/s"
 
 
+class WaitCode(StrEnum):
+    """Why a bundle still waits, in a word that pages translate."""
+
+    NO_LINK = "no_link"
+    NOT_ALLOWED = "not_allowed"
+    PEER_FULL = "peer_full"
+    AHEAD = "ahead"
+    ONLY = "only"
+    SENDING = "sending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What a waiting bundle waits for. ``links`` are open ones: those it may leave by, or, NOT_ALLOWED, the others.
+
+    ``ahead`` counts bundles of higher precedence without SOS, which are ``ahead_sos``; the agent's housekeeping is in
+    neither. ``expected_s`` None: no link, no forecast.
+    """
+
+    code: WaitCode
+    links: tuple[LinkReport, ...] = ()
+    ahead: Mapping[Precedence, int] = field(default_factory=dict)
+    ahead_sos: int = 0
+    expected_s: float | None = None
+
+
+def find_wait(
+    report: NodeReport, policies: Mapping[str, LinkPolicy], precedence: Precedence, payload_bytes: int
+) -> Wait:
+    """What a bundle that waits here waits for, at the present rates."""
+    links = open_links(report)
+    if not links:
+        return Wait(code=WaitCode.NO_LINK)
+    allowed = [link for link in links if may_carry(policies.get(link.link), precedence)]
+    if not allowed:
+        return Wait(code=WaitCode.NOT_ALLOWED, links=tuple(links))
+    ahead: dict[Precedence, int] = {}
+    ahead_sos = 0
+    for queue in report.queues:
+        flow = queue.queue.flow.split(".", 1)[0]
+        if queue.queue.precedence >= precedence or not queue.bundles or flow in HOUSEKEEPING_FLOWS:
+            continue
+        if flow == SOS_FLOW:
+            ahead_sos += queue.bundles
+        else:
+            ahead[queue.queue.precedence] = ahead.get(queue.queue.precedence, 0) + queue.bundles
+    is_only = len({link.link for link in allowed}) == 1
+    return Wait(
+        code=WaitCode.ONLY if is_only else WaitCode.AHEAD if ahead or ahead_sos else WaitCode.SENDING,
+        links=tuple(allowed),
+        ahead=ahead,
+        ahead_sos=ahead_sos,
+        expected_s=max(payload_bytes, ahead_bytes(report, precedence)) * 8 / carried_bps(report, policies, precedence),
+    )
+
+
 def explain_waiting(
     report: NodeReport, policies: Mapping[str, LinkPolicy], precedence: Precedence, payload_bytes: int
 ) -> str:
     """One clause: what a waiting bundle waits for. Times are relative, because a node's clock may be wrong."""
-    links = open_links(report)
-    if not links:
+    wait = find_wait(report, policies, precedence, payload_bytes)
+    if wait.code is WaitCode.NO_LINK:
         return _why_no_link(report.links)
-    allowed = [link for link in links if may_carry(policies.get(link.link), precedence)]
-    names = ", ".join(sorted({_spell_link(link) for link in allowed or links}))
-    if not allowed:
+    names = ", ".join(sorted({_spell_link(link) for link in wait.links}))
+    if wait.code is WaitCode.NOT_ALLOWED:
         return f"no link that is up may carry {precedence.name}: {names} by its configuration"
-    ahead = [queue for queue in report.queues if queue.queue.precedence < precedence and queue.bundles]
-    counts: dict[Precedence, int] = {}
-    for queue in ahead:
-        counts[queue.queue.precedence] = counts.get(queue.queue.precedence, 0) + queue.bundles
-    first = ", ".join(f"{counts[each]} {each.name} ahead" for each in sorted(counts))
-    only = "only " if len({link.link for link in allowed}) == 1 else ""
-    waits_s = (max(payload_bytes, ahead_bytes(report, precedence)) * 8) / carried_bps(report, policies, precedence)
-    return f"{only}{names} is up{', ' + first if first else ''}, expected in {waits_s:.0f} s at the present rate"
+    counts = [f"{wait.ahead_sos} SOS"] if wait.ahead_sos else []
+    counts += [f"{wait.ahead[each]} {each.name}" for each in sorted(wait.ahead)]
+    first = "".join(f", {count} ahead" for count in counts)
+    only = "only " if wait.code is WaitCode.ONLY else ""
+    return f"{only}{names} is up{first}, expected in {wait.expected_s:.0f} s at the present rate"
 
 
 def _spell_link(link: LinkReport) -> str:

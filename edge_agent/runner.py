@@ -32,6 +32,7 @@ class NodeDoor(Protocol):
     """The verbs of ``edge_agent.core.node.Node`` that a runner uses."""
 
     def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId: ...
+    def cancel(self, bundle: BundleId, now_s: float) -> bool: ...
     def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None: ...
     def set_link(
         self,
@@ -118,6 +119,12 @@ class Runner:
         finally:
             self._waiting.pop(bundle, None)
         return bundle
+
+    def cancel(self, bundle: BundleId) -> bool:
+        """Withdraw a bundle of which nothing has left; False when it is too late."""
+        is_cancelled = self._node.cancel(bundle, self._loop.time())
+        self.pump()
+        return is_cancelled
 
     def report(self) -> NodeReport:
         """What the node says of itself now."""

@@ -68,7 +68,7 @@ def test_why_says_the_link_its_rate_and_what_is_ahead() -> None:
     links = [link("4g", LinkState.DOWN, reason="no answer for 12 s"), link("radio", LinkState.UP, 9_600.0)]
     queues = (waiting(Precedence.FLASH, "sos", 2, 400), waiting(Precedence.ROUTINE, "picture", 1, 12_000))
     assert explain_waiting(report(links, *queues), {}, Precedence.ROUTINE, 12_000) == (
-        "only radio (9.6 kbit/s) is up, 2 FLASH ahead, expected in 10 s at the present rate"
+        "only radio (9.6 kbit/s) is up, 2 SOS ahead, expected in 10 s at the present rate"
     )
     assert explain_waiting(report(links, *queues), {"radio": RADIO_ONLY}, Precedence.ROUTINE, 12_000) == (
         "no link that is up may carry ROUTINE: radio (9.6 kbit/s) by its configuration"

@@ -26,4 +26,4 @@ class Desk(Protocol):
         """Nobody waits for ``event`` any more."""
 
     def urgency(self) -> Hashable:
-        """Another value after each change that a page must show at once: an alarm, an SOS. Asked often, so it is cheap."""
+        """Another value after each change that a page must show at once: an alarm, an SOS. Asked often, so cheap."""
