@@ -1,7 +1,6 @@
-"""A server that speaks the page contract of docs/api.md over real HTTP and WebSocket, with states the test chooses.
+"""The real page server with a scripted node behind it, and a stand-in for the demo's own server.
 
-The pages are the product's files; only what a node would say is scripted. The tests against the real server are in
-test_api*.py and in the demo.
+Pages, HTTP, WebSocket, token and policy are the product's; only what the node would know is written by the test.
 """
 
 import asyncio
@@ -9,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,15 +20,15 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-ROOT = Path(__file__).parents[2]
-STATIC = ROOT / "edge_agent/web/static"
-DEMO = ROOT / "examples/demo/static"
-POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; frame-src http://127.0.0.1:*; object-src 'none'; base-uri 'none'"
-)
+from edge_agent.core.errors import ActionError
+from edge_agent.web.server import STATIC, serve
+
+DEMO = Path(__file__).parents[2] / "examples/demo/static"
 PUSH_S = 0.5
+START_LIMIT_S = 10.0
 State = dict[str, Any]  # Any: JSON
 StateMaker = Callable[[int], State]
+_ADDED_BY_SERVER = ("role", "now_ms", "csrf")
 
 _DRAWING = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 160 100"><rect width="160" height="100" fill="#8b9aa1"/>'
@@ -42,110 +41,157 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class PageServer:
-    """One node's pages on loopback. ``posted`` are the actions it was given, oldest first.
+class ScriptedDesk:
+    """A desk that says what a test wants and keeps what it was told (implements edge_agent.web.desk.Desk)."""
 
-    A test may set ``change`` (alters each state before it is said) and ``answer`` (what an action gets back).
-    """
-
-    def __init__(self, make: StateMaker, *, demo: StateMaker | None = None, port: int = 0) -> None:
+    def __init__(self, make: StateMaker) -> None:
         self.make = make
-        self.demo = demo
+        self.role = str(make(now_ms())["role"])
         self.change: Callable[[State], None] = lambda state: None
         self.answer: Callable[[str, Any], State] = lambda path, body: {}
         self.posted: list[tuple[str, Any]] = []
-        self._socket = socket.create_server(("127.0.0.1", port))
-        self.port: int = self._socket.getsockname()[1]
+        self.pushes = 0
+        self._watchers: set[asyncio.Event] = set()
+
+    async def state(self, now_ms: int) -> State:
+        made = self.make(now_ms)
+        self.change(made)
+        return {name: value for name, value in made.items() if name not in _ADDED_BY_SERVER}
+
+    async def act(self, action: str, body: Mapping[str, Any], now_ms: int) -> State:
+        kept = {name: len(value) if isinstance(value, bytes) else value for name, value in body.items()}
+        self.posted.append((f"/api/{action}", kept))
+        answer = self.answer(f"/api/{action}", kept)
+        if "error" in answer:
+            raise ActionError(answer["error"])
+        self.push()
+        return answer
+
+    async def picture(self, picture_id: str) -> tuple[bytes, str] | None:
+        return _DRAWING.encode(), "image/svg+xml"
+
+    def watch(self) -> asyncio.Event:
+        event = asyncio.Event()
+        self._watchers.add(event)
+        return event
+
+    def unwatch(self, event: asyncio.Event) -> None:
+        self._watchers.discard(event)
+
+    def urgency(self) -> int:
+        return self.pushes
+
+    def push(self) -> None:
+        """Something changed that a page must show at once."""
+        self.pushes += 1
+        for event in self._watchers:
+            event.set()
+
+
+class _Served:
+    """A coroutine in a thread of its own, with a loopback port."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port or _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._moved: set[asyncio.Event] = set()
-        self._server = uvicorn.Server(
-            uvicorn.Config(self._app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
-        )
+        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"pages-{self.port}")
 
-    def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the server; its connections break as if the node had gone."""
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
+    def _serve(self) -> Coroutine[Any, Any, None]:
+        """What runs in the thread."""
+        raise AssertionError("a subclass says what to serve")
 
     def _run(self) -> None:
-        self._loop.run_until_complete(self._server.serve(sockets=[self._socket]))
+        self._task = self._loop.create_task(self._serve())
+        try:
+            self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            return  # stop() asked for it
+        finally:
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        end_s = time.monotonic() + START_LIMIT_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return self
+            except OSError:
+                assert time.monotonic() < end_s, f"no server at {self.url}"
+                time.sleep(0.01)
+
+    def __exit__(self, *_: object) -> None:
+        """End the server; its connections break as if the node had gone."""
+        self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(timeout=10)
+
+
+class PageServer(_Served):
+    """One node's page on loopback. ``desk.posted`` are the actions it was given, oldest first."""
+
+    def __init__(self, make: StateMaker, *, port: int = 0) -> None:
+        super().__init__(port)
+        self.desk = ScriptedDesk(make)
+
+    def _serve(self) -> Coroutine[Any, Any, None]:
+        listen = f"127.0.0.1:{self.port}"
+        return serve(self.desk, listen, now_ms=now_ms, frame_ancestors=("http://127.0.0.1:*",))
 
     def push(self) -> None:
         """Tell every page at once, as a node does when something changes."""
-        self._loop.call_soon_threadsafe(lambda: [moved.set() for moved in self._moved])
+        self._loop.call_soon_threadsafe(self.desk.push)
 
     def show(self, make: StateMaker) -> None:
         """Say another state from now on."""
-        self.make = make
+        self.desk.make = make
         self.push()
 
-    def state(self) -> State:
-        """What the server says now; times of the scripted state are those of its making, so ages run on."""
-        state = self.make(now_ms())
-        self.change(state)
-        return state
 
-    def _app(self) -> Starlette:
-        routes = [
-            Route("/", self._page),
-            Route("/command", self._page),
-            Route("/kit", self._page),
-            WebSocketRoute("/api/state", self._say_state),
-            WebSocketRoute("/demo/state", self._say_demo),
-            Route("/api/picture/{id}", self._picture),
-            Route("/{path:path}", self._act, methods=["POST"]),
-            Mount("/demo/static", StaticFiles(directory=DEMO)),
-            Mount("/static", StaticFiles(directory=STATIC)),
-        ]
-        return Starlette(routes=routes)
+class DemoServer(_Served):
+    """The demo's own server as docs/api.md gives it; ``posted`` as above."""
+
+    def __init__(self, make: StateMaker) -> None:
+        super().__init__(0)
+        self.make = make
+        self.posted: list[tuple[str, Any]] = []
+
+    def _serve(self) -> Coroutine[Any, Any, None]:
+        app = Starlette(
+            routes=[
+                Route("/", self._page),
+                WebSocketRoute("/demo/state", self._say),
+                Route("/demo/{action:path}", self._act, methods=["POST"]),
+                Mount("/demo/static", StaticFiles(directory=DEMO)),
+                Mount("/static", StaticFiles(directory=STATIC)),
+            ]
+        )
+        config = uvicorn.Config(app, port=self.port, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        return self._server.serve()
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
 
     async def _page(self, request: Request) -> Response:
-        name = DEMO / "demo.html" if self.demo else STATIC / f"{self.make(now_ms())['role']}.html"
-        return FileResponse(name, headers={"Content-Security-Policy": POLICY})
-
-    async def _picture(self, request: Request) -> Response:
-        return Response(_DRAWING, media_type="image/svg+xml")
+        return FileResponse(DEMO / "demo.html")
 
     async def _act(self, request: Request) -> Response:
-        if request.headers["content-type"].startswith("image/"):
-            body: Any = {"caption": request.query_params["caption"], "image_bytes": len(await request.body())}
-        else:
-            body = await request.json()
-        self.posted.append((request.url.path, body))
-        answer = self.answer(request.url.path, body)
-        self.push()
-        return JSONResponse(answer, status_code=409 if "error" in answer else 200)
+        self.posted.append((request.url.path, await request.json()))
+        return JSONResponse({})
 
-    async def _say_state(self, page: WebSocket) -> None:
-        await self._say(page, self.state)
-
-    async def _say_demo(self, page: WebSocket) -> None:
-        demo = self.demo
-        if demo is not None:
-            await self._say(page, lambda: demo(now_ms()))
-
-    async def _say(self, page: WebSocket, read: Callable[[], State]) -> None:
+    async def _say(self, page: WebSocket) -> None:
         await page.accept()
-        moved = asyncio.Event()
-        self._moved.add(moved)
         try:
             while not self._server.should_exit:
-                await page.send_text(json.dumps(read(), ensure_ascii=False))
-                moved.clear()
-                try:
-                    await asyncio.wait_for(moved.wait(), PUSH_S)
-                except TimeoutError:
-                    continue
+                await page.send_text(json.dumps(self.make(now_ms()), ensure_ascii=False))
+                await asyncio.sleep(PUSH_S)
         except (WebSocketDisconnect, RuntimeError):
             return  # the page went away
-        finally:
-            self._moved.discard(moved)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port

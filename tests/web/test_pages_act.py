@@ -79,8 +79,8 @@ def test_confirm_silences_both_browsers_under_one_name(browser: Browser) -> None
                 alarm["confirmed"] = {"by": "王敏", "at_ms": state["now_ms"], "reason": ""}
 
     with PageServer(_frozen(command_sos)) as server:
-        server.change = change
-        server.answer = lambda path, body: (confirmed.append(body["alarm"]), {})[1]  # type: ignore[func-returns-value]
+        server.desk.change = change
+        server.desk.answer = lambda path, body: (confirmed.append(body["alarm"]), {})[1]  # type: ignore[func-returns-value]
         pages = [_open(browser, server, WALL), _open(browser, server, WALL)]
         for page in pages:
             _until(page, "document.documentElement.dataset.sound === 'sos'")
@@ -96,7 +96,7 @@ def test_confirm_silences_both_browsers_under_one_name(browser: Browser) -> None
             assert card.locator("[data-shape=sos]").count() == 1
             assert page.locator(".page.sos-open").count() == 0
             page.close()
-    assert server.posted == [("/api/confirm", {"alarm": "sos-7"})]
+    assert server.desk.posted == [("/api/confirm", {"alarm": "sos-7"})]
 
 
 def test_only_the_named_button_confirms(browser: Browser) -> None:
@@ -110,7 +110,7 @@ def test_only_the_named_button_confirms(browser: Browser) -> None:
         page.keyboard.press("Enter")
         page.keyboard.press("Escape")
         page.keyboard.press("Enter")
-        assert server.posted == []
+        assert server.desk.posted == []
         page.focus("[data-act=sound]")
         for _ in range(12):
             page.keyboard.press("Tab")
@@ -124,7 +124,7 @@ def test_only_the_named_button_confirms(browser: Browser) -> None:
         assert float(width.removesuffix("px")) >= 3
         page.keyboard.press("Enter")
         page.wait_for_timeout(100)
-        assert server.posted == [("/api/confirm", {"alarm": "sos-7"})]
+        assert server.desk.posted == [("/api/confirm", {"alarm": "sos-7"})]
         page.close()
 
 
@@ -209,7 +209,7 @@ def test_duty_is_asked_before_anything_is_confirmed(browser: Browser) -> None:
         assert form["y"] >= band["y"] + band["height"]
         page.click(".sheet button[type=submit]")
         page.wait_for_selector(".sheet", state="detached")
-        assert server.posted == [("/api/duty", {"name": "李强"})]
+        assert server.desk.posted == [("/api/duty", {"name": "李强"})]
         page.close()
 
 
@@ -281,18 +281,18 @@ def test_sos_needs_two_seconds_and_can_be_taken_back(browser: Browser) -> None:
         return {}
 
     with PageServer(_frozen(kit_all_down)) as server:
-        server.answer = answer
-        server.change = lambda state: state.update(sos=sos or None)
+        server.desk.answer = answer
+        server.desk.change = lambda state: state.update(sos=sos or None)
         page = _open(browser, server, PHONE)
         _hold(page, 1.5)
-        assert server.posted == []
+        assert server.desk.posted == []
         _hold(page, 2.2)
         page.wait_for_selector(".sos-screen")
-        assert server.posted == [("/api/sos", {})]
+        assert server.desk.posted == [("/api/sos", {})]
         assert "Stored here" in page.locator(".sos-steps").inner_text()
         page.click("[data-act=withdraw]")
         _until(page, "document.querySelector('.sos-screen h2').textContent.startsWith('Withdrawn')")
-        assert server.posted[1] == ("/api/sos/withdraw", {"id": "b-1"})
+        assert server.desk.posted[1] == ("/api/sos/withdraw", {"id": "b-1"})
         page.click("[data-act=fold]")
         page.wait_for_selector("[data-act=sos-row]")
         page.close()
@@ -301,7 +301,7 @@ def test_sos_needs_two_seconds_and_can_be_taken_back(browser: Browser) -> None:
 def test_phrase_text_and_photo_leave_as_the_person_gave_them(browser: Browser) -> None:
     """A phrase by one tap with its undo, a typed report that survives a reload, a photo with its caption."""
     with PageServer(_frozen(kit_normal)) as server:
-        server.answer = lambda path, body: {"id": "m-9", "undo_until_ms": now_ms() + 5000}
+        server.desk.answer = lambda path, body: {"id": "m-9", "undo_until_ms": now_ms() + 5000}
         page = _open(browser, server, PHONE)
         page.click("[data-act=phrases]")
         page.click("[data-phrase=need_stretcher]")
@@ -319,11 +319,11 @@ def test_phrase_text_and_photo_leave_as_the_person_gave_them(browser: Browser) -
         page.fill(".caption", "北侧塌方")
         page.click("[data-act=send]")
         page.wait_for_selector(".kit-messages")
-        assert server.posted == [
+        assert server.desk.posted == [
             ("/api/phrase", {"phrase": "need_stretcher"}),
             ("/api/cancel", {"id": "m-9"}),
             ("/api/text", {"text": "两人受伤", "precedence": "priority"}),
-            ("/api/photo", {"caption": "北侧塌方", "image_bytes": 300}),
+            ("/api/photo", {"caption": "北侧塌方", "image": 300, "mime": "image/jpeg"}),
         ]
         page.close()
 
@@ -331,7 +331,7 @@ def test_phrase_text_and_photo_leave_as_the_person_gave_them(browser: Browser) -
 def test_what_the_kit_refuses_is_said(browser: Browser) -> None:
     """A full store: the words of the refusal stand on the screen, the typed text stays."""
     with PageServer(_frozen(kit_normal)) as server:
-        server.answer = lambda path, body: {"error": "store full"}
+        server.desk.answer = lambda path, body: {"error": "store full"}
         page = _open(browser, server, PHONE)
         page.click("[data-act=write]")
         page.fill("[data-act=text]", "两人受伤")

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.web.demo_states import demo_proved, demo_running
-from tests.web.page_server import PageServer
-from tests.web.page_states import command_empty, command_sos, kit_sos_received
+from tests.web.page_server import DemoServer, PageServer
+from tests.web.page_states import command_sos, kit_sos_received
 
 pytestmark = pytest.mark.browser
 AUDIT = Path(__file__).with_name("page_audit.js").read_text()
@@ -22,7 +22,7 @@ def fixture_pages() -> Iterator[dict[str, str]]:
         yield {"kit": f"{kit.url}/", "command": f"{command.url}/"}
 
 
-def _open(browser: Browser, server: PageServer, width: int, height: int, query: str) -> Page:
+def _open(browser: Browser, server: DemoServer, width: int, height: int, query: str) -> Page:
     page = browser.new_page(viewport={"width": width, "height": height})
     page.goto(f"{server.url}/?{query}")
     page.wait_for_selector(".tally")
@@ -35,7 +35,7 @@ def _audit(page: Page, *, is_night: bool, scrolls: str) -> Any:
 
 def test_wide_shows_both_pages_and_the_bench_acts(browser: Browser, pages: dict[str, str]) -> None:
     """From 1800 px both pages stand side by side; each control of the bench reaches the demo's server."""
-    with PageServer(command_empty, demo=lambda at_ms: demo_running(at_ms, pages)) as server:
+    with DemoServer(lambda at_ms: demo_running(at_ms, pages)) as server:
         page = _open(browser, server, 1920, 1080, "lang=zh&view=day")
         kit = page.locator("iframe.kit").bounding_box()
         assert kit is not None
@@ -60,7 +60,7 @@ def test_wide_shows_both_pages_and_the_bench_acts(browser: Browser, pages: dict[
 
 def test_narrow_keeps_tally_and_bench_beside_one_page(browser: Browser, pages: dict[str, str]) -> None:
     """Below 1800 px the pages are tabs; tally and bench are in view with either."""
-    with PageServer(command_empty, demo=lambda at_ms: demo_running(at_ms, pages)) as server:
+    with DemoServer(lambda at_ms: demo_running(at_ms, pages)) as server:
         page = _open(browser, server, 1366, 768, "lang=en&view=night")
         assert page.locator("iframe.kit").is_hidden()
         page.locator("[role=tab]").first.click()
@@ -84,7 +84,7 @@ def test_tally_is_true_at_every_sample_and_a_false_one_is_said(browser: Browser,
         made["tally"] |= wrong
         return made
 
-    with PageServer(command_empty, demo=state) as server:
+    with DemoServer(state) as server:
         page = _open(browser, server, 1920, 1080, "lang=en&view=day")
         value = {
             name: int(page.locator(f"[data-tally={name}] b").inner_text().replace(",", ""))
@@ -93,14 +93,13 @@ def test_tally_is_true_at_every_sample_and_a_false_one_is_said(browser: Browser,
         assert value.pop("accepted") == sum(value.values())
         assert "The two sides agree" in page.locator(".tally").inner_text()
         wrong["doubled"] = 1
-        server.push()
         page.locator(".tally", has_text="The two sides disagree").wait_for()
         page.close()
 
 
 def test_last_screen_says_what_held_and_what_did_not(browser: Browser, pages: dict[str, str]) -> None:
     """One sentence, each row with its result in words, the command to repeat; the way back to the pages."""
-    with PageServer(command_empty, demo=lambda at_ms: demo_proved(at_ms, pages)) as server:
+    with DemoServer(lambda at_ms: demo_proved(at_ms, pages)) as server:
         page = _open(browser, server, 1920, 1080, "lang=en&view=night")
         results = page.locator(".proof tbody td:last-child").all_inner_texts()
         assert [text.strip() for text in results] == ["holds", "holds", "does not hold", "inconclusive"]
@@ -113,7 +112,7 @@ def test_last_screen_says_what_held_and_what_did_not(browser: Browser, pages: di
 
 def test_a_stopped_demo_server_is_said(browser: Browser, pages: dict[str, str]) -> None:
     """Three seconds after the demo's server went, its page says that nothing on it is the present."""
-    with PageServer(command_empty, demo=lambda at_ms: demo_running(at_ms, pages)) as server:
+    with DemoServer(lambda at_ms: demo_running(at_ms, pages)) as server:
         page = _open(browser, server, 1920, 1080, "lang=en&view=day")
     page.wait_for_selector(".demo-stopped", timeout=4500)
     assert "not the present" in page.locator(".demo-stopped").inner_text()

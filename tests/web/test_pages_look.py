@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.web.page_server import STATIC, PageServer, now_ms
-from tests.web.page_states import COMMAND_STATES, KIT_STATES, command_normal
+from tests.web.page_states import COMMAND_STATES, KIT_STATES, command_normal, kit_normal
 
 pytestmark = pytest.mark.browser
 AUDIT = Path(__file__).with_name("page_audit.js").read_text()
@@ -26,6 +26,12 @@ SAME_IN_BOTH = re.compile(
 @pytest.fixture(name="server", scope="module")
 def fixture_server() -> Iterator[PageServer]:
     with PageServer(command_normal) as server:
+        yield server
+
+
+@pytest.fixture(name="kit_server", scope="module")
+def fixture_kit_server() -> Iterator[PageServer]:
+    with PageServer(kit_normal) as server:
         yield server
 
 
@@ -77,15 +83,15 @@ def test_command_page_shows_each_state_whole(browser: Browser, server: PageServe
 
 
 @pytest.mark.parametrize("name", KIT_STATES)
-def test_kit_page_shows_each_state_whole(browser: Browser, server: PageServer, name: str) -> None:
+def test_kit_page_shows_each_state_whole(browser: Browser, kit_server: PageServer, name: str) -> None:
     """At 390x844: text from 18 px, every target 84x84, in both languages and three views."""
     width, height, floor, target = KIT_SIZE
     data = _data_words(KIT_STATES[name])
     found = {}
     for lang, view in (("zh", "day"), ("en", "night"), ("en", "sun")):
-        server.show(_frozen(KIT_STATES[name]))
+        kit_server.show(_frozen(KIT_STATES[name]))
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.goto(f"{server.url}/?lang={lang}&view={view}")
+        page.goto(f"{kit_server.url}/?lang={lang}&view={view}")
         _settle(page)
         found[lang, view] = _audit(page, floor=floor, target=target, view=view) + _foreign(page, lang, data)
         page.close()
@@ -94,12 +100,12 @@ def test_kit_page_shows_each_state_whole(browser: Browser, server: PageServer, n
 
 @pytest.mark.parametrize("sheet", ["write", "phrases", "photo"])
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_kit_sheets_keep_sos_in_sight(browser: Browser, server: PageServer, sheet: str, lang: str) -> None:
+def test_kit_sheets_keep_sos_in_sight(browser: Browser, kit_server: PageServer, sheet: str, lang: str) -> None:
     """Each sheet fits the screen with the SOS button on it, 10 px or more from the next target."""
     width, height, floor, target = KIT_SIZE
-    server.show(_frozen(KIT_STATES["normal"]))
+    kit_server.show(_frozen(KIT_STATES["normal"]))
     page = browser.new_page(viewport={"width": width, "height": height})
-    page.goto(f"{server.url}/?lang={lang}&view=day")
+    page.goto(f"{kit_server.url}/?lang={lang}&view=day")
     page.click(f"[data-act={sheet}]")
     _settle(page)
     assert _audit(page, floor=floor, target=target, view="day") == []
@@ -111,11 +117,11 @@ def test_kit_sheets_keep_sos_in_sight(browser: Browser, server: PageServer, shee
 
 
 @pytest.mark.parametrize("name", ["normal", "all_down", "sos_undo", "sos_received"])
-def test_kit_page_turned_keeps_sos_in_sight(browser: Browser, server: PageServer, name: str) -> None:
+def test_kit_page_turned_keeps_sos_in_sight(browser: Browser, kit_server: PageServer, name: str) -> None:
     """A phone on its side: SOS, actions and steps are all in view."""
-    server.show(_frozen(KIT_STATES[name]))
+    kit_server.show(_frozen(KIT_STATES[name]))
     page = browser.new_page(viewport={"width": 844, "height": 390})
-    page.goto(f"{server.url}/?lang=en&view=night")
+    page.goto(f"{kit_server.url}/?lang=en&view=night")
     _settle(page)
     found = _audit(page, floor=18, target=84, view="night")
     page.close()
@@ -123,11 +129,13 @@ def test_kit_page_turned_keeps_sos_in_sight(browser: Browser, server: PageServer
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 480), (844, 390)])
-def test_kit_keyboard_open_keeps_sos_in_sight(browser: Browser, server: PageServer, width: int, height: int) -> None:
+def test_kit_keyboard_open_keeps_sos_in_sight(
+    browser: Browser, kit_server: PageServer, width: int, height: int
+) -> None:
     """Writing with the keyboard open, upright or turned: the text, Send, Back and SOS are in view."""
-    server.show(_frozen(KIT_STATES["normal"]))
+    kit_server.show(_frozen(KIT_STATES["normal"]))
     page = browser.new_page(viewport={"width": width, "height": height})
-    page.goto(f"{server.url}/?lang=en&view=day")
+    page.goto(f"{kit_server.url}/?lang=en&view=day")
     page.click("[data-act=write]")
     _settle(page)
     found = _audit(page, floor=18, target=84, view="day")
@@ -214,7 +222,7 @@ def test_both_languages_have_every_word_and_every_glyph(browser: Browser, server
     assert found["tofu"] == []
 
 
-def test_every_word_is_used(server: PageServer) -> None:
+def test_every_word_is_used() -> None:
     """A word that no page says is dead weight and drifts: each key, or its stem before a state, stands in a script."""
     scripts = "".join(path.read_text() for path in (STATIC / "js").rglob("*.js") if path.name != "words.js")
     keys = re.findall(r'^  "([\w.]+)": \[', (STATIC / "js/words.js").read_text(), re.MULTILINE)
