@@ -182,6 +182,7 @@ class Contacts:
         if contact.limits.shape is LinkShape.TUNNELLED:
             session.arq.reorder_frames = REORDER_FRAMES_TUNNELLED
         contact.session = session
+        contact.controller.restart_clock()
         contact.progress_s = now_s
         contact.pto_backoff = 0
         contact.convicted_number = -1
@@ -296,7 +297,10 @@ class Contacts:
             self._outputs.drop("hello_malformed" if hello is None else "hello_from_self")
             return None
         contact = self._contact_for(link, hello, address, now_s)
-        if contact is None or self._wins_over(contact, hello):
+        if contact is None:
+            return None
+        if self._wins_over(contact, hello):
+            self.is_early_trusted(hello, envelope.salt)  # what comes again under this salt is not new
             return None
         session = answer_session(
             self.keys,

@@ -352,7 +352,8 @@ class Intake:
         self.contacts.give_up(owner, result.lost, now_s)
         if result.arrived:
             self.liveness.progressed(owner, max(each.frame.number for each in result.arrived), now_s)
-            owner.idle_version = -1
+            if self.custody.scheduler.has_work:  # there may be room in the window for it now
+                owner.idle_version = -1
 
     def _session_named(self, contact: Contact, receive_id: int) -> tuple[Contact, Session] | None:
         for other in self.contacts.contacts:

@@ -14,10 +14,10 @@ from edge_agent.core.builder import FrameBuilder
 from edge_agent.core.bundle import BundleHeader, BundleId, MalformedError, Precedence
 from edge_agent.core.codec import Window
 from edge_agent.core.contact import Contact
-from edge_agent.core.contacts import Contacts
+from edge_agent.core.contacts import Contacts, is_narrow
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import Effect, Event, LinkState, Outcome, Restored, Transmit
-from edge_agent.core.envelope import read_envelope
+from edge_agent.core.envelope import put_unknown, read_envelope
 from edge_agent.core.errors import RefusalReason, RefusedError
 from edge_agent.core.frame import LinkKeys
 from edge_agent.core.intake import Intake
@@ -33,6 +33,7 @@ CUSTODY_WAIT_S = 5.0
 """All bytes acknowledged and no word of custody for this long (and 8 RTT): send what is not stored again."""
 ALARM_OPEN_S = 60.0
 DAY_S = 86_400.0
+REKEY_ASK_FRAMES = 1024
 PROGRESS_S = 0.001
 """A deadline that is due and still cannot be met is looked at again after this long, never at once."""
 UNDESCRIBED = LinkPolicy()
@@ -186,10 +187,22 @@ class Node:
             self.liveness.after_send(contact, now_s)
             if self.builder.is_drained:
                 contact.idle_version = self.scheduler.version
+            self._renew_keys(contact, now_s)
             self._turn = at
             self._touch(contact)
             return Transmit(contact.link.name, contact.address, frame)
         return None
+
+    def _renew_keys(self, contact: Contact, now_s: float) -> None:
+        """A key that has sealed very many frames is replaced; the side that answered asks the other one to begin."""
+        session = contact.session
+        if session is None or session.arq.next_number < self.settings.rekey_frames:
+            return
+        if not contact.link.is_listener:
+            self.contacts.begin_session(contact, now_s)
+        elif session.arq.next_number % REKEY_ASK_FRAMES == 0:
+            hint = put_unknown(session.receive_id, not is_narrow(contact.link))
+            self.intake.hints.append(Transmit(contact.link.name, contact.address, hint))
 
     def _touch(self, contact: Contact | None = None) -> None:
         """Deadlines of one contact, or of all, have to be found anew."""

@@ -99,6 +99,14 @@ class RateController:
         """Whether the rate comes from a hint or a measurement rather than from START_RATE_BPS."""
         return self.hint_bps is not None or self.delivered_bps is not None
 
+    def restart_clock(self) -> None:
+        """A new session: the receiver's times count from another moment. The rate stays, delays are learnt anew."""
+        self._base = WindowedMinimum(BASE_DELAY_WINDOW_S)
+        self._recent.clear()
+        self._samples.clear()
+        self._last_delay_s = None
+        self.queue_s = 0.0
+
     def target_s(self, frame_s: float) -> float:
         """Queue to aim at: three quarters of a frame's time, or twice the link's own delay spread."""
         return max(MIN_QUEUE_TARGET_S, 0.75 * frame_s, 2.0 * self.spread_s)

@@ -1,9 +1,9 @@
 """What a node can say of itself at one moment, for status, pages and reports."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from edge_agent.core.bundle import COMMAND, Precedence
+from edge_agent.core.bundle import COMMAND
 from edge_agent.core.effects import LinkState, QueueKey
 
 
@@ -61,7 +61,7 @@ class NodeSettings:
     fast_liveness: bool = True
     free_store_bytes: int = 1 << 40  # what the store can still take; the shell updates it by ``Node.set_free_bytes``
     class_share_ratio: float = 0.05
-    shares: Mapping[Precedence, float] = field(default_factory=dict)  # overrides of class_share_ratio
+    rekey_frames: int = 1 << 31  # half of what one AES-GCM key may seal (NIST SP 800-38D, section 8.3)
 
     def is_destination(self, destination: str) -> bool:
         """Whether a bundle for ``destination`` has arrived when it is here."""

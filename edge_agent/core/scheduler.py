@@ -95,6 +95,7 @@ class Scheduler:
         self.queues: dict[QueueKey, Queue] = {}
         self.version = 0
         """Counts changes that may give an idle link work."""
+        self._ringed = 0
         self._rings: dict[str, list[deque[Queue]]] = {}  # by destination; index 2 x precedence, + 1 for machines
 
     def queue(self, key: QueueKey, order: FlowOrder, origin: Origin) -> Queue:
@@ -109,10 +110,16 @@ class Scheduler:
         self.version += 1
         if not queue.is_ringed and queue.entries:
             queue.is_ringed = True
+            self._ringed += 1
             rings = self._rings.get(queue.key.destination)
             if rings is None:
                 rings = self._rings[queue.key.destination] = [deque() for _ in range(2 * len(Precedence))]
             rings[2 * queue.key.precedence + (queue.origin is Origin.MACHINE)].append(queue)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any queue may have something to send, to whomever."""
+        return self._ringed > 0
 
     def waiting(self, destinations: Iterable[str]) -> list[Precedence]:
         """The classes that have something queued for these destinations, highest first."""
@@ -184,6 +191,7 @@ class Scheduler:
             if not entries:
                 ring.remove(queue)
                 queue.is_ringed = False
+                self._ringed -= 1
                 continue
             for outgoing in islice(entries, DEPTH_SCAN_MAX):
                 if not outgoing.is_closed and (outgoing.unsent or outgoing.second):
