@@ -95,7 +95,7 @@ class BundleHeader:
     operation_id: bytes = b""
 
     def pack(self) -> bytes:
-        """msgpack array, shape [destination, flow, order + 4 origin, created ms, lifetime ms, key, deadline ms, operation]."""
+        """msgpack array [destination, flow, order + 4 origin, created ms, lifetime ms, key, deadline ms, operation]."""
         marks = _ORDERS.index(self.order) + 4 * (self.origin is Origin.MACHINE)
         fields: list[object] = [self.destination, self.flow, marks, self.created_at_ms, round(self.lifetime_s * 1000)]
         extra = [self.key, round(self.deadline_s * 1000), self.operation_id]

@@ -33,7 +33,7 @@ from edge_agent.core.report import NodeSettings, QueueReport
 from edge_agent.core.scheduler import Queue, Scheduler
 
 LOAD_STEP = 512
-"""Rows added by one LoadWindow: small enough to read within a fragment's time, large enough to keep a fast link busy."""
+"""Rows added by one LoadWindow: read within a fragment's time, and enough to keep a fast link busy."""
 SUBMITTING_MAX = 8192
 """Bundles handed in and not yet on disk; more are refused, which tells a driver to slow down."""
 
@@ -111,10 +111,11 @@ class Custody:
         queue.payload_bytes += record.payload_bytes
         if queue.order is FlowOrder.LATEST:
             self._supersede(queue, record)
-        if queue.held >= self.settings.window_entries or (queue.order is FlowOrder.FIFO and queue.has_more_stored):
-            if not self._make_room(queue):
-                queue.has_more_stored = queue.was_left_stored = True
-                return
+        must_wait = queue.order is FlowOrder.FIFO and queue.has_more_stored
+        is_full = queue.held >= self.settings.window_entries
+        if (must_wait or is_full) and not self._make_room(queue):
+            queue.has_more_stored = queue.was_left_stored = True
+            return
         if payload is not None:
             self.cache.put(record.id, payload)
         self._hold(queue, record)

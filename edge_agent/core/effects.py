@@ -85,7 +85,8 @@ class LoadWindow:
     """Read up to ``count`` waiting records of one queue, in the flow's order; complete with Loaded.
 
     ``fifo``: rows (incarnation, sequence) above ``after``, oldest first; ``newest`` and ``latest``: below ``after``,
-    newest first. ``after`` None starts at the end that is served first. A bundle the core has already may be given again; it is ignored.
+    newest first. ``after`` None starts at the end that is served first.
+    A bundle the core has already may be given again; it is ignored.
     """
 
     effect_id: int

@@ -1,4 +1,4 @@
-"""Protection of frames as the core sees it: protocols only. Implementations: ``edge_agent.security``, the null ones here.
+"""Protection of frames as the core sees it: protocols, and the null ones. The real ones are in ``edge_agent.security``.
 
 A frame's bytes on the wire are ``header + cipher.seal(number, header, body)``; the header is authenticated, the body
 is hidden. A (key, number) pair is used once: numbers count up from 0 in each key, and keys are born of fresh salts.

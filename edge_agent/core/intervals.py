@@ -1,4 +1,4 @@
-"""A set of non-negative integers kept as disjoint half-open ranges: bytes of a payload, numbers of bundles or frames."""
+"""A set of non-negative integers as disjoint half-open ranges: bytes of a payload, numbers of bundles or frames."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator

@@ -11,7 +11,6 @@ from edge_agent.core.contact import CONVICTION_PTOS, CONVICTION_SLACK_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import LinkState
-from edge_agent.core.frame import Direction
 from edge_agent.core.limits import LinkShape
 
 PROBE_WAIT_MAX_S = 2.0
@@ -131,14 +130,10 @@ class Liveness:
         longest_s = PROBE_WAIT_MAX_METERED_S if metered else max(PROBE_WAIT_MAX_S, 2 * contact.pto_s())
         session = contact.session
         contact.unanswered_probes += 1
-        may_begin = not contact.link.is_listener
-        if session is None:
-            if may_begin and contact.candidate is None:
-                self.contacts.begin_session(contact, now_s)
-        elif session.direction is Direction.INITIATOR or may_begin:
-            if session.is_keyed and contact.unanswered_probes > PROBES_BEFORE_HELLO and may_begin:
-                contact.unanswered_probes = 0
-                self.contacts.begin_session(contact, now_s)
+        is_forgotten = session is not None and session.is_keyed and contact.unanswered_probes > PROBES_BEFORE_HELLO
+        if not contact.link.is_listener and (is_forgotten or (session is None and contact.candidate is None)):
+            contact.unanswered_probes = 0
+            self.contacts.begin_session(contact, now_s)
         contact.probe_at_s = now_s
         contact.probe_wait_s = min(longest_s, contact.probe_wait_s * 1.5)
 

@@ -212,14 +212,24 @@ class Node:
 
     def _may_have_work(self, contact: Contact, now_s: float) -> bool:
         """Cheap test before building: did anything change since this contact last found nothing to send?"""
-        if contact.idle_version != self.scheduler.version or contact.echo_tokens:
+        if contact.echo_tokens:
             return True
+        if contact.idle_version != self.scheduler.version:
+            if self._may_be_wanted(contact):
+                return True
+            contact.idle_version = self.scheduler.version
         if contact.probe_at_s is not None and contact.probe_at_s <= now_s:
             return True
         session, peer = contact.session, contact.peer
         if session is not None and session.space.ack_due_s is not None and session.space.ack_due_s <= now_s:
             return True
         return peer is not None and peer.replies_due_s is not None and peer.replies_due_s <= now_s
+
+    def _may_be_wanted(self, contact: Contact) -> bool:
+        """Whether a change concerns this contact: bundles wait, its peer waits for a word, or a link is in doubt."""
+        if self.scheduler.has_work or contact.peer is None or contact.peer.told_window_bytes < 0:
+            return True
+        return any(each.is_suspect or not each.is_usable for each in self.contacts.contacts)
 
     def poll_effect(self) -> Effect | None:
         """The next effect to carry out, in order, or None."""

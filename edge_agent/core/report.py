@@ -38,7 +38,7 @@ class QueueReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """``last_heard_s``: per peer, the node's monotonic time of the last authentic frame. ``counters``: drops by name."""
+    """``last_heard_s``: per peer, the monotonic time of the last authentic frame. ``counters``: drops by name."""
 
     links: tuple[LinkReport, ...]
     queues: tuple[QueueReport, ...]

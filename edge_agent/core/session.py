@@ -14,7 +14,7 @@ from edge_agent.core.receive_space import ReceiveSpace
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """Keys and numbers between two nodes over one link. ``receive_id`` is ours, ``peer_receive_id`` goes on the wire."""
+    """Keys and numbers of two nodes over one link. ``receive_id`` is ours, ``peer_receive_id`` goes on the wire."""
 
     direction: Direction
     own_salt: bytes
