@@ -22,8 +22,8 @@ class LinkLimits:
     """Physics of one link, told by its transport when it comes up.
 
     ``mtu_bytes`` is the longest frame the transport takes; ``overhead_bytes`` is what one frame costs on the wire
-    beyond itself (UDP/IP headers, COBS and CRC). ``rate_bps`` is wire bits a second: with ``rate_is_ceiling`` the pacer never
-    goes above it (a serial air rate), else it is only where the estimate starts; None: measured from the first frames.
+    beyond itself (UDP/IP headers, COBS and CRC). ``rate_bps`` is wire bits a second: with ``rate_is_ceiling`` the
+    pacer never goes above it (a serial air rate), else the estimate starts there; None: measured from the first frames.
     """
 
     shape: LinkShape
