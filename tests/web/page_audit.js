@@ -64,6 +64,12 @@
       && (node.scrollWidth > node.clientWidth + 1 || node.scrollHeight > node.clientHeight + 1)) {
       note("inner overflow", node, `${node.scrollWidth}x${node.scrollHeight} in ${node.clientWidth}x${node.clientHeight}`);
     }
+    const holder = node.parentElement?.getBoundingClientRect();
+    const flows = !inMap(node) && !scrolls && !(node instanceof SVGElement) && !["inline", "contents"].includes(style.display)
+      && style.position !== "absolute" && style.position !== "fixed" && !node.matches(".coordinates, .small, .search, .word");
+    if (flows && holder && getComputedStyle(node.parentElement).display !== "inline" && (box.bottom > holder.bottom + 2 || box.right > holder.right + 2)) {
+      note("sticks out of its parent", node, `by ${Math.round(box.bottom - holder.bottom)} down, ${Math.round(box.right - holder.right)} right`);
+    }
     const hasText = [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
     const isInSvg = node instanceof SVGElement;
     if (hasText && !isInSvg && node.scrollWidth > node.clientWidth + 1 && style.display !== "inline") note("text wider than its box", node, "");

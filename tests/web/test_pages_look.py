@@ -54,6 +54,14 @@ def _settle(page: Page) -> None:
     )
 
 
+def _new_page(browser: Browser, width: int, height: int, complaints: list[str]) -> Page:
+    """A page whose errors and refused requests are findings."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page
+
+
 def _audit(page: Page, *, floor: int, target: int, view: str) -> list[str]:
     """What ``page_audit.js`` finds."""
     found: list[str] = page.evaluate(
@@ -69,15 +77,16 @@ def test_command_page_shows_each_state_whole(browser: Browser, server: PageServe
     width, height, floor, target = SIZES[size]
     server.show(_frozen(COMMAND_STATES[name]))
     data = _data_words(COMMAND_STATES[name])
-    found = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for lang, view in (("zh", "day"), ("en", "night")):
-        page = browser.new_page(viewport={"width": width, "height": height})
+        found[lang, view] = []
+        page = _new_page(browser, width, height, found[lang, view])
         page.goto(f"{server.url}/?lang={lang}&view={view}")
         _settle(page)
         if name == "after_outage":
             page.click("[data-unit=kit-32]")
             _settle(page)
-        found[lang, view] = _audit(page, floor=floor, target=target, view=view) + _foreign(page, lang, data)
+        found[lang, view] += _audit(page, floor=floor, target=target, view=view) + _foreign(page, lang, data)
         page.close()
     assert found == {key: [] for key in found}
 
@@ -87,13 +96,14 @@ def test_kit_page_shows_each_state_whole(browser: Browser, kit_server: PageServe
     """At 390x844: text from 18 px, every target 84x84, in both languages and three views."""
     width, height, floor, target = KIT_SIZE
     data = _data_words(KIT_STATES[name])
-    found = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for lang, view in (("zh", "day"), ("en", "night"), ("en", "sun")):
         kit_server.show(_frozen(KIT_STATES[name]))
-        page = browser.new_page(viewport={"width": width, "height": height})
+        found[lang, view] = []
+        page = _new_page(browser, width, height, found[lang, view])
         page.goto(f"{kit_server.url}/?lang={lang}&view={view}")
         _settle(page)
-        found[lang, view] = _audit(page, floor=floor, target=target, view=view) + _foreign(page, lang, data)
+        found[lang, view] += _audit(page, floor=floor, target=target, view=view) + _foreign(page, lang, data)
         page.close()
     assert found == {key: [] for key in found}
 
