@@ -1,4 +1,4 @@
-"""What the flows carry: typed payloads and their bytes (msgpack maps; unknown keys are ignored, so fields may be added).
+"""What the flows carry: typed payloads and their bytes (msgpack maps; unknown keys are ignored, fields may be added).
 
 Times are UTC milliseconds since 1970 by the clock of the node that made the payload. Positions are WGS-84/CGCS2000.
 """
