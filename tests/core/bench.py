@@ -42,6 +42,10 @@ class Flight:
     source: Hashable | None
     to: Hashable | None
     frame: bytes
+    receiver_start: int
+    """Which start of the receiver it was sent to."""
+    is_received: bool = False
+    """Whether that very process got it and did not wave it away unread (a HELLO that crossed its own)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +56,7 @@ class End:
     limits: LinkLimits
     is_listener: bool
     policy: LinkPolicy = FREE
+    is_plugged: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -147,12 +152,14 @@ class Bench:
         """The transport of a link is there."""
         place = self.places[node_id]
         end = place.ends[link]
+        end.is_plugged = True
         place.running.set_link(link, self.now_s, limits=end.limits, policy=end.policy, is_listener=end.is_listener)
         self.pump(place)
 
     def unplug(self, node_id: str, link: str) -> None:
         """The transport of a link is gone."""
         place = self.places[node_id]
+        place.ends[link].is_plugged = False
         place.running.set_link(link, self.now_s, limits=None, reason="unplugged")
         self.pump(place)
 
@@ -199,7 +206,11 @@ class Bench:
             flight = heapq.heappop(self._wire)[2]
             place = self.places[flight.receiver]
             if place.node is not None:
+                crossed = place.node.outputs.drops["hello_crossed"]
                 place.node.receive(flight.link, flight.source, flight.frame, self.now_s)
+                was_looked_at = crossed == place.node.outputs.drops["hello_crossed"]
+                is_due = flight.receiver_start == place.starts and place.ends[flight.link].is_plugged
+                flight.is_received = is_due and was_looked_at
                 self.pump(place)
         for place in self.places.values():
             if place.node is None:
@@ -232,7 +243,8 @@ class Bench:
         assert len(frame) <= end.limits.mtu_bytes, f"frame of {len(frame)} bytes on a link of {end.limits.mtu_bytes}"
         receiver = str(to) if to is not None and str(to) in self.places else end.far
         source = sender if self.places[receiver].ends[link].is_listener else None
-        flight = Flight(self.now_s, sender, receiver, link, source, to, frame)
+        starts = self.places[receiver].starts
+        flight = Flight(self.now_s, sender, receiver, link, source, to, frame, starts)
         self.history.append(flight)
         if self.passes(flight):
             self._order += 1
