@@ -40,6 +40,8 @@ from edge_agent.flows import FlowTable
 from edge_agent.link_port import LinkPort
 from edge_agent.local_door import LocalDoor
 from edge_agent.outlook import granted_bytes
+from edge_agent.page_news import PageNews
+from edge_agent.page_parts import PageParts
 from edge_agent.ports import PluginLostError
 from edge_agent.receipts import UNANSWERED_FLOWS, ReceiptReader, ReceiptSender
 from edge_agent.registry import Plugins
@@ -134,6 +136,9 @@ class Agent:
             started_s=self._started_s,
         )
         self._api = ApiServer(self._door, config.api)
+        self._incarnation = restored.incarnation
+        self._page_news = PageNews(self._door.fates.any_change)
+        self._sender.on_accepted = self._page_news.accepted
         self._last_report: tuple[float, NodeReport] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -179,7 +184,7 @@ class Agent:
             work.append((f"batches:{device.name}", device.flush_readings()))
         work.append(("api", self._keep("api", spell(self.config.api), self._api.run, _ignore)))
         if self.config.web is not None:
-            work.append(("web", self._keep("web", self.config.web, self._serve_page, _ignore)))
+            work.append(("page", self._keep("page", self.config.web, self._run_page, _ignore)))
         if self.config.role != COMMAND:
             work.append(("report", self._reporter().run()))
         return work
@@ -240,6 +245,7 @@ class Agent:
                 self._settled(event.bundle)
             case LinkChanged():
                 self._link_changed.set()
+                self._page_news.changed.set()
                 log.info(
                     "link_changed",
                     link=event.link,
@@ -249,6 +255,7 @@ class Agent:
                     reason=event.reason,
                 )
             case BundleRefused(peer=str()):
+                self._page_news.refused_by_peer(event.bundle, self._loop.time() + event.retry_after_s)
                 log.warning(
                     "bundle_refused_by_peer",
                     bundle=str(event.bundle),
@@ -272,8 +279,24 @@ class Agent:
         for device in self._devices:
             device.settled(bundle)
 
-    async def _serve_page(self) -> None:
-        raise PluginLostError("pages are not part of this build")
+    async def _run_page(self) -> None:
+        from edge_agent.pages import run_page  # a node without a page never loads the web framework
+
+        await run_page(
+            PageParts(
+                config=self.config,
+                disk=self._disk,
+                runner=self._runner,
+                sender=self._sender,
+                deliveries=self._deliveries,
+                links=self._links,
+                devices=self._devices,
+                news=self._page_news,
+                incarnation=f"{self._incarnation:016x}",
+                now_s=self._loop.time,
+                now_ms=wall_clock_ms,
+            )
+        )
 
 
 def _ignore(reason: str) -> None:

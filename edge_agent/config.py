@@ -72,6 +72,8 @@ class Config:
     quota_bytes: int
     api: Address
     web: str | None
+    operation: str
+    frame_ancestors: tuple[str, ...]
     links: tuple[LinkConfig, ...]
     flows: tuple[FlowRule, ...]
     drivers: tuple[DriverConfig, ...]
@@ -101,6 +103,8 @@ def load_config(path: Path, plugins: Plugins) -> Config:
         quota_bytes=sections["store"]["quota_bytes"],
         api=api,
         web=web,
+        operation=sections["web"]["operation"],
+        frame_ancestors=tuple(sections["web"]["frame_ancestors"]),
         links=tuple(links),
         flows=tuple(flow_rule(values) for values in flows),
         drivers=tuple(drivers),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from edge_agent.addresses import UNIX_PREFIX, parse_host_port
+from edge_agent.addresses import UNIX_PREFIX, is_loopback, parse_host_port
 from edge_agent.core.bundle import LIFETIME_MAX_S, NODE_ID_PATTERN, FlowOrder, Precedence
 from edge_agent.core.limits import LinkPolicy
 from edge_agent.flows import FlowRule
@@ -36,6 +36,15 @@ def _are_precedences(words: list[object]) -> bool:
     return bool(words) and all(word in PRECEDENCE_WORDS for word in words) and len(set(words)) == len(words)
 
 
+def _are_own_origins(origins: list[object]) -> bool:
+    return all(isinstance(origin, str) and _is_own_origin(origin) for origin in origins)
+
+
+def _is_own_origin(origin: str) -> bool:
+    scheme, _, address = origin.partition("://")  # whole, without a path: a browser compares it as it stands
+    return scheme in ("http", "https") and is_loopback(parse_host_port(address))
+
+
 _NAME_ALLOWED = "1 to 32 of a-z 0-9 . _ - starting with a letter or digit"
 _PRECEDENCES_ALLOWED = f"one or more of {', '.join(PRECEDENCE_WORDS)}"
 
@@ -65,6 +74,15 @@ API: Mapping[str, Setting] = {
 }
 WEB: Mapping[str, Setting] = {
     "listen": Setting(kind=str, allowed='"127.0.0.1:PORT"', default="", accepts=_is_host_port),
+    "operation": Setting(
+        kind=str, allowed="at most 64 characters, shown on the page", default="", accepts=lambda name: len(name) <= 64
+    ),
+    "frame_ancestors": Setting(
+        kind=list,
+        allowed='origins of this machine that may show the page in a frame, such as "http://127.0.0.1:8090"',
+        default=[],
+        accepts=_are_own_origins,
+    ),
 }
 LINK: Mapping[str, Setting] = {
     "name": Setting(kind=str, allowed=_NAME_ALLOWED, accepts=_is_name),

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from edge_agent.client import Delivery
@@ -50,7 +50,7 @@ class Deliveries:
         """Durable: everything up to ``position`` is done with."""
         await self._disk.consumer_ack(name, position)
 
-    async def stream(self, name: str) -> AsyncIterator[Delivery]:
+    async def stream(self, name: str) -> AsyncGenerator[Delivery, None]:
         """What the consumer has not acknowledged, then what comes, for ever."""
         async with aclosing(self.stored(name)) as deliveries:
             async for stored in deliveries:

@@ -25,9 +25,12 @@ class FateWatch:
         self._read_fate = read_fate
         self._flush = flush
         self._waiting: defaultdict[BundleId, set[asyncio.Event]] = defaultdict(set)
+        self.any_change = asyncio.Event()
+        """Set at each change of any bundle; cleared by whoever waits for it."""
 
     def changed(self, bundle: BundleId) -> None:
         """Something became of ``bundle``."""
+        self.any_change.set()
         for news in self._waiting.get(bundle, ()):
             news.set()
 

@@ -29,6 +29,10 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _nobody_asks(flow: str, payload: bytes) -> None:
+    """For a node without a page."""
+
+
 @dataclass(slots=True)
 class BundleSender:
     """One way into the node for drivers, pages, programs and the agent itself."""
@@ -36,6 +40,8 @@ class BundleSender:
     runner: Runner
     flows: FlowTable
     now_ms: Callable[[], int]
+    on_accepted: Callable[[str, bytes], None] = _nobody_asks
+    """Told the flow and the payload of each bundle that was accepted here."""
 
     async def submit(
         self,
@@ -71,4 +77,6 @@ class BundleSender:
             lifetime_s=terms.lifetime_s if lifetime_s is None else lifetime_s,
             key=key,
         )
-        return await self.runner.submit(header, terms.precedence if precedence is None else precedence, payload)
+        bundle = await self.runner.submit(header, terms.precedence if precedence is None else precedence, payload)
+        self.on_accepted(flow, payload)
+        return bundle

@@ -1,0 +1,205 @@
+"""What a kit's page remembers beside the store: held phrases, the SOS and what command said of it, orders, photos.
+
+A small file of its own ("page.db"). What is kept is on disk before the call returns, and written at once with the
+position of the delivery it came from, so that a kill at any moment changes nothing twice.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+import structlog
+
+from edge_agent.command.documents import Document, DocumentKey, Documents
+from edge_agent.core.errors import EdgeAgentError
+
+DATABASE_NAME = "page.db"
+LOCAL = "local"  # what a person did here comes from no delivery
+
+Json = dict[str, Any]  # Any: JSON
+
+RememberedT = TypeVar("RememberedT", bound="Remembered")
+
+log = structlog.get_logger()
+
+
+class PageMemoryError(EdgeAgentError):
+    """What the page should remember is not on disk; the message says why."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Remembered:
+    """Base of what is kept. ``KEPT`` of each kind are kept, the newest by ``at_ms`` (UTC)."""
+
+    KIND: ClassVar[str]
+    KEPT: ClassVar[int]
+
+    id: str
+    at_ms: int = 0
+
+    @classmethod
+    def from_document(cls, content: Document) -> Self:
+        """What was kept; fields of another version are left out."""
+        names = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in names})
+
+
+@dataclass(slots=True, kw_only=True)
+class HeldPhrase(Remembered):
+    """A phrase that can still be taken back; ``position`` is a packed Position."""
+
+    KIND = "held"
+    KEPT = 50
+
+    phrase: str = ""
+    position: bytes | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class SosRecord(Remembered):
+    """A call for help of this kit; ``id`` is its bundle. ``confirmed`` and ``closed``: by whom, when, why."""
+
+    KIND = "sos"
+    KEPT = 20
+
+    undo_until_ms: int = 0
+    withdrawn_ms: int | None = None
+    confirmed: Json | None = None
+    closed: Json | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still has to do something about it."""
+        return self.closed is None and (self.withdrawn_ms is None or self.confirmed is None)
+
+
+@dataclass(slots=True, kw_only=True)
+class KitOrder(Remembered):
+    """An order or text from command; ``id`` is its bundle. ``is_held``: it came too late to act on without asking."""
+
+    KIND = "order"
+    KEPT = 100
+
+    source: str = ""
+    text: str = ""
+    phrase: str = ""
+    by: str = ""
+    precedence: str = "immediate"
+    received_ms: int = 0
+    via: list[str] | None = None
+    is_held: bool = False
+    answer: str = ""
+    answered_ms: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class PhotoNote(Remembered):
+    """What the row of a photo says; ``id`` is in both of its versions."""
+
+    KIND = "photo"
+    KEPT = 200
+
+    caption: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class LastKnown(Remembered):
+    """The last own position (packed) and when command was last heard: they outlive a restart."""
+
+    KIND = "last"
+    KEPT = 1
+
+    position: bytes | None = None
+    command_heard_ms: int | None = None
+
+
+_KINDS: tuple[type[Remembered], ...] = (HeldPhrase, SosRecord, KitOrder, PhotoNote, LastKnown)
+
+
+class KitMemory:
+    """One file, read at once and written by one call at a time. Raises PageMemoryError when it cannot be opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self._documents = _open(folder / DATABASE_NAME)
+        self._saving = asyncio.Lock()
+        self._all: dict[type[Remembered], dict[str, Remembered]] = {kind: {} for kind in _KINDS}
+        kinds = {kind.KIND: kind for kind in _KINDS}
+        for key, content in self._documents.load().items():
+            kind = kinds.get(key.kind)
+            if kind is not None:
+                self._all[kind][key.name] = kind.from_document(content)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._documents.close()
+
+    def all(self, kind: type[RememberedT]) -> list[RememberedT]:
+        """Everything of one kind, oldest first."""
+        found = [each for each in self._all[kind].values() if isinstance(each, kind)]
+        return sorted(found, key=lambda each: (each.at_ms, each.id))
+
+    def get(self, kind: type[RememberedT], name: str) -> RememberedT | None:
+        """One, or None."""
+        found = self._all[kind].get(name)
+        return found if isinstance(found, kind) else None
+
+    def applied_position(self, stream: str) -> int:
+        """The position up to which a stream of deliveries is kept here."""
+        return self._documents.applied_position(stream)
+
+    async def keep(self, item: Remembered, *, stream: str = LOCAL, position: int = 0) -> None:
+        """Remember ``item``, and what it came from. Raises PageMemoryError: it is not on disk."""
+        kept = self._all[type(item)]
+        kept[item.id] = item
+        changes: dict[DocumentKey, Document | None] = {DocumentKey(item.KIND, item.id): asdict(item)}
+        for old in sorted(kept.values(), key=lambda each: each.at_ms)[: max(0, len(kept) - item.KEPT)]:
+            del kept[old.id]
+            changes[DocumentKey(old.KIND, old.id)] = None
+        await self._save(changes, stream, position)
+
+    async def forget(self, item: Remembered) -> None:
+        """Remember ``item`` no more. Raises PageMemoryError: a restart will bring it back."""
+        self._all[type(item)].pop(item.id, None)
+        await self._save({DocumentKey(item.KIND, item.id): None}, LOCAL, 0)
+
+    def let_go(self, item: Remembered) -> None:
+        """Take back a ``keep`` that failed."""
+        self._all[type(item)].pop(item.id, None)
+
+    async def pass_by(self, stream: str, position: int) -> None:
+        """Deliveries of ``stream`` up to ``position`` need nothing kept."""
+        await self._save({}, stream, position)
+
+    async def _save(self, changes: Mapping[DocumentKey, Document | None], stream: str, position: int) -> None:
+        async with self._saving:
+            await _in_thread(partial(self._documents.save, changes, stream, position))
+
+
+async def _in_thread(save: Callable[[], None]) -> None:
+    try:
+        await asyncio.to_thread(save)
+    except sqlite3.Error as error:
+        raise PageMemoryError(f"{DATABASE_NAME}: {error}") from error
+
+
+def _open(path: Path) -> Documents:
+    """The file, or a new one in place of a damaged one, which is set aside and never deleted."""
+    try:
+        return Documents(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise PageMemoryError(f"{path}: {error}") from error  # locked, or no room: not damaged
+        aside = path.with_name(f"{path.name}.damaged")
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = path.with_name(f"{path.name}.damaged-{number}")
+        path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        log.error("page_memory_damaged", set_aside=str(aside), reason=str(error))
+        return Documents(path)

@@ -1,0 +1,257 @@
+"""What a kit's page shows, as the JSON of docs/api.md: rows of messages, links, what is missing, the SOS."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge_agent.core.bundle import COMMAND, MalformedError, Precedence
+from edge_agent.core.effects import LinkState
+from edge_agent.core.limits import LinkPolicy
+from edge_agent.core.report import NodeReport
+from edge_agent.device_port import DevicePort
+from edge_agent.disk_types import Fate, FateState
+from edge_agent.fates import state_of
+from edge_agent.kit_memory import HeldPhrase, KitOrder, PhotoNote, SosRecord
+from edge_agent.link_port import LinkPort
+from edge_agent.outlook import WaitCode, find_wait, link_rate_bps, may_carry, open_links
+from edge_agent.page_news import PageNews
+from edge_agent.status import link_rows
+from edge_agent.telemetry.payloads import PICTURE_FLOW, READ_FLOW, SOS_FLOW, Picture, Position, Text
+
+TEXT_SHOWN_MAX = 4_000
+PHRASE_HOLD_MS = 5_000
+CLOCK_FLOOR_MS = 1_735_689_600_000  # 2025-01-01: before this software was written no clock was right
+PHOTO_KEY_PREFIX = "photo-"
+PHRASE_KEY_PREFIX = "phrase-"
+
+Json = dict[str, Any]  # Any: JSON
+
+# words of the contract for fates that pages have none for
+_PAGE_STATES = {FateState.SUPERSEDED: FateState.CANCELLED, FateState.EVICTED: FateState.REFUSED}
+_LINK_ORDER = ("up", "degraded", "unknown", "down")
+
+
+def row_id(fate: Fate) -> str:
+    """What a page calls a message: a name it had before it was sent, else its bundle."""
+    key = fate.header.key
+    return key if key.startswith((PHOTO_KEY_PREFIX, PHRASE_KEY_PREFIX)) else str(fate.bundle)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What a waiting message waits for, at one moment."""
+
+    report: NodeReport
+    policies: Mapping[str, LinkPolicy]
+    news: PageNews
+    now_s: float
+    now_ms: int
+
+    def why(self, fate: Fate) -> Json | None:
+        """The reason as a page words it; None for what does not wait."""
+        if fate.state is not FateState.ACCEPTED:
+            return None
+        wait = find_wait(self.report, self.policies, fate.bundle.precedence, fate.payload_bytes)
+        code = wait.code
+        if wait.links and code is not WaitCode.NOT_ALLOWED and self.news.is_refused(fate.bundle, self.now_s):
+            code = WaitCode.PEER_FULL
+        link = max(wait.links, key=link_rate_bps, default=None)
+        return {
+            "code": code.value,
+            "link": "" if link is None or code is WaitCode.NOT_ALLOWED else link.link,
+            "rate_bps": None if link is None else link.rate_bps,
+            "ahead": {each.name.lower(): count for each, count in sorted(wait.ahead.items())},
+            "ahead_sos": wait.ahead_sos,
+            "expected_ms": None if wait.expected_s is None else self.now_ms + round(wait.expected_s * 1000),
+        }
+
+
+def own_rows(fates: Iterable[Fate], photos: Mapping[str, PhotoNote], outlook: Outlook) -> list[Json]:
+    """A person's own messages, newest first. The SOS and answers have places of their own on the page."""
+    rows: list[Json] = []
+    small: dict[str, Fate] = {}
+    for fate in fates:
+        flow = fate.header.flow.split(".", 1)[0]
+        if flow in (SOS_FLOW, READ_FLOW):
+            continue
+        picture = _small_picture(fate) if flow == PICTURE_FLOW else None
+        if picture is not None and picture.full_id:
+            small[picture.full_id] = fate
+        elif flow == PICTURE_FLOW:
+            note = photos.get(fate.header.key)
+            caption = note.caption if note is not None else picture.caption if picture is not None else ""
+            rows.append(_row(fate, "photo", caption, outlook))
+        else:
+            text = _text_of(fate)
+            row = _row(fate, "phrase" if text.phrase else "text", text.text, outlook)
+            rows.append({**row, "phrase": text.phrase})
+    for row in rows:
+        if row["id"] in small:
+            row["small_state"] = _page_state(small.pop(row["id"]))
+    return rows
+
+
+def _row(fate: Fate, kind: str, text: str, outlook: Outlook) -> Json:
+    state = state_of(fate)
+    is_read = fate.state in (FateState.READ, FateState.DONE)
+    return {
+        "id": row_id(fate),
+        "kind": kind,
+        "text": text,
+        "phrase": "",
+        "at_ms": fate.header.created_at_ms,
+        "precedence": fate.bundle.precedence.name.lower(),
+        "state": _page_state(fate),
+        "via": list(fate.via),
+        "by": fate.detail if is_read else "",
+        "state_at_ms": state.at_ms if state.at_ms is not None else fate.header.created_at_ms,
+        "reason": "" if is_read else _reason(fate),
+        "undo_until_ms": None,
+        "small_state": None,
+        "progress_ratio": None,
+        "bytes": fate.payload_bytes,
+        "why": outlook.why(fate),
+    }
+
+
+def _reason(fate: Fate) -> str:
+    if fate.state is FateState.EVICTED:
+        return "the store was full and this was the least urgent"
+    return fate.detail
+
+
+def _page_state(fate: Fate) -> str:
+    return _PAGE_STATES.get(fate.state, fate.state).value
+
+
+def _small_picture(fate: Fate) -> Picture | None:
+    """The picture, where the store kept it with its fate because it is short."""
+    if fate.payload is None:
+        return None
+    try:
+        return Picture.unpack(fate.payload)
+    except MalformedError:
+        return None  # sent by a program: a row without words
+
+
+def _text_of(fate: Fate) -> Text:
+    """What a person wrote, also by ``edge-agent send``; for other content the name of its flow."""
+    payload = fate.payload or b""
+    try:
+        return Text.unpack(payload)
+    except MalformedError:
+        pass  # not of a page
+    try:
+        text = payload.decode().strip()
+    except UnicodeDecodeError:
+        text = ""
+    return Text(text=text[:TEXT_SHOWN_MAX] or fate.header.flow, at_ms=fate.header.created_at_ms)
+
+
+def held_row(held: HeldPhrase, until_ms: int) -> Json:
+    """A phrase that can still be taken back."""
+    return {
+        "id": held.id,
+        "kind": "phrase",
+        "text": "",
+        "phrase": held.phrase,
+        "at_ms": held.at_ms,
+        "precedence": "immediate",
+        "state": "accepted",
+        "via": [],
+        "by": "",
+        "state_at_ms": held.at_ms,
+        "reason": "",
+        "undo_until_ms": until_ms,
+        "small_state": None,
+        "progress_ratio": None,
+        "bytes": 0,
+        "why": None,
+    }
+
+
+def order_row(order: KitOrder) -> Json:
+    """An order from command, and what was answered."""
+    state = order.answer or ("held" if order.is_held else "delivered")
+    return {
+        "id": order.id,
+        "kind": "order",
+        "text": order.text,
+        "phrase": order.phrase,
+        "at_ms": order.at_ms,
+        "precedence": order.precedence,
+        "state": state,
+        "via": order.via or [],
+        "by": order.by,
+        "state_at_ms": order.answered_ms if order.answer else order.received_ms,
+        "reason": "",
+        "undo_until_ms": None,
+        "small_state": None,
+        "progress_ratio": None,
+        "bytes": len(order.text.encode()),
+        "why": None,
+        "answer": order.answer,
+    }
+
+
+def sos_json(record: SosRecord, fate: Fate | None, report: NodeReport, policies: Mapping[str, LinkPolicy]) -> Json:
+    """The open call for help, step by step."""
+    waits = fate is not None and fate.state is FateState.ACCEPTED
+    sending = {link.link for link in open_links(report) if may_carry(policies.get(link.link), Precedence.FLASH)}
+    return {
+        "id": record.id,
+        "at_ms": record.at_ms,
+        "undo_until_ms": record.undo_until_ms,
+        "withdrawn_ms": record.withdrawn_ms,
+        "stored_ms": fate.accepted_ms if fate is not None and fate.accepted_ms is not None else record.at_ms,
+        "sending": sorted(sending) if waits else [],
+        "received_ms": fate.delivered_ms if fate is not None else None,
+        "via": list(fate.via) if fate is not None else [],
+        "confirmed": record.confirmed,
+        "closed": record.closed,
+    }
+
+
+def link_json(report: NodeReport, ports: Sequence[LinkPort]) -> list[Json]:
+    """One row a link, the best of its peers, in the order of the configuration."""
+    rows: dict[str, Json] = {}
+    for row in link_rows(report, ports):
+        known = rows.get(row["name"])
+        if known is None or _LINK_ORDER.index(row["state"]) < _LINK_ORDER.index(known["state"]):
+            names = ("name", "transport", "state", "rate_bps", "reason", "rtt_s", "loss_ratio")
+            rows[row["name"]] = {name: row[name] for name in names}
+    return list(rows.values())
+
+
+def missing_json(
+    report: NodeReport,
+    devices: Sequence[DevicePort],
+    position: Position | None,
+    now_ms: int,
+    *,
+    is_command_known: bool,
+) -> list[Json]:
+    """What is not there (yet), one row for each kind of thing."""
+    rows: list[Json] = []
+    receivers = [device for device in devices if device.config.kind == "gnss"]
+    broken = [device.reason for device in receivers if device.reason]
+    if broken and len(broken) == len(receivers):
+        rows.append({"what": "position", "reason": broken[0]})
+    elif position is None:
+        rows.append({"what": "position", "reason": "no_fix" if receivers else "no GNSS receiver is configured"})
+    if now_ms < CLOCK_FLOOR_MS:
+        rows.append({"what": "time", "reason": "no_clock"})
+    sensors = [f"{device.name}: {device.reason}" for device in devices if device.reason and device not in receivers]
+    if sensors:
+        rows.append({"what": "sensor", "reason": " · ".join(sensors)})
+    if not any(link.state in (LinkState.UP, LinkState.DEGRADED) for link in report.links):
+        rows.append({"what": "link", "reason": "no_link"})
+    if not is_command_known:
+        rows.append({"what": "command", "reason": "no_command"})
+    return rows
+
+
+def command_heard_ms(report: NodeReport, now_s: float, now_ms: int) -> int | None:
+    """When the last authentic frame of a command post came; None: not since this start."""
+    heard_s = [at_s for peer, at_s in report.last_heard_s.items() if report.peer_roles.get(peer) == COMMAND]
+    return now_ms - round((now_s - max(heard_s)) * 1000) if heard_s else None

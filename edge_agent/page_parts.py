@@ -1,0 +1,30 @@
+"""The parts of an agent that its page is made of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edge_agent.config import Config
+from edge_agent.deliveries import Deliveries
+from edge_agent.device_port import DevicePort
+from edge_agent.disk import Disk
+from edge_agent.link_port import LinkPort
+from edge_agent.page_news import PageNews
+from edge_agent.runner import Runner
+from edge_agent.sender import BundleSender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageParts:
+    """``now_s`` is the node's clock, ``now_ms`` UTC; ``incarnation`` names the store that counts delivery positions."""
+
+    config: Config
+    disk: Disk
+    runner: Runner
+    sender: BundleSender
+    deliveries: Deliveries
+    links: Sequence[LinkPort]
+    devices: Sequence[DevicePort]
+    news: PageNews
+    incarnation: str
+    now_s: Callable[[], float]
+    now_ms: Callable[[], int]
