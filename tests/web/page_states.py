@@ -476,6 +476,24 @@ def kit_sos_confirmed(now_ms: int) -> State:
     }
 
 
+def kit_sos_withdrawn(now_ms: int) -> State:
+    """Taken back by the team; nobody at command has looked yet."""
+    sos = _sos(now_ms, 9, withdrawn_ms=now_ms - 4000, received_ms=now_ms - 7600, via=["radio"], sending=[])
+    return kit_radio_only(now_ms) | {"sos": sos}
+
+
+def kit_order(now_ms: int) -> State:
+    """An order that the team has not answered, a refused report, one that expired."""
+    state = kit_normal(now_ms)
+    state["messages"] = [
+        _message(now_ms, 1, "order", "撤到二级避风点,带上所有人和便携站", "delivered", by="王敏"),
+        _message(now_ms, 2, "text", "水位还在涨", "refused", reason="store full"),
+        _message(now_ms, 3, "text", "需要饮用水", "expired"),
+        _message(now_ms, 4, "order", "报人数", "read", by="王敏", answer="read"),
+    ]
+    return state
+
+
 KIT_STATES = {
     "normal": kit_normal,
     "all_down": kit_all_down,
@@ -484,4 +502,6 @@ KIT_STATES = {
     "sos_undo": kit_sos_undo,
     "sos_received": kit_sos_received,
     "sos_confirmed": kit_sos_confirmed,
+    "sos_withdrawn": kit_sos_withdrawn,
+    "order": kit_order,
 }

@@ -291,10 +291,13 @@ def test_sos_needs_two_seconds_and_can_be_taken_back(browser: Browser) -> None:
         assert server.desk.posted == [("/api/sos", {})]
         assert "Stored here" in page.locator(".sos-steps").inner_text()
         page.click("[data-act=withdraw]")
-        _until(page, "document.querySelector('.sos-screen h2').textContent.startsWith('Withdrawn')")
+        page.locator("[data-act=sos-row]", has_text="Withdrawn, command will see it").wait_for()
         assert server.desk.posted[1] == ("/api/sos/withdraw", {"id": "b-1"})
+        page.click("[data-act=sos-row]")
         page.click("[data-act=fold]")
-        page.wait_for_selector("[data-act=sos-row]")
+        _hold(page, 2.2)  # a withdrawn one does not stand in the way of a true one
+        page.wait_for_selector(".sos-screen .undo")
+        assert server.desk.posted[2] == ("/api/sos", {})
         page.close()
 
 

@@ -20,7 +20,7 @@ class KitPage {
     this.prefs = new Prefs(["day", "night", "sun"]);
     this.pager = new Pager();
     watchFaults(() => this.say("fault"));
-    this.ui = { sheet: "", text: recall("draft") ?? "", grade: "immediate", photo: null, caption: "", refused: "", folded: "", undo: null };
+    this.ui = { sheet: "", text: recall("draft") ?? "", grade: "immediate", photo: null, caption: "", refused: "", folded: "", unfolded: "", undo: null };
     this.hold = new SosHold({ changed: () => this.render(), done: () => this.raiseSos() });
     this.line = new Line({ path: "/api/state", changed: () => this.render() });
     setInterval(() => this.render(), TICK_MS);
@@ -105,9 +105,22 @@ class KitPage {
     this.render();
   }
 
+  /** Fold the SOS `id` to the first row of messages. */
   fold(id) {
-    this.ui.folded = id;
+    Object.assign(this.ui, { folded: id, unfolded: "" });
     this.render();
+  }
+
+  unfold() {
+    Object.assign(this.ui, { folded: "", unfolded: this.state.sos.id });
+    this.render();
+  }
+
+  /** Whether the SOS takes the screen: for its first ten seconds always, later until it is folded; a withdrawn one only
+   *  when asked for, so that the button for another is at hand. */
+  showsSos(sos, isUndoable) {
+    if (isUndoable) return true;
+    return sos.withdrawn_ms ? this.ui.unfolded === sos.id : this.ui.folded !== sos.id;
   }
 
   render() {
@@ -125,7 +138,7 @@ class KitPage {
   draw(root) {
     const { sos } = this.state;
     const isUndoable = sos && !sos.withdrawn_ms && this.time.nowMs < sos.undo_until_ms;
-    if (sos && (isUndoable || this.ui.folded !== sos.id) && !this.ui.sheet) patch(root, sosScreen(this, sos, isUndoable));
+    if (sos && !this.ui.sheet && this.showsSos(sos, isUndoable)) patch(root, sosScreen(this, sos, isUndoable));
     else patch(root, this.ui.sheet ? sheetScreen(this) : normalScreen(this));
   }
 }

@@ -84,7 +84,7 @@ function answers(page, message) {
 export function sosRow(page, sos) {
   const { say } = page;
   const step = sos.confirmed ? 4 : sos.received_ms ? 3 : sos.sending?.length ? 2 : 1;
-  return h("button", { class: "kit-row sos", key: "sos-row", "data-act": "sos-row", onclick: () => page.fold("") },
+  return h("button", { class: "kit-row sos", key: "sos-row", "data-act": "sos-row", onclick: () => page.unfold() },
     h("span", { class: "line" }, h("span", { class: "what" }, say("kit.sos_of")), h("span", { class: "at" }, moment(page, sos.at_ms))),
     h("span", { class: "line" }, h("span", {}, squares(step, 4), " ", headline(page, sos))));
 }

@@ -58,11 +58,12 @@ export function linksPart(page) {
     link.state !== "up" && hasWord(`missing.${link.reason}`) ? ` ${say(`missing.${link.reason}`)}` : "")));
 }
 
-/** The SOS button: hold two seconds. With an SOS open it opens that one's screen by a tap. */
+/** The SOS button: hold two seconds. While one is on its way a tap opens its screen; one that was withdrawn or that a
+ *  person has confirmed does not stand in the way of another. */
 export function sosButton(page) {
   const { say, hold, state, ui } = page;
-  if (state.sos) {
-    return h("div", { class: "kit-sos", key: "sos" }, h("button", { class: "sos-button", "data-act": "sos-open", onclick: () => page.fold("") },
+  if (state.sos && !state.sos.withdrawn_ms && !state.sos.confirmed) {
+    return h("div", { class: "kit-sos", key: "sos" }, h("button", { class: "sos-button", "data-act": "sos-open", onclick: () => page.unfold() },
       h("span", { class: "word" }, say("sos.word")), h("span", { class: "hint" }, say("sos.open"))));
   }
   const { share } = hold;
