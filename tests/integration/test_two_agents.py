@@ -192,7 +192,7 @@ def test_kill_9_during_a_stream_loses_and_doubles_nothing(pair: Pair, victim: st
     listener.kill()
     listener.communicate()
     assert set(seen) == set(waiting)
-    assert set(seen.values()) == {1}
+    assert max(seen.values()) == 1  # 0: handed out just before the kill, so that it may have been seen, and says so
     for bundle in waiting:
         assert state_of(pair.kit, bundle) == "delivered"
 
