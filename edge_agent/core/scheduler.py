@@ -181,8 +181,8 @@ class Scheduler:
 
     def _candidates(self, ring: deque[Queue]) -> Iterator[tuple[Queue, Outgoing]]:
         """Entries in order of service: the queue whose turn it is, then the others."""
-        if ring[0].turn_bytes >= QUANTUM_BYTES:
-            ring[0].turn_bytes = 0
+        while ring[0].turn_bytes >= QUANTUM_BYTES:
+            ring[0].turn_bytes -= QUANTUM_BYTES  # what its last piece took too much comes off its next turn
             ring.rotate(-1)
         for queue in tuple(ring):
             entries = queue.entries
@@ -191,6 +191,7 @@ class Scheduler:
             if not entries:
                 ring.remove(queue)
                 queue.is_ringed = False
+                queue.turn_bytes = 0
                 self._ringed -= 1
                 continue
             for outgoing in islice(entries, DEPTH_SCAN_MAX):
