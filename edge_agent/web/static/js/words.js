@@ -300,6 +300,7 @@ const PAIRS = {
   "missing.link": ["链路", "Links"],
   "missing.command": ["指挥部", "Command"],
   "missing.no_fix": ["没有卫星定位 · 检查天线", "no satellite fix · check the antenna"],
+  "missing.no_receiver": ["没有配置定位接收机", "no positioning receiver is configured"],
   "missing.no_clock": ["未校准 · 定位后自动校准", "not set · sets itself once there is a fix"],
   "missing.no_sensor": ["没有读数 · 检查接线", "no reading · check the cable"],
   "missing.no_sim": ["没有 SIM 卡", "no SIM card"],

@@ -48,8 +48,8 @@ function ordersPart(ctx, grows = false) {
       h("span", { class: "soft" }, say("orders.summary", { waiting, person: held })),
       h("button", { class: "small", "data-act": "order", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "order", to: [] }) }, say("orders.new"))),
     h("div", { class: "order-row labels" }, h("span", {}, say("orders.sent")), h("span", {}, say("orders.what")), h("span", {}, say("orders.state"))),
-    h("ul", { class: "list", "data-list": "orders", "data-total": state.orders.length }, cut.shown.map((order) => orderRow(ctx, order))),
     state.orders.length ? null : h("p", { class: "soft none" }, say("orders.none")),
+    h("ul", { class: "list", "data-list": "orders", "data-total": state.orders.length }, cut.shown.map((order) => orderRow(ctx, order))),
     moreButton(ctx, "orders", state.orders, cut, ["more", "page"]));
 }
 
@@ -150,8 +150,8 @@ function eventsPart(ctx) {
   const cut = pager.cut("events", state.events);
   return h("section", { class: "panel events grow", key: "events" },
     h("div", { class: "panel-head" }, h("h2", {}, say("events.title"))),
-    h("ul", { class: "list", "data-list": "events", "data-total": state.events.length }, cut.shown.map((event) => eventRow(ctx, event))),
     state.events.length ? null : h("p", { class: "soft none" }, say("events.none")),
+    h("ul", { class: "list", "data-list": "events", "data-total": state.events.length }, cut.shown.map((event) => eventRow(ctx, event))),
     moreButton(ctx, "events", state.events, cut, ["more", "page"]));
 }
 

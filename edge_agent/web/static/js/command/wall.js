@@ -23,8 +23,8 @@ export function readingsPart(ctx, grows = false) {
   const cut = pager.cut("readings", readings);
   return h("section", { class: `panel readings${grows ? " grow" : ""}`, key: "readings" },
     h("div", { class: "panel-head" }, h("h2", {}, say("readings.title")), h("span", { class: "soft" }, say("readings.note"))),
-    h("ul", { class: "list", "data-list": "readings", "data-total": readings.length }, cut.shown.map((reading) => readingRow(ctx, reading))),
     readings.length ? null : h("p", { class: "soft none" }, say("readings.none")),
+    h("ul", { class: "list", "data-list": "readings", "data-total": readings.length }, cut.shown.map((reading) => readingRow(ctx, reading))),
     moreButton(ctx, "readings", readings, cut, ["more", "page"]));
 }
 

@@ -1,0 +1,293 @@
+"""The page server on its own: what it pushes and when, what it takes, and whom it refuses. Its desk is scripted."""
+
+import asyncio
+import socket
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Hashable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from edge_agent.core.errors import ActionError, RefusalReason, RefusedError
+from edge_agent.page_watchers import Watchers
+from edge_agent.ports import PluginLostError
+from edge_agent.web.server import JSON_MAX_BYTES, PHOTO_MAX_BYTES, serve
+from tests.integration.agents import free_port
+from tests.web.page_client import PageClient
+
+pytestmark = pytest.mark.slow
+FRAME = "http://127.0.0.1:8090"
+
+
+@dataclass(slots=True)
+class ScriptedDesk:
+    """A desk whose state and answers the test chooses."""
+
+    role: str = "kit"
+    content: dict[str, Any] = field(default_factory=lambda: {"n": 0})  # Any: JSON
+    acted: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    error: Exception | None = None
+    alarms: int = 0
+    made: int = 0
+    watchers: Watchers = field(default_factory=Watchers)
+
+    async def state(self, now_ms: int) -> dict[str, Any]:
+        self.made += 1
+        return {**self.content, "alarms": self.alarms}
+
+    async def act(self, action: str, body: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
+        if self.error is not None:
+            raise self.error
+        self.acted.append((action, body))
+        return {"id": f"b-{len(self.acted)}"}
+
+    async def picture(self, picture_id: str) -> tuple[bytes, str] | None:
+        return (b"<svg/>", "text/html") if picture_id == "p~1" else None
+
+    def watch(self) -> asyncio.Event:
+        return self.watchers.watch()
+
+    def unwatch(self, event: asyncio.Event) -> None:
+        self.watchers.unwatch(event)
+
+    def urgency(self) -> Hashable:
+        return self.alarms
+
+    def change(self) -> None:
+        self.content["n"] += 1
+        self.watchers.tell()
+
+    def alarm(self) -> None:
+        self.alarms += 1
+        self.watchers.tell()
+
+
+@asynccontextmanager
+async def serving(desk: ScriptedDesk) -> AsyncIterator[PageClient]:
+    """The server at work, and a page that knows its token."""
+    port = free_port(socket.SOCK_STREAM)
+    shown = serve(desk, f"127.0.0.1:{port}", now_ms=lambda: time.time_ns() // 1_000_000, frame_ancestors=(FRAME,))
+    async with asyncio.TaskGroup() as group:
+        server = group.create_task(shown)
+        client = PageClient(port)
+        await client.state()
+        yield client
+        server.cancel()
+
+
+async def read_for_ever(line: ClientConnection) -> None:
+    """Returns by ConnectionClosed only."""
+    async with asyncio.timeout(5.0):
+        while True:
+            await line.recv()
+
+
+@pytest.fixture
+async def desk() -> ScriptedDesk:
+    return ScriptedDesk()
+
+
+async def test_the_state_comes_at_once_and_again_within_a_second(desk: ScriptedDesk) -> None:
+    loop = asyncio.get_running_loop()
+    async with serving(desk) as client, client.watch() as watch:
+        first = await watch.next()
+        assert (first["role"], first["n"]) == ("kit", 0)
+        assert abs(first["now_ms"] - time.time_ns() // 1_000_000) < 1000
+        assert len(first["csrf"]) >= 24
+        began_s = loop.time()
+        for _ in range(2):
+            assert (await watch.next())["n"] == 0
+        assert 0.8 < loop.time() - began_s < 2.5
+
+
+async def test_many_changes_are_a_few_states_and_the_last_one_is_shown(desk: ScriptedDesk) -> None:
+    async with serving(desk) as client, client.watch() as watch:
+        await watch.next()
+        made = desk.made
+        for _ in range(100):
+            desk.change()
+            await asyncio.sleep(0.01)
+        await watch.until(lambda state: state["n"] == 100, patience_s=1.0)
+        assert desk.made - made <= 8
+
+
+async def test_an_alarm_is_shown_within_a_tenth_of_a_second_of_whatever_came_before(desk: ScriptedDesk) -> None:
+    loop = asyncio.get_running_loop()
+    async with serving(desk) as client, client.watch() as watch:
+        for n in range(1, 6):
+            desk.change()
+            await watch.next()  # the next ordinary state is due 0.2 s after this one
+            desk.alarm()
+            began_s = loop.time()
+            await watch.until(lambda state, n=n: state["alarms"] == n)  # type: ignore[misc]  # mypy drops the default
+            assert loop.time() - began_s < 0.1
+
+
+async def test_an_action_needs_the_token_of_the_state(desk: ScriptedDesk) -> None:
+    async with serving(desk) as client:
+        assert (await client.post("sos", {})).json == {"id": "b-1"}
+        for token in ("", "wrong", "é"):
+            answer = await client.post("sos", {}, X_CSRF_Token=token)
+            assert answer.status == 403
+            assert "X-CSRF-Token" in answer.json["error"]
+        assert [action for action, _ in desk.acted] == ["sos"]
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "https://127.0.0.1"])
+async def test_a_page_of_another_origin_can_neither_act_nor_listen(desk: ScriptedDesk, origin: str) -> None:
+    async with serving(desk) as client:
+        answer = await client.post("sos", {}, Origin=origin)
+        assert answer.status == 403
+        assert origin in answer.json["error"]
+        with pytest.raises(InvalidStatus, match="403"):
+            async with client.watch(Origin=origin):
+                pass
+        own = f"http://127.0.0.1:{client.port}"
+        assert (await client.post("sos", {}, Origin=own)).status == 200
+        async with client.watch(Origin=own) as watch:
+            await watch.next()
+        assert len(desk.acted) == 1
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "10.0.0.7", "", "127.0.0.1.evil.example"])
+async def test_a_name_that_was_pointed_at_this_machine_is_refused(desk: ScriptedDesk, host: str) -> None:
+    async with serving(desk) as client:
+        for answer in (
+            await client.request("GET", "/", headers={"Host": host}),
+            await client.post("sos", {}, Host=host, Origin=f"http://{host}"),
+        ):
+            assert answer.status in (400, 403)
+            assert b"csrf" not in answer.body
+        assert desk.acted == []
+        for own in ("localhost", f"localhost:{client.port}", "[::1]:80", "127.0.0.2"):
+            assert (await client.request("GET", "/", headers={"Host": own})).status == 200
+
+
+async def test_what_is_no_action_is_refused_with_the_reason(desk: ScriptedDesk) -> None:
+    async with serving(desk) as client:
+        for body, headers, status in (
+            (b"[1]", {}, 400),
+            (b"{", {}, 400),
+            (b'{"a": NaN}', {}, 400),
+            (b"[" * 16_000, {}, 400),
+            (b"\xff", {}, 400),
+            (b'{"a": "' + b"x" * JSON_MAX_BYTES + b'"}', {}, 413),
+            (b"{}", {"Content_Type": "text/plain"}, 415),
+            (b"{}", {"Content_Type": "image/png"}, 415),
+        ):
+            answer = await client.post("text", body, **headers)
+            assert (answer.status, bool(answer.json["error"])) == (status, True), body[:20]
+        assert desk.acted == []
+        assert (await client.post("text", b'{"text": "%s"}' % (b"x" * 15_000))).status == 200
+
+
+async def test_what_the_desk_refuses_is_said_in_its_words(desk: ScriptedDesk) -> None:
+    async with serving(desk) as client:
+        desk.error = ActionError("nobody is on duty: enter a name first")
+        answer = await client.post("confirm", {})
+        assert (answer.status, answer.json) == (409, {"error": "nobody is on duty: enter a name first"})
+        desk.error = RefusedError(RefusalReason.STORE_FULL, "no room for 3 bytes")
+        answer = await client.post("confirm", {})
+        assert (answer.status, answer.json) == (409, {"error": "store_full: no room for 3 bytes"})
+
+
+async def test_a_photo_reaches_the_desk_whole_and_a_larger_one_is_refused_readably(desk: ScriptedDesk) -> None:
+    async with serving(desk) as client:
+        image = bytes(range(256)) * 4096
+        assert (await client.post("photo?caption=%E5%A1%8C", image, Content_Type="image/jpeg")).status == 200
+        assert desk.acted == [("photo", {"image": image, "mime": "image/jpeg", "caption": "塌"})]
+        assert (await client.post("photo", image, Content_Type="text/html")).status == 415
+        answer = await client.post("photo", bytes(PHOTO_MAX_BYTES + 1), Content_Type="image/jpeg")
+        assert (answer.status, answer.json) == (413, {"error": f"it has more than {PHOTO_MAX_BYTES} bytes"})
+        assert len(desk.acted) == 1
+
+
+async def test_pages_load_nothing_from_elsewhere_and_only_the_allowed_frame_them(desk: ScriptedDesk) -> None:
+    async with serving(desk) as client:
+        for path in ("/", "/kit"):
+            page = await client.get(path)
+            assert page.status == 200
+            assert b"/static/js/kit/main.js" in page.body
+            policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
+            assert policy["frame-ancestors"] == f"'self' {FRAME}"
+            assert policy["default-src"] == "'none'"
+            assert policy["script-src"] == "'self'"
+            assert policy["connect-src"] == f"'self' ws://127.0.0.1:{client.port}"
+            assert page.headers["x-content-type-options"] == "nosniff"
+        assert (await client.get("/command")).status == 404
+        script = await client.get("/static/js/kit/main.js")
+        assert (script.status, script.headers["cache-control"]) == (200, "no-cache")
+        for path in ("/static/../server.py", "/static/%2e%2e/server.py", "/server.py", "/api/sos"):
+            assert (await client.get(path)).status in (404, 405)
+
+
+async def test_a_picture_is_never_taken_for_a_page(desk: ScriptedDesk) -> None:
+    async with serving(desk) as client:
+        picture = await client.get("/api/picture/p~1")
+        assert (picture.status, picture.body) == (200, b"<svg/>")
+        assert not picture.headers["content-type"].startswith("text/")
+        missing = await client.get("/api/picture/p~2")
+        assert (missing.status, bool(missing.json["error"])) == (404, True)
+
+
+async def test_a_page_that_takes_nothing_costs_nobody_anything(desk: ScriptedDesk) -> None:
+    """Half a megabyte of state, eighty times, for a page that never reads: the others see each, memory stays."""
+    desk.content["large"] = "x" * 500_000
+    async with serving(desk) as client, client.watch() as watch:
+        await watch.next()
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port, limit=1024)
+        writer.write(
+            b"GET /api/state HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        assert b"101" in await reader.readline()
+        tracemalloc.start()
+        try:
+            for n in range(1, 81):
+                desk.alarm()
+                await watch.until(lambda state, n=n: state["alarms"] >= n)  # type: ignore[misc]  # as above
+            assert tracemalloc.get_traced_memory()[0] < 12_000_000
+        finally:
+            tracemalloc.stop()
+            writer.close()
+
+
+async def test_a_page_that_speaks_is_hung_up_on(desk: ScriptedDesk) -> None:
+    async with serving(desk) as client:
+        async with connect(f"ws://127.0.0.1:{client.port}/api/state") as line:
+            await line.recv()
+            await line.send("hello")
+            with pytest.raises(ConnectionClosed):
+                await read_for_ever(line)
+        await client.state()
+
+
+async def test_states_are_made_for_pages_only(desk: ScriptedDesk) -> None:
+    async with serving(desk) as client:
+        await client.get("/")  # the page of ``serving`` has gone by now, or goes with the next state
+        desk.change()
+        await asyncio.sleep(1.3)
+        made = desk.made
+        for _ in range(20):
+            desk.change()
+            await asyncio.sleep(0.02)
+        assert desk.made <= made + 1
+
+
+async def test_a_taken_address_is_said_and_a_stopped_server_gives_its_own_back(desk: ScriptedDesk) -> None:
+    loop = asyncio.get_running_loop()
+    async with serving(desk) as client:
+        with pytest.raises(PluginLostError, match=rf"127\.0\.0\.1:{client.port}: Address already in use"):
+            await serve(desk, f"127.0.0.1:{client.port}", now_ms=lambda: 0)
+        line = await connect(f"ws://127.0.0.1:{client.port}/api/state")
+        began_s = loop.time()
+    assert loop.time() - began_s < 1.0
+    with pytest.raises(ConnectionClosed):
+        await read_for_ever(line)
+    with socket.create_server(("127.0.0.1", client.port)):
+        pass
