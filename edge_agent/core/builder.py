@@ -31,7 +31,7 @@ from edge_agent.core.codec import (
     put_token,
     put_window,
 )
-from edge_agent.core.contact import Contact
+from edge_agent.core.contact import SLOW_LINK_BPS, Contact
 from edge_agent.core.contacts import Contacts, is_narrow
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import LinkState
@@ -50,6 +50,9 @@ COMPANY_FRAME_BYTES = 256
 """In shorter frames no room is kept for company: fragments would fall below their least size."""
 ACK_USUAL_BYTES = 40
 """Room kept for an acknowledgement that is not due yet; a longer one waits until it is."""
+
+FLASH_BEFORE_ACK_S = 0.4
+"""How long FLASH may hold up a due ACK on a slow link; the peer's patience is longer."""
 
 
 @dataclass(slots=True)
@@ -118,16 +121,15 @@ class FrameBuilder:
         if not session.is_keyed:
             put_control(draft.body, self.contacts.own_hello(session).fields())
         self._put_probe(contact, draft, now_s)
-        if session.is_keyed:
-            self._put_acks(contact, draft, now_s)
-            self._put_replies(contact, draft, now_s)
-            if contact.peer is not None and contact.peer.told_window_bytes < 0 and contact.is_usable:
-                self._put_window(contact.peer, draft)
-                draft.is_wanted = True
-        has_word = session.is_keyed and session.space.unacked_frames > 0 and limit_bytes >= COMPANY_FRAME_BYTES
-        draft.limit_bytes -= ACK_USUAL_BYTES if has_word else 0
-        self._put_fragments(contact, session, draft, now_s)
-        draft.limit_bytes += ACK_USUAL_BYTES if has_word else 0
+        if self._flash_goes_first(contact, session, now_s):
+            self._put_fragments(contact, session, draft, now_s)
+        if not draft.pieces:
+            if session.is_keyed:
+                self._put_words(contact, draft, now_s)
+            has_word = session.is_keyed and session.space.unacked_frames > 0 and limit_bytes >= COMPANY_FRAME_BYTES
+            draft.limit_bytes -= ACK_USUAL_BYTES if has_word else 0
+            self._put_fragments(contact, session, draft, now_s)
+            draft.limit_bytes += ACK_USUAL_BYTES if has_word else 0
         if draft.pieces and session.is_keyed:
             self._put_company(contact, session, draft, now_s)
         if not draft.is_wanted:
@@ -135,6 +137,23 @@ class FrameBuilder:
         if session.is_keyed and not draft.pieces and contact.peer is not None and draft.wants_ack:
             self._put_window(contact.peer, draft)
         return self._seal(contact, session, draft, now_s)
+
+    def _flash_goes_first(self, contact: Contact, session: Session, now_s: float) -> bool:
+        """Whether a due ACK waits for FLASH: beside it there would be no room for a piece, alone it costs 90 ms."""
+        due_s = session.space.ack_due_s
+        if not session.is_keyed or contact.controller.rate_bps >= SLOW_LINK_BPS or contact.peer is None:
+            return False
+        if due_s is None or not now_s - FLASH_BEFORE_ACK_S < due_s <= now_s:
+            return False
+        return Precedence.FLASH in self.custody.scheduler.waiting(contact.peer.destinations)
+
+    def _put_words(self, contact: Contact, draft: Draft, now_s: float) -> None:
+        """What this side owes the peer and is due: acknowledgements, replies, the window."""
+        self._put_acks(contact, draft, now_s)
+        self._put_replies(contact, draft, now_s)
+        if contact.peer is not None and contact.peer.told_window_bytes < 0 and contact.is_usable:
+            self._put_window(contact.peer, draft)
+            draft.is_wanted = True
 
     def _put_probe(self, contact: Contact, draft: Draft, now_s: float) -> None:
         for token in contact.echo_tokens:
