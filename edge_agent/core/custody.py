@@ -51,6 +51,8 @@ class Custody:
     _queue_of: dict[BundleId, Queue] = field(default_factory=dict)
     _next_sequences: list[int] = field(default_factory=list)
     _expiries: list[tuple[float, BundleId]] = field(default_factory=list)
+    _erasing: set[BundleId] = field(default_factory=set)
+    """Custody has ended and the store may still show them: a window read now must not bring them back."""
     _submitting: int = 0
     _allowance: FlashAllowance = field(init=False)
 
@@ -196,8 +198,12 @@ class Custody:
         queue.bundles -= 1
         queue.payload_bytes -= outgoing.record.payload_bytes
         self._let_go(queue, outgoing)
+        self._erasing.add(bundle)
+        if queue.is_loading:
+            queue.ended_while_loading.add(bundle)
 
         def erased(outcome: Outcome, now_s: float) -> None:
+            self._erasing.discard(bundle)
             if isinstance(outcome, Failed):  # the row stays; the next node knows the bundle and will say so again
                 self.outputs.drop("erase_failed")
 
@@ -249,6 +255,7 @@ class Custody:
             return
         queue.is_loading = True
         queue.was_left_stored = False
+        queue.ended_while_loading.clear()
 
         def loaded(outcome: Outcome, now_s: float) -> None:
             queue.is_loading = False
@@ -263,12 +270,13 @@ class Custody:
                 queue=queue.key,
                 after=None,
                 newest_first=queue.order is not FlowOrder.FIFO,
-                count=queue.held + LOAD_STEP,
+                count=queue.held + len(self._erasing) + LOAD_STEP,
             )
         )
 
     def _take_window(self, queue: Queue, window: Loaded) -> None:
-        fresh = [record for record in window.records if record.id not in self.bundles]
+        ended = self._erasing | queue.ended_while_loading
+        fresh = [record for record in window.records if record.id not in self.bundles and record.id not in ended]
         for record in fresh if queue.order is FlowOrder.FIFO else reversed(fresh):
             if queue.order is FlowOrder.LATEST:
                 self._supersede(queue, record)

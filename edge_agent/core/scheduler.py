@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from edge_agent.core.bundle import FlowOrder, Origin, Precedence
+from edge_agent.core.bundle import BundleId, FlowOrder, Origin, Precedence
 from edge_agent.core.effects import QueueKey
 from edge_agent.core.outgoing import Outgoing
 
@@ -43,6 +43,8 @@ class Queue:
     was_left_stored: bool = False
     """Whether a bundle stayed in the store only since the last window was asked for."""
     is_loading: bool = False
+    ended_while_loading: set[BundleId] = field(default_factory=set)
+    """Bundles whose custody ended since the window was asked for: it may have been read before."""
     is_ringed: bool = False
     turn_bytes: int = 0
 
