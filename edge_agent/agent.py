@@ -17,11 +17,13 @@ from typing import Any
 import structlog
 
 from edge_agent import loop as agent_loop
+from edge_agent.accepted import AcceptedNews
 from edge_agent.addresses import spell
 from edge_agent.api import ApiServer
 from edge_agent.config import Config, DriverConfig
 from edge_agent.core.bundle import COMMAND, BundleId
 from edge_agent.core.effects import (
+    BundleAccepted,
     BundleClosed,
     BundleDelivered,
     BundleForwarded,
@@ -124,6 +126,7 @@ class Agent:
         self._link_changed = asyncio.Event()
         self._links = [LinkPort(link, self._runner, self._loop) for link in config.links]
         self._devices = [self._device(driver) for driver in config.drivers]
+        self._accepted = AcceptedNews()
         self._door = LocalDoor(
             config=config,
             disk=self._disk,
@@ -134,6 +137,7 @@ class Agent:
             devices=self._devices,
             now_s=self._loop.time,
             started_s=self._started_s,
+            accepted_news=self._accepted,
         )
         self._api = ApiServer(self._door, config.api)
         self._incarnation = restored.incarnation
@@ -236,6 +240,8 @@ class Agent:
 
     def _on_event(self, event: Event) -> None:
         match event:
+            case BundleAccepted():
+                self._accepted.tell(event.bundle)
             case BundleDelivered():
                 self._delivered(event)
             case BundleForwarded():

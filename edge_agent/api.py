@@ -57,6 +57,9 @@ class ApiDoor(Protocol):
     def status(self) -> Message:
         """The status of DESIGN section 10."""
 
+    def accepted(self) -> AsyncIterator[BundleId]:
+        """Ids of bundles accepted from now on."""
+
     async def open_consumer(self, name: str | None, flow: str, since: str | None, after: int | None) -> str:
         """The name of a consumer that starts where it is told; None: one for as long as somebody listens."""
 
@@ -121,6 +124,9 @@ class ApiServer:
                 if request.get("op") == "listen":
                     await self._listen(request, reader, writer)
                     break
+                if request.get("op") == "accepted":
+                    await self._follow(reader, writer)
+                    break
                 answer = await self._answer(request, reader)
                 if answer is None:
                     break
@@ -161,7 +167,7 @@ class ApiServer:
                 reached = await _while_connected(reader, self._door.wait(_bundle(request), state))
                 return None if reached is None else asdict(reached)
             case op:
-                raise MalformedError(f"op {op!r}: allowed: send, state, wait, why, status, listen")
+                raise MalformedError(f"op {op!r}: allowed: send, state, wait, why, status, listen, accepted")
 
     async def _send(self, request: Message) -> BundleState:
         payload, precedence = request.get("payload"), request.get("precedence")
@@ -184,6 +190,17 @@ class ApiServer:
             key=_text(request, "key") if "key" in request else "",
             origin=Origin(origin),
         )
+
+    async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Tell every accepted bundle until the other side has gone."""
+
+        async def tell() -> bool:
+            await _write(writer, {"ok": {}})
+            async for bundle in self._door.accepted():
+                await _write(writer, {"ok": {"bundle": str(bundle)}})
+            return True
+
+        await _while_connected(reader, tell())
 
     async def _listen(self, request: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name, since, after = request.get("consumer"), request.get("since"), request.get("after")

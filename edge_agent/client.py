@@ -160,6 +160,30 @@ class Client:
             finally:
                 connection.close()
 
+    async def accepted(self) -> AsyncIterator[str]:
+        """Ids of bundles that this node accepts from now on, over restarts of the agent; the first item is "".
+
+        The empty first item says that the agent listens from here on; another one follows each reconnection.
+        """
+        has_connected = False
+        while True:
+            try:
+                connection = await self._connect()
+            except AgentAbsentError:
+                if not has_connected:
+                    raise
+                await asyncio.sleep(RECONNECT_S)
+                continue
+            try:
+                await connection.send({"op": "accepted"})
+                while True:
+                    yield str((await connection.receive()).get("bundle", ""))
+                    has_connected = True
+            except AgentAbsentError:
+                await asyncio.sleep(RECONNECT_S)
+            finally:
+                connection.close()
+
     async def _ask(self, request: Message) -> Message:
         connection = self._idle.pop() if self._idle else None
         if connection is None or connection.is_lost:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
+from edge_agent.accepted import AcceptedNews
 from edge_agent.api import BundleUnknownError
 from edge_agent.api_messages import Message
 from edge_agent.client import BundleState, Delivery
@@ -34,6 +35,7 @@ class LocalDoor:
     devices: Sequence[DevicePort]
     now_s: Callable[[], float]
     started_s: float
+    accepted_news: AcceptedNews
     fates: FateWatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +110,9 @@ class LocalDoor:
             },
             "dropped": dict(drop_counts(report, self.links, self.runner.unsent_frames)),
         }
+
+    def accepted(self) -> AsyncIterator[BundleId]:
+        return self.accepted_news.follow()
 
     async def open_consumer(self, name: str | None, flow: str, since: str | None, after: int | None) -> str:
         return await self.deliveries_.open(name, flow, since, after)
