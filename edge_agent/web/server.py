@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 import hmac
 import json
+import os
 import secrets
 import socket
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -41,6 +43,8 @@ PAGES_MAX = 32
 STOP_LONGEST_S = 0.8
 
 Json = dict[str, Any]  # Any: JSON
+
+log = structlog.get_logger()
 
 
 async def serve(desk: Desk, listen: str, *, now_ms: Callable[[], int], frame_ancestors: Sequence[str] = ()) -> None:
@@ -84,6 +88,11 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            log.info("page_opened", port=listener.getsockname()[1])
+
     async def close(self, listeners: list[socket.socket]) -> None:
         """End every connection, within STOP_LONGEST_S."""
         if not self.started:
@@ -103,7 +112,7 @@ def _bind(listen: str) -> socket.socket:
     try:
         return socket.create_server((address.host, address.port), family=family, backlog=64)
     except OSError as error:
-        raise PluginLostError(f"{listen}: {error.strerror or error}") from error
+        raise PluginLostError(f"{listen}: {os.strerror(error.errno) if error.errno else error}") from error
 
 
 class RequestError(EdgeAgentError):
