@@ -154,6 +154,16 @@ class Arq:
             return frame.sent_s
         return None
 
+    def forget(self, outgoing: Outgoing) -> None:
+        """What became of pieces of this bundle sent until now is of no interest: the peer has thrown them away."""
+        for frames in (self.in_flight, self.lost):
+            for frame in frames.values():
+                if not any(piece.outgoing is outgoing for piece in frame.pieces):
+                    continue
+                frame.pieces = tuple(piece for piece in frame.pieces if piece.outgoing is not outgoing)
+                if frames is self.in_flight and not frame.pieces:
+                    self.pieces_in_flight -= 1
+
     def give_up_all(self) -> list[SentFrame]:
         """The link is dead: everything in flight counts as lost, and can still be acknowledged late."""
         frames = list(self.in_flight.values())

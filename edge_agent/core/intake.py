@@ -330,6 +330,13 @@ class Intake:
         outgoing.blocked_until_s = now_s + block.retry_after_s
         outgoing.stored.remove(0, outgoing.span)
         outgoing.forget_unstored()
+        for contact in self.contacts.contacts:  # else an acknowledgement of what was thrown away would count
+            if contact.session is not None:
+                contact.session.arq.forget(outgoing)
+        if outgoing.peer is not None:  # what it will not take now must not keep its window from others
+            outgoing.peer.opened_bytes -= outgoing.record.payload_bytes
+            outgoing.peer = None
+            outgoing.via.clear()
         self.custody.wake(outgoing)
         self.outputs.events.append(BundleRefused(bundle, block.reason, "", peer.node_id, block.retry_after_s))
 

@@ -55,11 +55,11 @@ class Peer:
         return Source(bundle.source, bundle.incarnation)
 
     def may_open(self, precedence: Precedence, length: int) -> bool:
-        """Whether the peer's word covers one more bundle of ``length`` bytes."""
+        """Whether the peer's word covers one more bundle of ``length`` bytes; one longer than the window goes alone."""
         limit = self.window_bytes
         if precedence <= Precedence.IMMEDIATE:
             limit += self.reserve_bytes
-        if self.opened_bytes + length <= limit:
+        if self.opened_bytes + length <= limit or (self.opened_bytes == 0 and limit > 0):
             return True
         self.is_full = True
         return False
