@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from edge_agent.core.arq import LOST_KEPT, Arq
+from edge_agent.core.arq import LOST_KEPT, Arq, Piece
 from edge_agent.core.codec import Ack
 from tests.core.planted import finds, holds
-from tests.core.sending import sent
+from tests.core.sending import outgoing, sent
 
 REORDER_S = 0.2
 
@@ -136,6 +136,18 @@ class ForgetsTheBytes(Arq):
 def test_every_frame_is_accounted_for() -> None:
     holds(every_frame_is_accounted_for(Arq), STEPS, examples=200)
     finds(every_frame_is_accounted_for(ForgetsTheBytes), STEPS, examples=200)
+
+
+def test_pieces_forgotten_are_neither_acknowledged_nor_lost() -> None:
+    arq, one, other = Arq(), outgoing(0), outgoing(1)
+    sent(arq, 1.0, Piece(one, 0, 100))
+    sent(arq, 1.0, Piece(one, 100, 200), Piece(other, 0, 100))
+    arq.forget(one)
+    assert arq.pieces_in_flight == 1
+    result = arq.acknowledge(ack_of((0, 2)), 1.0, REORDER_S)
+    assert result is not None
+    assert [piece for each in result.arrived for piece in each.frame.pieces] == [Piece(other, 0, 100)]
+    assert (arq.pieces_in_flight, arq.in_flight_bytes) == (0, 0)
 
 
 def test_losses_remembered_are_bounded() -> None:
