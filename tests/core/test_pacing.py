@@ -1,0 +1,188 @@
+"""Pacing and rate: a link is filled without a standing queue, and every change of it is followed."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import strategies as st
+
+from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
+from edge_agent.core.limits import LinkLimits, LinkShape
+from edge_agent.core.pacing import CATCH_UP_S, Pacer, WindowedMinimum
+from edge_agent.core.report import NodeSettings
+from link_sim.model import NS_PER_S, LinkProfile, Outage
+from link_sim.profiles import profile
+from link_sim.world import World
+from tests.core.planted import finds, holds
+
+RATE_BPS = 5_000_000
+FIVE_MBIT = LinkProfile(rate_bps=RATE_BPS, delay_s=0.02, queue_bytes=250_000, overhead_bytes=28)
+BUNDLE_BYTES = 65_536
+BULK = BundleHeader(destination=COMMAND, flow="bulk")
+
+
+def bulk_world(link: LinkProfile, *, hint_bps: float | None = None, bundles: int = 400) -> World:
+    """A kit with more to send than the test lasts, over one link nobody described (or with a hint)."""
+    world = World(seed=3)
+    world.add_node(NodeSettings(node_id=COMMAND, role=COMMAND))
+    world.add_node(NodeSettings(node_id="kit-1"))
+    limits = LinkLimits(shape=LinkShape.DATAGRAM, mtu_bytes=1400, overhead_bytes=link.overhead_bytes, rate_bps=hint_bps)
+    world.connect("link", "kit-1", COMMAND, link, limits=limits)
+    world.run_until(1.0)
+    for _ in range(bundles):
+        world.submit("kit-1", BULK, Precedence.ROUTINE, bytes(BUNDLE_BYTES))
+    return world
+
+
+def goodput_bps(world: World, start_s: float, end_s: float) -> float:
+    """Bytes of whole bundles delivered between two moments."""
+    done = sum(each.record.payload_bytes for each in world.deliveries if start_s < each.t_s <= end_s)
+    return done * 8 / (end_s - start_s)
+
+
+def queues_s(world: World, start_s: float, end_s: float) -> list[float]:
+    """What stands in the link's own queue, sampled each 20 ms, as time."""
+    (joint,) = world._joints
+    samples = []
+    world.run_until(start_s)
+    while world.now_s < end_s:
+        world.run_until(world.now_s + 0.02)
+        rate_bps = joint.up.line.profile.rate_bps
+        assert rate_bps is not None
+        samples.append(joint.up.line.model.waiting_bytes(round(world.now_s * NS_PER_S)) * 8 / rate_bps)
+    return sorted(samples)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hint_bps", [None, 1_000_000.0, 8_000_000.0])
+def test_a_link_is_filled_and_its_queue_stays_short(hint_bps: float | None) -> None:
+    world = bulk_world(FIVE_MBIT, hint_bps=hint_bps)
+    samples = queues_s(world, 5.0, 20.0)
+    assert goodput_bps(world, 5.0, 20.0) >= 0.94 * RATE_BPS
+    assert samples[len(samples) * 95 // 100] <= 0.015, "p95 of the queue, in seconds"
+
+
+@pytest.mark.slow
+def test_half_the_queue_is_found_by_a_rate_that_never_falls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted fault of the test above: the queue is not looked at."""
+    monkeypatch.setattr("edge_agent.core.pacing.RateController._settle_queue", lambda self, now_s, window_s: None)
+    world = bulk_world(FIVE_MBIT)
+    samples = queues_s(world, 5.0, 15.0)
+    assert samples[len(samples) * 95 // 100] > 0.015
+
+
+@pytest.mark.slow
+def test_a_rate_that_falls_to_a_tenth_is_followed() -> None:
+    world = bulk_world(FIVE_MBIT)
+    world.at(8.0, lambda: world.set("link", rate_bps=RATE_BPS // 10))
+    samples = queues_s(world, 9.0, 45.0)
+    assert samples[len(samples) * 95 // 100] <= 0.09, "four frames"
+    # For twelve seconds the least delay seen is that of the faster link's shorter frames, and passes for a queue.
+    assert goodput_bps(world, 9.0, 21.0) >= 0.7 * RATE_BPS / 10
+    assert goodput_bps(world, 21.0, 45.0) >= 0.93 * RATE_BPS / 10
+
+
+@pytest.mark.slow
+def test_a_rate_that_rises_is_used() -> None:
+    slow = LinkProfile(rate_bps=RATE_BPS // 10, delay_s=0.02, queue_bytes=250_000, overhead_bytes=28)
+    world = bulk_world(slow)
+    world.at(8.0, lambda: world.set("link", rate_bps=RATE_BPS))
+    world.run_until(30.0)
+    assert goodput_bps(world, 15.0, 30.0) >= 0.9 * RATE_BPS
+
+
+@pytest.mark.slow
+def test_a_link_that_holds_for_twelve_seconds_goes_on_where_it_was() -> None:
+    world = bulk_world(FIVE_MBIT)
+    world.at(8.0, lambda: world.cut("link", outage=Outage.HOLD))
+    world.at(20.0, lambda: world.restore("link"))
+    world.run_until(40.0)
+    assert goodput_bps(world, 25.0, 40.0) >= 0.9 * RATE_BPS
+    counts = world.frames()["kit-1/link/up"]
+    assert counts["held"] * 1400 < 400_000, "what is sent into a silent link is bounded"
+    world.audit()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss_ratio", [0.01, 0.05])
+def test_losses_are_not_taken_for_a_slower_link(loss_ratio: float) -> None:
+    lossy = LinkProfile(rate_bps=RATE_BPS, delay_s=0.02, queue_bytes=250_000, overhead_bytes=28, loss_ratio=loss_ratio)
+    world = bulk_world(lossy)
+    world.run_until(20.0)
+    assert goodput_bps(world, 5.0, 20.0) >= 0.9 * RATE_BPS * (1 - loss_ratio)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vsat", "radio9600"])
+def test_slow_links_of_the_demo_are_filled(name: str) -> None:
+    """Nobody told their rate; whole bundles only are counted, and a radio carries two of them in that time."""
+    path = profile(name)
+    world = bulk_world(path.up, bundles=200)
+    world.run_until(120.0)
+    rate_bps = path.up.rate_bps
+    assert rate_bps is not None
+    delivered = sum(each.record.payload_bytes for each in world.deliveries)
+    (report,) = world.report("kit-1").links
+    assert report.rate_bps is not None
+    assert 0.7 * rate_bps <= report.rate_bps <= 1.3 * rate_bps
+    assert delivered * 8 >= 0.6 * rate_bps * 100
+
+
+FRAMES = st.lists(st.tuples(st.integers(20, 1500), st.floats(0, 0.5)), min_size=1, max_size=60)
+
+
+def stays_within_rate_and_burst(pacer: Pacer) -> Callable[[list[tuple[int, float]]], None]:
+    """However late its caller is, a pacer lets no more through than the rate, two milliseconds of it and a frame."""
+
+    def check(steps: list[tuple[int, float]]) -> None:
+        paced, rate_bps, now_s, sent_bytes = type(pacer)(), 100_000.0, 10.0, 0
+        paced.next_s = now_s
+        for wire_bytes, gap_s in steps:
+            now_s += gap_s
+            while paced.is_open(now_s):
+                paced.charge(now_s, wire_bytes, rate_bps)
+                sent_bytes += wire_bytes
+            assert sent_bytes <= (now_s - 10.0 + CATCH_UP_S) * rate_bps / 8 + 1500
+
+    return check
+
+
+class SavesUp(Pacer):
+    """The planted fault: a pause is made up for without limit."""
+
+    def charge(self, now_s: float, wire_bytes: int, rate_bps: float) -> None:
+        self.next_s += wire_bytes * 8 / rate_bps - 0.001
+
+
+def test_a_pacer_stays_within_rate_and_burst() -> None:
+    holds(stays_within_rate_and_burst(Pacer()), FRAMES)
+    finds(stays_within_rate_and_burst(SavesUp()), FRAMES)
+
+
+SAMPLES = st.lists(st.tuples(st.floats(0, 5), st.floats(-10, 10)), min_size=1, max_size=40)
+
+
+def is_the_minimum(window: WindowedMinimum) -> Callable[[list[tuple[float, float]]], None]:
+    """The smallest of the samples that are at most as old as the window."""
+
+    def check(steps: list[tuple[float, float]]) -> None:
+        kept, now_s = type(window)(window.window_s), 0.0
+        seen: list[tuple[float, float]] = []
+        for gap_s, value in steps:
+            now_s += gap_s
+            seen.append((now_s, value))
+            least = min(value for at_s, value in seen if at_s >= now_s - window.window_s)
+            assert kept.add(now_s, value) == least
+
+    return check
+
+
+class NeverForgets(WindowedMinimum):
+    """The planted fault: a minimum holds for ever."""
+
+    def add(self, now_s: float, value: float) -> float:
+        return super().add(0.0, value)
+
+
+def test_a_windowed_minimum_is_that_of_its_window() -> None:
+    holds(is_the_minimum(WindowedMinimum(6.0)), SAMPLES)
+    finds(is_the_minimum(NeverForgets(6.0)), SAMPLES)
