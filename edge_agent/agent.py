@@ -286,6 +286,7 @@ class Agent:
             device.settled(bundle)
 
     async def _run_page(self) -> None:
+        await self._api.tried.wait()  # loading takes a third of a second, and programs come first
         from edge_agent.pages import run_page  # a node without a page never loads the web framework
 
         await run_page(

@@ -67,7 +67,7 @@ class Outlook:
 
 
 def own_rows(fates: Iterable[Fate], photos: Mapping[str, PhotoNote], outlook: Outlook) -> list[Json]:
-    """A person's own messages, newest first. The SOS and answers have places of their own on the page."""
+    """A person's own messages, in the order given. The SOS and answers have places of their own on the page."""
     rows: list[Json] = []
     small: dict[str, Fate] = {}
     for fate in fates:
@@ -88,6 +88,9 @@ def own_rows(fates: Iterable[Fate], photos: Mapping[str, PhotoNote], outlook: Ou
     for row in rows:
         if row["id"] in small:
             row["small_state"] = _page_state(small.pop(row["id"]))
+    for key, fate in small.items():  # the kit was killed between the two: this one was accepted all the same
+        note = photos.get(key)
+        rows.append(_row(fate, "photo", note.caption if note is not None else "", outlook))
     return rows
 
 
@@ -238,7 +241,7 @@ def missing_json(
     if broken and len(broken) == len(receivers):
         rows.append({"what": "position", "reason": broken[0]})
     elif position is None:
-        rows.append({"what": "position", "reason": "no_fix" if receivers else "no GNSS receiver is configured"})
+        rows.append({"what": "position", "reason": "no_fix" if receivers else "no_receiver"})
     if now_ms < CLOCK_FLOOR_MS:
         rows.append({"what": "time", "reason": "no_clock"})
     sensors = [f"{device.name}: {device.reason}" for device in devices if device.reason and device not in receivers]
