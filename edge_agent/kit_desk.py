@@ -5,6 +5,7 @@ becomes a bundle when it can no longer be taken back; a restart in between sends
 """
 
 import asyncio
+import json
 import secrets
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
@@ -190,6 +191,10 @@ class KitDesk:
     def _command_heard_ms(self, now_ms: int) -> int | None:
         heard_ms = command_heard_ms(self._parts.runner.report(), self._parts.now_s(), now_ms)
         return self._last.command_heard_ms if heard_ms is None else heard_ms
+
+    async def state_json(self, now_ms: int) -> str:
+        """``state`` as text."""
+        return json.dumps(await self.state(now_ms), ensure_ascii=False, separators=(",", ":"))
 
     async def state(self, now_ms: int) -> Json:
         """The whole state as docs/api.md lays it out."""

@@ -1,6 +1,7 @@
 """The page of a node: its desk, and the server that shows it. Loaded when a page is configured, and not before."""
 
 import asyncio
+import json
 from collections.abc import Hashable
 from functools import partial
 
@@ -18,6 +19,10 @@ from edge_agent.web.server import serve
 
 class CommandPage(CommandDesk):
     """The command post's desk, as the server asks for it."""
+
+    async def state_json(self, now_ms: int) -> str:
+        """``state`` as text."""
+        return json.dumps(await self.state(now_ms), ensure_ascii=False, separators=(",", ":"))
 
     def urgency(self) -> Hashable:
         """What stands in the alarm band."""

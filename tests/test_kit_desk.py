@@ -228,6 +228,20 @@ async def test_a_killed_kit_still_has_its_sos_its_withdrawal_and_sends_its_held_
                 agent.kill()
 
 
+async def test_what_has_not_left_can_be_taken_back(tmp_path: Path) -> None:
+    pair = write_page_pair(tmp_path)
+    start(pair.kit)
+    try:
+        async with pair.kit_page.watch() as kit:
+            await kit.next()
+            texts = [(await pair.kit_page.act("text", {"text": f"{n}"}))["id"] for n in range(2)]
+            await pair.kit_page.act("cancel", {"id": texts[0]})
+            state = await kit.until(lambda state: row(state, texts[0]).get("state") == "cancelled")
+            assert (row(state, texts[1])["state"], state["waiting"]) == ("accepted", 1)
+    finally:
+        pair.kit.kill()
+
+
 async def test_a_kit_alone_says_what_is_missing(tmp_path: Path) -> None:
     pair = write_page_pair(
         tmp_path, kit_extra='[[driver]]\nname = "gnss"\nkind = "gnss"\nflow = "position"\nport = "/dev/no-such-port"\n'

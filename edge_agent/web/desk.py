@@ -10,8 +10,8 @@ class Desk(Protocol):
 
     role: str
 
-    async def state(self, now_ms: int) -> dict[str, Any]:  # Any: JSON
-        """The whole state, as of now."""
+    async def state_json(self, now_ms: int) -> str:
+        """The whole state, as of now: the text of one JSON object with at least one key."""
 
     async def act(self, action: str, body: Mapping[str, Any], now_ms: int) -> dict[str, Any]:  # Any: JSON
         """Do what a person pressed; returns once it is durable. Raises EdgeAgentError with the reason, in words."""

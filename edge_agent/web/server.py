@@ -204,8 +204,9 @@ async def _read_json(request: Request) -> Json:
         raise RequestError(415, "Content-Type: allowed: application/json")
     try:
         body = json.loads(await _read_body(request, JSON_MAX_BYTES), parse_constant=_refuse_constant)
+        json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair is JSON, but no text that can be sent on
     except (ValueError, RecursionError) as error:
-        raise RequestError(400, "the body is not JSON") from error
+        raise RequestError(400, "the body is not JSON, or holds no valid text") from error
     if not isinstance(body, dict):
         raise RequestError(400, "the body is not a JSON object")
     return body

@@ -1,6 +1,7 @@
 """The page server on its own: what it pushes and when, what it takes, and whom it refuses. Its desk is scripted."""
 
 import asyncio
+import json
 import socket
 import time
 import tracemalloc
@@ -36,9 +37,9 @@ class ScriptedDesk:
     made: int = 0
     watchers: Watchers = field(default_factory=Watchers)
 
-    async def state(self, now_ms: int) -> dict[str, Any]:
+    async def state_json(self, now_ms: int) -> str:
         self.made += 1
-        return {**self.content, "alarms": self.alarms}
+        return json.dumps({**self.content, "alarms": self.alarms})
 
     async def act(self, action: str, body: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
         if self.error is not None:
@@ -176,6 +177,7 @@ async def test_what_is_no_action_is_refused_with_the_reason(desk: ScriptedDesk) 
             (b'{"a": NaN}', {}, 400),
             (b"[" * 16_000, {}, 400),
             (b"\xff", {}, 400),
+            (b'{"text": "\\ud800"}', {}, 400),
             (b'{"a": "' + b"x" * JSON_MAX_BYTES + b'"}', {}, 413),
             (b"{}", {"Content_Type": "text/plain"}, 415),
             (b"{}", {"Content_Type": "image/png"}, 415),
