@@ -9,6 +9,7 @@ from typing import Any
 GROUP_S = 60.0
 """Alarms of one kind raised within this span are one alarm once they are GROUP_MIN: one cause, one sound."""
 GROUP_MIN = 3
+ALARMS_MAX = 200
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -85,13 +86,32 @@ class Alarm:
         }
 
 
-def open_group(alarms: list[Alarm], kind: str, now_ms: int) -> Alarm | None:
-    """The group that one more alarm of ``kind`` joins: GROUP_MIN - 1 or more units raised within the last minute."""
-    recent = [
-        each
-        for each in alarms
-        if each.kind == kind and each.is_unconfirmed and now_ms - each.raised_ms <= GROUP_S * 1000
-    ]
+def admit(alarms: list[Alarm], alarm: Alarm) -> list[str]:
+    """Add ``alarm``; the oldest that are over make room. Gives back the ids of what changed."""
+    alarms.append(alarm)
+    over = [each for each in alarms if not each.is_open][: max(0, len(alarms) - ALARMS_MAX)]
+    for each in over:
+        alarms.remove(each)
+    return [alarm.id, *(each.id for each in over)]
+
+
+def admit_lost(alarms: list[Alarm], alarm: Alarm) -> list[str]:
+    """Add a lost contact of one unit: GROUP_MIN or more within GROUP_S are one alarm. Gives back what changed."""
+    [unit], now_ms = alarm.units, alarm.raised_ms
+    recent = [each for each in alarms if each.kind == "lost" and each.is_unconfirmed and _is_close(each, now_ms)]
     if sum(len(each.units) for each in recent) + 1 < GROUP_MIN:
-        return None
-    return min(recent, key=lambda each: each.raised_ms)
+        return admit(alarms, alarm)
+    group = min(recent, key=lambda each: each.raised_ms)
+    for each in recent:
+        if each is not group:
+            group.units += [name for name in each.units if name not in group.units]
+            group.ends.update(each.ends)
+            alarms.remove(each)
+    if unit not in group.units:
+        group.units.append(unit)
+    group.ends.pop(unit, None)
+    return [each.id for each in recent]
+
+
+def _is_close(alarm: Alarm, now_ms: int) -> bool:
+    return abs(now_ms - alarm.raised_ms) <= GROUP_S * 1000  # our clock may have been set back

@@ -4,20 +4,24 @@ Sans-IO: times come in, changed documents go out (``take_changes``). A delivery 
 position in the delivery order, which is stored with its effect.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from edge_agent.command.alarm import Alarm, Json, open_group
+from edge_agent.command.alarm import Alarm, Json, admit, admit_lost
 from edge_agent.command.documents import Document, DocumentKey
 from edge_agent.command.order import Order
 from edge_agent.command.unit import MESSAGES_MAX, Unit, position_json
-from edge_agent.core.bundle import MalformedError
+from edge_agent.core.bundle import BundleId, MalformedError
 from edge_agent.telemetry.payloads import (
     PICTURE_FLOW,
     POSITION_FLOW,
     READ_FLOW,
     READING_FLOW,
     REPORT_FLOW,
+    SOS_CLOSE_FLOW,
+    SOS_CONFIRM_FLOW,
     SOS_FLOW,
     SOS_WITHDRAW_FLOW,
     TEXT_FLOW,
@@ -32,10 +36,13 @@ from edge_agent.telemetry.payloads import (
 )
 
 EVENTS_MAX = 200
-ALARMS_MAX = 200
 ORDERS_MAX = 100
 PICTURES_MAX = 60
 UNITS_MAX = 1000
+EARLY_WITHDRAWALS_MAX = 64
+"""Withdrawals that came before their SOS, by another link; each waits for at most as long as an SOS lives."""
+HEARD_WRITTEN_MS = 10_000
+"""How often frames that changed nothing else are written down; lost contact is minutes."""
 
 
 class DeliveredBundle(Protocol):
@@ -63,7 +70,11 @@ class DeliveredBundle(Protocol):
 
 @dataclass(slots=True)
 class Board:
-    """Everything the command page shows. ``drops`` counts payloads that no page could show."""
+    """Everything the command page shows. ``drops`` counts payloads that no page could show.
+
+    ``early_withdrawals``: when (UTC ms) each SOS that has yet to come was withdrawn. ``revisions`` rises with what is
+    to be drawn again: (kind, unit for "unit" and "readings", else "").
+    """
 
     units: dict[str, Unit] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
@@ -71,8 +82,11 @@ class Board:
     pictures: list[Json] = field(default_factory=list)
     events: list[Json] = field(default_factory=list)
     duty: Json | None = None
-    drops: dict[str, int] = field(default_factory=dict)
+    drops: Counter[str] = field(default_factory=Counter)
+    early_withdrawals: dict[str, int] = field(default_factory=dict)
+    revisions: Counter[tuple[str, str]] = field(default_factory=Counter)
     _next_event: int = 1
+    _heard_written_ms: int = 0
     _changed: set[DocumentKey] = field(default_factory=set)
 
     def load(self, documents: dict[DocumentKey, Document]) -> None:
@@ -87,11 +101,15 @@ class Board:
             elif key.kind == "lists":
                 self.pictures, self.events = list(content["pictures"]), list(content["events"])
                 self.duty, self._next_event = content["duty"], content["next_event"]
+                self.early_withdrawals = dict(content.get("early_withdrawals", {}))
+        heard = documents.get(_HEARD, {})
+        for unit in self.units.values():
+            unit.last_heard_ms = max(unit.last_heard_ms, heard.get(unit.id, 0))
         self.alarms.sort(key=lambda alarm: alarm.raised_ms)
         self.orders.sort(key=lambda order: order.at_ms)
 
     def take_changes(self) -> dict[DocumentKey, Document | None]:
-        """Documents that changed since the last call; None: gone."""
+        """Documents that changed since the last call; None: gone. They are the board's own: pack them at once."""
         sources: dict[str, dict[str, Any]] = {  # Any: units, alarms or orders
             "unit": dict(self.units),
             "alarm": {alarm.id: alarm for alarm in self.alarms},
@@ -105,7 +123,10 @@ class Board:
                     "events": self.events,
                     "duty": self.duty,
                     "next_event": self._next_event,
+                    "early_withdrawals": self.early_withdrawals,
                 }
+            elif key == _HEARD:
+                changes[key] = {unit.id: unit.last_heard_ms for unit in self.units.values()}
             else:
                 kept = sources[key.kind].get(key.name)
                 changes[key] = kept.to_document() if kept is not None else None
@@ -113,8 +134,13 @@ class Board:
         return changes
 
     def touch(self, kind: str, name: str) -> None:
-        """This document has to be written."""
+        """This document has to be written, and drawn again."""
         self._changed.add(DocumentKey(kind, name))
+        self.revisions[kind, name if kind == "unit" else ""] += 1
+
+    def put_back(self, changes: Iterable[DocumentKey]) -> None:
+        """These changes, once taken, could not be written."""
+        self._changed.update(changes)
 
     def note(self, code: str, at_ms: int, unit: str = "", **values: object) -> None:
         """An event for the list; the page makes the sentence."""
@@ -129,7 +155,11 @@ class Board:
         unit = self.units.get(unit_id)
         if unit is None:
             if len(self.units) >= UNITS_MAX:  # every one holds the deployment's secret, so this is a fault, not a flood
-                del self.units[min(self.units.values(), key=lambda each: each.last_heard_ms).id]
+                oldest = min(self.units.values(), key=lambda each: each.last_heard_ms)
+                del self.units[oldest.id]
+                self.touch("unit", oldest.id)
+                for kind in ("unit", "readings"):
+                    del self.revisions[kind, oldest.id]
             unit = self.units[unit_id] = Unit(id=unit_id, last_heard_ms=now_ms)
             self.note("joined", now_ms, unit_id)
         self.touch("unit", unit_id)
@@ -147,13 +177,19 @@ class Board:
 
     def heard(self, unit_id: str, at_ms: int) -> None:
         """Something authentic of this unit arrived at ``at_ms``, whatever it was."""
-        unit = self.unit(unit_id, at_ms)
+        unit = self.units.get(unit_id) or self.unit(unit_id, at_ms)
+        before = unit.state
         if unit.hear(at_ms):
             self.note("back", at_ms, unit_id)
             for alarm in self.alarms:
                 if alarm.kind == "lost" and alarm.is_open and unit_id in alarm.units:
                     alarm.clear_unit(unit_id, at_ms)
                     self.touch("alarm", alarm.id)
+        if unit.state != before:
+            self.touch("unit", unit_id)
+        elif abs(at_ms - self._heard_written_ms) >= HEARD_WRITTEN_MS:
+            self._heard_written_ms = at_ms
+            self.touch(_HEARD.kind, _HEARD.name)
 
     def apply(self, delivery: DeliveredBundle) -> None:
         """Fold one delivery in. What no page could show is counted and otherwise ignored."""
@@ -172,88 +208,101 @@ class Board:
             TEXT_FLOW: self._take_text,
         }
         taker = takers.get(flow) or takers.get(flow.split(".", 1)[0])
-        if taker is None:
+        if taker is None or flow in (SOS_CONFIRM_FLOW, SOS_CLOSE_FLOW):  # these two go the other way
             return
         try:
             taker(unit, delivery)
         except MalformedError:
-            self.drops[f"payload_{flow}"] = self.drops.get(f"payload_{flow}", 0) + 1
+            self.drops[f"payload_{flow}"] += 1
 
-    def _received(self, unit: Unit, delivery: DeliveredBundle, what: str, text: str, captured_ms: int) -> None:
-        if unit.last_received is None or captured_ms >= unit.last_received["captured_ms"]:
-            unit.last_received = {"what": what, "text": text, "captured_ms": captured_ms}
-        unit.note_arrival(
-            what=what,
-            text=text,
-            captured_ms=captured_ms,
-            arrived_ms=delivery.received_at_ms,
-            is_urgent=delivery.precedence in ("flash", "immediate"),
-        )
+    def _received(self, unit: Unit, delivery: DeliveredBundle, what: str, text: str, captured_ms: list[int]) -> None:
+        arrived_ms = delivery.received_at_ms
+        is_urgent = delivery.precedence in ("flash", "immediate")
+        past_ms = [min(each, arrived_ms) for each in captured_ms]
+        unit.note_arrival(what=what, text=text, captured_ms=past_ms, arrived_ms=arrived_ms, is_urgent=is_urgent)
 
     def _take_sos(self, unit: Unit, delivery: DeliveredBundle) -> None:
-        sos = Sos.unpack(delivery.payload)
         if any(alarm.id == delivery.bundle for alarm in self.alarms):
             return
-        position = position_json(Position.unpack(sos.position)) if sos.position is not None else unit.position
+        received_ms = delivery.received_at_ms
+        try:
+            sos = Sos.unpack(delivery.payload)
+        except MalformedError:  # somebody calls for help all the same; only what they say of it is lost
+            self.drops[f"payload_{delivery.flow}"] += 1
+            sos = Sos(at_ms=received_ms)
+        position = unit.position
+        if sos.position is not None:
+            position = position_json(Position.unpack(sos.position), received_ms)
         alarm = Alarm(
             id=delivery.bundle,
             kind="sos",
             units=[unit.id],
-            raised_ms=sos.at_ms,
-            received_ms=delivery.received_at_ms,
+            raised_ms=min(sos.at_ms, received_ms),
+            received_ms=received_ms,
             via=list(delivery.via),
             text=sos.text,
             position=position,
         )
-        self._raise(alarm)
-        self.note("sos", delivery.received_at_ms, unit.id)
-        self._received(unit, delivery, "sos", sos.text, sos.at_ms)
+        self._touch_alarms(admit(self.alarms, alarm))
+        self.note("sos", received_ms, unit.id)
+        self._received(unit, delivery, "sos", sos.text, [sos.at_ms])
+        withdrawn_ms = self.early_withdrawals.pop(alarm.id, None)
+        if withdrawn_ms is not None:
+            self._withdraw(alarm, withdrawn_ms, received_ms)
 
-    def _raise(self, alarm: Alarm) -> None:
-        self.alarms.append(alarm)
-        self.touch("alarm", alarm.id)
-        over = [each for each in self.alarms if not each.is_open]
-        for each in over[: max(0, len(self.alarms) - ALARMS_MAX)]:
-            self.alarms.remove(each)
-            self.touch("alarm", each.id)
+    def _touch_alarms(self, names: list[str]) -> None:
+        for name in names:
+            self.touch("alarm", name)
+
+    def _withdraw(self, alarm: Alarm, at_ms: int, received_ms: int) -> None:
+        if alarm.withdrawn_ms is None:
+            alarm.withdrawn_ms = min(at_ms, received_ms)
+            self.touch("alarm", alarm.id)
+            self.note("sos_withdrawn", received_ms, alarm.units[0])
 
     def _take_withdrawal(self, unit: Unit, delivery: DeliveredBundle) -> None:
         update = SosUpdate.unpack(delivery.payload)
-        for alarm in self.alarms:
-            if alarm.id == update.sos and unit.id in alarm.units and alarm.withdrawn_ms is None:
-                alarm.withdrawn_ms = update.at_ms
-                self.touch("alarm", alarm.id)
-                self.note("sos_withdrawn", delivery.received_at_ms, unit.id)
+        if BundleId.parse(update.sos).source != unit.id:
+            return  # only the unit that raised an SOS may take it back
+        alarm = next((each for each in self.alarms if each.id == update.sos), None)
+        if alarm is None:
+            self.early_withdrawals[update.sos] = update.at_ms
+            if len(self.early_withdrawals) > EARLY_WITHDRAWALS_MAX:
+                del self.early_withdrawals[next(iter(self.early_withdrawals))]
+            self.touch("lists", "all")
+        else:
+            self._withdraw(alarm, update.at_ms, delivery.received_at_ms)
 
     def _take_position(self, unit: Unit, delivery: DeliveredBundle) -> None:
         position = Position.unpack(delivery.payload)
         unit.take_position(position, delivery.received_at_ms)
-        self._received(unit, delivery, "position", "", position.captured_at_ms)
+        self._received(unit, delivery, "position", "", [position.captured_at_ms])
 
     def _take_readings(self, unit: Unit, delivery: DeliveredBundle) -> None:
-        batch = ReadingBatch.unpack(delivery.payload)
-        for row in batch.rows:
-            unit.take_reading(row)
-        if batch.rows:
-            series, value, unit_text, _, captured_ms = max(batch.rows, key=lambda row: int(row[4]))
-            text = f"{series} {value:g} {unit_text}" if value is not None else series
-            self._received(unit, delivery, "reading", text, captured_ms)
+        batch, received_ms = ReadingBatch.unpack(delivery.payload), delivery.received_at_ms
+        if not batch.rows:
+            return
+        ahead_ms = max(0, max(row[4] for row in batch.rows) - received_ms)  # the unit's clock, and the plot's shape
+        rows = [[*row[:4], row[4] - ahead_ms] for row in batch.rows]
+        for row in rows:
+            unit.take_reading(row, received_ms)
+        self.revisions["readings", unit.id] += 1
+        series, value, unit_text, _, _ = max(rows, key=lambda row: int(row[4]))
+        text = f"{series} {value:g} {unit_text}" if value is not None else series
+        self._received(unit, delivery, "reading", text, [row[4] for row in rows])
 
     def _take_picture(self, unit: Unit, delivery: DeliveredBundle) -> None:
         picture = Picture.unpack(delivery.payload)
-        picture_id = delivery.bundle
-        self.pictures = [
-            each
-            for each in self.pictures
-            if not (
-                picture.full_id and each["full_id"] == picture.full_id and each["is_small"] and not picture.is_small
-            )
-        ]
+        same = [each for each in self.pictures if picture.full_id and _same_picture(each, unit, picture)]
+        self._received(unit, delivery, "picture", picture.caption, [picture.captured_at_ms])
+        if picture.is_small and any(not each["is_small"] for each in same):
+            return  # the full one came first, by a faster link
+        self.pictures = [each for each in self.pictures if each not in same or not each["is_small"]]
         self.pictures.append(
             {
-                "id": picture_id,
+                "id": delivery.bundle,
                 "unit": unit.id,
-                "captured_ms": picture.captured_at_ms,
+                "captured_ms": min(picture.captured_at_ms, delivery.received_at_ms),
                 "received_ms": delivery.received_at_ms,
                 "is_small": picture.is_small,
                 "caption": picture.caption or picture.camera,
@@ -263,10 +312,10 @@ class Board:
         )
         del self.pictures[:-PICTURES_MAX]
         self.note("picture", delivery.received_at_ms, unit.id, size="small" if picture.is_small else "full")
-        self._received(unit, delivery, "picture", picture.caption, picture.captured_at_ms)
 
     def _take_report(self, unit: Unit, delivery: DeliveredBundle) -> None:
-        for link, before, after in unit.take_report(UnitReport.unpack(delivery.payload)):
+        report = UnitReport.unpack(delivery.payload)
+        for link, before, after in unit.take_report(report, delivery.bundle, delivery.received_at_ms):
             self.note("link", delivery.received_at_ms, unit.id, **{"link": link, "from": before, "to": after})
 
     def _take_text(self, unit: Unit, delivery: DeliveredBundle) -> None:
@@ -275,14 +324,14 @@ class Board:
             "id": delivery.bundle,
             "text": text.text,
             "phrase": text.phrase,
-            "at_ms": text.at_ms,
+            "at_ms": min(text.at_ms, delivery.received_at_ms),
             "precedence": delivery.precedence,
             "read": None,
         }
         unit.messages.append(message)
         del unit.messages[:-MESSAGES_MAX]
         self.note("text", delivery.received_at_ms, unit.id, text=text.text, phrase=text.phrase)
-        self._received(unit, delivery, "text", text.text or text.phrase, text.at_ms)
+        self._received(unit, delivery, "text", text.text or text.phrase, [text.at_ms])
 
     def _take_read(self, unit: Unit, delivery: DeliveredBundle) -> None:
         read = Read.unpack(delivery.payload)
@@ -295,42 +344,31 @@ class Board:
         """Find who is late or lost by ``now_ms``; True when anything changed."""
         changed = False
         for unit in self.units.values():
-            fallen = unit.grow_silent(now_ms, listening_since_ms)
-            if fallen is None:
+            unit.mind_clock(now_ms)
+            has_settled, fallen = unit.settle(now_ms), unit.grow_silent(now_ms, listening_since_ms)
+            if fallen is None and not has_settled:
                 continue
             changed = True
             self.touch("unit", unit.id)
-            self.note(fallen, now_ms, unit.id)
+            if fallen is not None:
+                self.note(fallen, now_ms, unit.id)
             if fallen == "lost":
-                self._raise_lost(unit, now_ms)
-        return changed
-
-    def _raise_lost(self, unit: Unit, now_ms: int) -> None:
-        group = open_group(self.alarms, "lost", now_ms)
-        if group is None:
-            link = [unit.last_link] if unit.last_link else []
-            alarm_id = f"lost-{unit.id}-{now_ms}"
-            self._raise(
-                Alarm(
-                    id=alarm_id,
+                alarm = Alarm(
+                    id=f"lost-{unit.id}-{now_ms}",
                     kind="lost",
                     units=[unit.id],
                     raised_ms=now_ms,
                     received_ms=now_ms,
-                    via=link,
+                    via=[unit.last_link] if unit.last_link else [],
                     position=unit.position,
                 )
-            )
-            return
-        for alarm in [
-            each for each in self.alarms if each.kind == "lost" and each.is_unconfirmed and each is not group
-        ]:
-            if now_ms - alarm.raised_ms <= 60_000:  # folded into the group that the page shows as one
-                group.units += [each for each in alarm.units if each not in group.units]
-                group.ends.update(alarm.ends)
-                self.alarms.remove(alarm)
-                self.touch("alarm", alarm.id)
-        if unit.id not in group.units:
-            group.units.append(unit.id)
-        group.ends.pop(unit.id, None)
-        self.touch("alarm", group.id)
+                self._touch_alarms(admit_lost(self.alarms, alarm))
+        return changed
+
+
+_HEARD = DocumentKey("heard", "all")
+"""When each unit was last heard, apart from the units: frames alone come often and change nothing else."""
+
+
+def _same_picture(known: Json, unit: Unit, picture: Picture) -> bool:
+    return bool(known["unit"] == unit.id and known["full_id"] == picture.full_id)

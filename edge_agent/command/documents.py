@@ -4,17 +4,21 @@ A delivery's effect and its position are one transaction, so a bundle handed out
 """
 
 import sqlite3
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgpack
+import structlog
 
 _SCHEMA = """
 create table if not exists documents (kind text, name text, content blob, primary key (kind, name)) without rowid;
 create table if not exists applied (incarnation text primary key, position integer) without rowid;
 """
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,18 @@ class DocumentKey:
 Document = Mapping[str, Any]  # Any: msgpack's own types
 
 
+def pack_document(content: Document) -> bytes:
+    """A document as it is stored; ``Documents.save`` takes it in place of the content."""
+    packed: bytes = msgpack.packb(dict(content))
+    return packed
+
+
 class Documents:
-    """One file. Not for several threads at once; every call may wait for the disk."""
+    """One file. Every call may wait for the disk, and for a call that another thread has begun."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._turn = threading.Lock()  # a cancelled task leaves its thread at work: close must not pull the file away
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._database.execute("pragma journal_mode=wal")
         self._database.execute("pragma synchronous=full")
@@ -48,18 +59,52 @@ class Documents:
         row = self._database.execute("select position from applied where incarnation = ?", (incarnation,)).fetchone()
         return int(row[0]) if row else 0
 
-    def save(self, changed: Mapping[DocumentKey, Document | None], incarnation: str, position: int) -> None:
-        """Write (None: remove) documents and the position, together and synced."""
-        self._database.execute("begin immediate")
-        for key, content in changed.items():
-            if content is None:
-                self._database.execute("delete from documents where kind = ? and name = ?", (key.kind, key.name))
-            else:
-                packed = msgpack.packb(dict(content))
-                self._database.execute("replace into documents values (?, ?, ?)", (key.kind, key.name, packed))
-        self._database.execute("replace into applied values (?, ?)", (incarnation, position))
-        self._database.execute("commit")
+    def save(self, changed: Mapping[DocumentKey, Document | bytes | None], incarnation: str, position: int) -> None:
+        """Write (None: remove) documents and the position, together and synced.
+
+        Raises sqlite3.Error, and TypeError or ValueError for what cannot be packed; nothing is written then.
+        """
+        rows = {
+            key: content if content is None or isinstance(content, bytes) else pack_document(content)
+            for key, content in changed.items()
+        }
+        with self._turn:
+            self._database.execute("begin immediate")
+            try:
+                for key, packed in rows.items():
+                    if packed is None:
+                        self._database.execute(
+                            "delete from documents where kind = ? and name = ?", (key.kind, key.name)
+                        )
+                    else:
+                        self._database.execute("replace into documents values (?, ?, ?)", (key.kind, key.name, packed))
+                self._database.execute("replace into applied values (?, ?)", (incarnation, position))
+                self._database.execute("commit")
+            finally:
+                if self._database.in_transaction:  # a full disk has ended some transactions by itself
+                    self._database.execute("rollback")
 
     def close(self) -> None:
         """Let go of the file."""
-        self._database.close()
+        with self._turn:
+            self._database.close()
+
+
+def open_documents(path: Path) -> Documents:
+    """The file, or a new one in place of a damaged one, which is set aside and never deleted.
+
+    Raises sqlite3.OperationalError when it cannot be opened for want of room or rights.
+    """
+    try:
+        return Documents(path)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        number = 1
+        while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+            number += 1
+        path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        log.error("page_memory_damaged", set_aside=str(aside), reason=str(error))
+        return Documents(path)

@@ -5,13 +5,20 @@ from typing import Any
 
 Json = dict[str, Any]  # Any: JSON
 
-STATES = ("accepted", "refused", "cancelled", "expired", "forwarded", "delivered", "read", "done", "held")
-FINAL_STATES = ("refused", "cancelled", "expired", "done")
+PROGRESS = ("accepted", "forwarded", "delivered", "held", "read", "done")
+ENDS = ("refused", "cancelled", "expired")
+"""How a copy ends that was not delivered."""
+STATES = ("accepted", *ENDS, *PROGRESS[1:])
+"""From the least far to the farthest, for the state of an order with several copies."""
+SETTLED_STATES = (*ENDS, *PROGRESS[2:])
+"""Beyond these only a person's answer tells more, and that comes as a bundle of its own."""
+STORE_WORDS = {"superseded": "cancelled", "evicted": "expired"}
+"""Ends that a store tells apart and a page does not: replaced by a newer one; given up for want of room."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Order:
-    """An order and its copies; ``bundles`` maps a unit to the bundle that carries its copy."""
+    """An order and its copies; ``bundles`` maps a unit to the bundle that carries its copy ("": it was refused)."""
 
     id: str
     text: str
@@ -36,13 +43,13 @@ class Order:
 
     @property
     def open_bundles(self) -> dict[str, str]:
-        """Copies whose fate may still change."""
-        return {unit: bundle for unit, bundle in self.bundles.items() if self.states.get(unit) not in FINAL_STATES}
+        """Copies whose fate the store has still to tell."""
+        return {unit: bundle for unit, bundle in self.bundles.items() if self.states.get(unit) not in SETTLED_STATES}
 
     def advance(self, unit: str, state: str, at_ms: int, via: tuple[str, ...]) -> bool:
         """The copy for ``unit`` got as far as ``state``; False when it was as far already."""
-        before = self.states.get(unit, "accepted")
-        if state not in STATES or STATES.index(state) <= STATES.index(before):
+        before, state = self.states.get(unit, "accepted"), STORE_WORDS.get(state, state)
+        if not _follows(before, state):
             return False
         self.states[unit], self.state_at_ms = state, at_ms
         self.via = list(via) or self.via
@@ -50,7 +57,7 @@ class Order:
 
     def answer(self, unit: str, bundle: str, state: str, at_ms: int, by: str) -> bool:
         """A person at ``unit`` has read it or carried it out."""
-        if self.bundles.get(unit) != bundle or not self.advance(unit, state, at_ms, ()):
+        if not bundle or self.bundles.get(unit) != bundle or not self.advance(unit, state, at_ms, ()):
             return False
         self.reply = by
         return True
@@ -71,3 +78,13 @@ class Order:
             "reply": self.reply,
             "counts": {each: states.count(each) for each in dict.fromkeys(states)},
         }
+
+
+def _follows(before: str, state: str) -> bool:
+    """Whether ``state`` says more than ``before``. A receipt may come after the copy counted as expired."""
+    if state in ENDS:
+        return before in ("accepted", "forwarded")
+    if state not in PROGRESS:
+        return False
+    reached = PROGRESS.index("forwarded") if before in ENDS else PROGRESS.index(before)
+    return PROGRESS.index(state) > reached

@@ -1,25 +1,39 @@
 """One unit in the field as command knows it: when it was heard, where it was, what it said, what it still holds.
 
-All times are UTC milliseconds by this node's clock, except ``captured`` ones, which are the unit's own.
+All times are UTC milliseconds by this node's clock, except ``captured`` ones, which are the unit's own and never later
+than what brought them: nothing is captured after it arrived, so a clock that says so is ahead.
 """
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from edge_agent.command.gap import Gap
+from edge_agent.core.bundle import BundleId
 from edge_agent.telemetry.payloads import Position, UnitReport
 
 TRACK_MAX = 200
+TRACK_SHOWN_ON_TIME = 30
+"""Points a page gets of a unit that nobody has to look at: 40 whole tracks are most of a megabyte."""
 HISTORY_MAX = 60
 SERIES_MAX = 64
 MESSAGES_MAX = 50
 ARRIVALS_MAX = 40
 DEFAULT_DUE_S = 60.0
 """Until a unit has said how often it reports."""
+DUE_FLOOR_S = 2.0
+"""The silence of a unit is looked for once a second: a shorter interval would make it late by our own tick. What a thin
+link makes longer the unit itself has put into its report."""
 LATE_RATIO = 1.5
 """One report may be late by half an interval: jitter of a radio, a report behind a picture's fragment."""
 LOST_RATIO = 3.0
 """Three missed reports in a row: with 10 % loss that happens by chance once in a thousand."""
+NEWS_MS = 1000
+"""A silent unit counts as heard again when its last frame is this much younger: clocks compared may differ by less."""
 BACK_SHOWN_S = 300.0
+GAP_KEPT_S = 86_400.0
+"""What has not come within a day, the unit's stores have given up."""
+MUTE_MAX_MIN = 30
 LINK_COLUMNS = ("name", "state", "rate_bps", "rtt_s", "loss_ratio", "transport")
 BACKLOG_COLUMNS = ("kind", "bundles", "bytes", "expected_s")
 
@@ -49,31 +63,44 @@ class Unit:
     arrivals: list[Json] = field(default_factory=list)
     silent_since_ms: int | None = None
     back_ms: int | None = None
-    gap_from_ms: int | None = None
-    filled_bins: list[int] = field(default_factory=list)
+    gap: Gap | None = None
+    report_bundle: str = ""
 
     def to_document(self) -> Json:
-        """All fields, for Documents."""
-        return asdict(self)
+        """All fields, for Documents. Lists are the unit's own: pack them before it changes."""
+        content = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**content, "gap": None if self.gap is None else self.gap.to_document()}
 
     @classmethod
     def from_document(cls, content: Json) -> "Unit":
         """What ``to_document`` gave; fields of another version are left out."""
         names = cls.__dataclass_fields__
-        return cls(**{name: value for name, value in content.items() if name in names})
+        known = {name: value for name, value in content.items() if name in names}
+        gap = known.pop("gap", None)
+        return cls(**known, gap=Gap.from_document(gap) if gap is not None else None)
 
     def hear(self, at_ms: int) -> bool:
         """Something authentic came at ``at_ms``; True when the unit was in lost contact before."""
-        if at_ms <= self.last_heard_ms:
-            return False
         was_lost = self.state == "lost"
+        if at_ms <= self.last_heard_ms + (NEWS_MS if was_lost else 0):
+            return False
         if was_lost:
-            self.state, self.back_ms, self.gap_from_ms = "back", at_ms, self.last_heard_ms
-            self.arrivals, self.filled_bins = [], []
+            self.state, self.back_ms, self.arrivals = "back", at_ms, []
+            self.gap = Gap.between(self.last_heard_ms, at_ms, self.due_s)
         elif self.state == "late":
             self.state = "on_time"
         self.last_heard_ms = at_ms
         return was_lost
+
+    def mind_clock(self, now_ms: int) -> None:
+        """Our clock may have been set back: nothing was heard in the future, and no mute lasts longer than allowed."""
+        self.last_heard_ms = min(self.last_heard_ms, now_ms)
+        if self.back_ms is not None:
+            self.back_ms = min(self.back_ms, now_ms)
+        if self.reported_ms is not None:
+            self.reported_ms = min(self.reported_ms, now_ms)
+        if self.muted_until_ms is not None:
+            self.muted_until_ms = min(self.muted_until_ms, now_ms + MUTE_MAX_MIN * 60_000)
 
     def grow_silent(self, now_ms: int, listening_since_ms: int) -> str | None:
         """The state this unit falls into at ``now_ms`` for want of news ("late", "lost"); None for no change.
@@ -89,16 +116,33 @@ class Unit:
         if self.state != "late" and silent_s > LATE_RATIO * self.due_s:
             self.state = "late"
             return "late"
-        if self.state == "back" and self.back_ms is not None and now_ms - self.back_ms > BACK_SHOWN_S * 1000:
-            self.state = "on_time"
         return None
 
-    def take_report(self, report: UnitReport) -> list[tuple[str, str, str]]:
-        """Links and backlog as the unit tells them, newest report only; gives back (link, from, to) of changes."""
-        if self.reported_ms is not None and report.at_ms < self.reported_ms:
+    def settle(self, now_ms: int) -> bool:
+        """End what has lasted long enough: a mute, "back", a gap that nothing more will fill; True when one ended."""
+        before = (self.muted_until_ms, self.state, self.gap)
+        if self.muted_until_ms is not None and self.muted_until_ms <= now_ms:
+            self.muted_until_ms = None
+        if self.gap is not None and self.back_ms is not None:
+            quiet_ms = now_ms - max(self.back_ms, self.gap.filled_at_ms)
+            if quiet_ms > BACK_SHOWN_S * 1000:
+                if self.state == "back":
+                    self.state = "on_time"
+                is_waiting = any(row["bundles"] for row in self.backlog) and quiet_ms <= GAP_KEPT_S * 1000
+                if self.state == "on_time" and (self.gap.is_complete or not is_waiting):
+                    self.gap = None
+        return before != (self.muted_until_ms, self.state, self.gap)
+
+    def take_report(self, report: UnitReport, bundle: str, received_ms: int) -> list[tuple[str, str, str]]:
+        """Links and backlog as the unit tells them, the last report it made; gives back (link, from, to) of changes.
+
+        Which one is the last its numbers say, not its clock, which may have been put right in between.
+        """
+        if self.report_bundle and _was_made_before(bundle, self.report_bundle):
             return []
         before = {row["name"]: row["state"] for row in self.links}
-        self.reported_ms, self.due_s, self.name, self.number = report.at_ms, report.due_s, report.name, report.number
+        self.report_bundle, self.reported_ms = bundle, received_ms
+        self.due_s, self.name, self.number = max(DUE_FLOOR_S, report.due_s), report.name, report.number
         self.links = [dict(zip(LINK_COLUMNS, row, strict=True)) for row in report.links]
         self.backlog = [dict(zip(BACKLOG_COLUMNS, row, strict=True)) for row in report.backlog]
         return [
@@ -109,18 +153,16 @@ class Unit:
 
     def take_position(self, position: Position, received_ms: int) -> None:
         """A fix. An older one than the last goes into the track and never makes the unit's position younger."""
-        place = position_json(position)
-        is_late = received_ms - position.captured_at_ms > max(2 * self.due_s, 10.0) * 1000
-        point = {**place, "is_late": is_late}
-        if self.position is None or position.captured_at_ms >= self.position["captured_ms"]:
+        place = position_json(position, received_ms)
+        is_late = received_ms - place["captured_ms"] > max(2 * self.due_s, 10.0) * 1000
+        if self.position is None or place["captured_ms"] >= min(self.position["captured_ms"], received_ms):
             self.position = place
-            self.track.append(point)
-        else:
-            self.track.append(point)
+        self.track.append({**place, "is_late": is_late})
+        if len(self.track) > 1 and self.track[-2]["captured_ms"] > place["captured_ms"]:
             self.track.sort(key=lambda each: int(each["captured_ms"]))
         del self.track[:-TRACK_MAX]
 
-    def take_reading(self, row: list[Any]) -> None:  # Any: a checked row of ReadingBatch
+    def take_reading(self, row: list[Any], received_ms: int) -> None:  # Any: a checked row of ReadingBatch
         """One value of one series; the newest is shown, all go into its plot."""
         series, value, unit_text, quality, captured_ms = row
         known = self.readings.get(series)
@@ -133,59 +175,53 @@ class Unit:
         if len(history) > 1 and history[-2][0] > captured_ms:
             history.sort(key=lambda each: int(each[0]))
         del history[:-HISTORY_MAX]
-        if captured_ms >= known["captured_ms"]:
+        if captured_ms >= min(known["captured_ms"], received_ms):
             known.update(captured_ms=captured_ms, value=value, unit_text=unit_text, quality=quality)
 
-    def note_arrival(self, *, what: str, text: str, captured_ms: int, arrived_ms: int, is_urgent: bool) -> None:
-        """What came after the unit was back, in order: urgent, newest, or history."""
-        if self.back_ms is None or arrived_ms - self.back_ms > BACK_SHOWN_S * 1000:
+    def note_arrival(
+        self, *, what: str, text: str, captured_ms: Sequence[int], arrived_ms: int, is_urgent: bool
+    ) -> None:
+        """One bundle with facts of these moments, at least one; it may tell something of the last outage.
+
+        After the unit was back, what came is listed in order: urgent, newest, or history.
+        """
+        newest_ms = max(captured_ms)
+        if self.last_received is None or newest_ms >= min(self.last_received["captured_ms"], arrived_ms):
+            self.last_received = {"what": what, "text": text, "captured_ms": newest_ms}
+        if self.gap is not None:
+            self.gap.fill(captured_ms, arrived_ms)
+        if self.state != "back":
             return
-        age_s = (arrived_ms - captured_ms) / 1000
+        age_s = (arrived_ms - newest_ms) / 1000
         kind = "urgent" if is_urgent else "newest" if age_s <= 2 * self.due_s else "history"
         last = self.arrivals[-1] if self.arrivals else None
         if last is not None and (last["what"], last["class"]) == (what, kind):
             last["count"] += 1
-            last["captured_ms"] = captured_ms
+            last["captured_ms"] = newest_ms
         elif len(self.arrivals) < ARRIVALS_MAX:
             self.arrivals.append(
                 {
                     "n": len(self.arrivals) + 1,
                     "arrived_ms": arrived_ms,
-                    "captured_ms": captured_ms,
+                    "captured_ms": newest_ms,
                     "what": what,
                     "text": text,
                     "class": kind,
                     "count": 1,
                 }
             )
-        if self.gap_from_ms is not None and self.gap_from_ms <= captured_ms < self.back_ms:
-            at = int((captured_ms - self.gap_from_ms) / 1000 / self.due_s)
-            if at not in self.filled_bins:
-                self.filled_bins.append(at)
 
-    def gap(self) -> Json | None:
-        """The last outage as three parts that add up to it: received then, filled in late, still there."""
-        if self.gap_from_ms is None or self.back_ms is None:
+    def _gap_json(self) -> Json | None:
+        if self.gap is None or self.state == "lost":
             return None
-        whole_ms = self.back_ms - self.gap_from_ms
-        late_ms = min(whole_ms, int(len(self.filled_bins) * self.due_s * 1000))
-        waiting = [row["expected_s"] for row in self.backlog if row["bundles"]]
-        return {
-            "from_ms": self.gap_from_ms,
-            "to_ms": self.back_ms,
-            "parts": [
-                {"state": "received", "ms": 0},
-                {"state": "late", "ms": late_ms},
-                {"state": "missing", "ms": whole_ms - late_ms},
-            ],
-            "complete_in_s": max((each for each in waiting if each is not None), default=None),
-        }
+        waiting = [row["expected_s"] for row in self.backlog if row["bundles"] and row["expected_s"] is not None]
+        return self.gap.to_json(max(waiting, default=None))
 
     def to_json(self, now_ms: int) -> Json:
         """The unit as docs/api.md shows it."""
         back_after_s = None
-        if self.state == "back" and self.back_ms is not None and self.gap_from_ms is not None:
-            back_after_s = (self.back_ms - self.gap_from_ms) / 1000
+        if self.state == "back" and self.gap is not None:
+            back_after_s = (self.gap.to_ms - self.gap.from_ms) / 1000
         is_noted = self.state == "on_time" and any(row["state"] != "up" for row in self.links)
         return {
             "id": self.id,
@@ -197,24 +233,30 @@ class Unit:
             "muted_until_ms": self.muted_until_ms if (self.muted_until_ms or 0) > now_ms else None,
             "back_after_s": back_after_s,
             "position": self.position,
-            "track": self.track,
+            "track": self.track[-TRACK_SHOWN_ON_TIME:] if self.state == "on_time" else self.track,
             "links": self.links,
             "reported_ms": self.reported_ms,
             "backlog": self.backlog,
             "last_link": self.last_link,
             "last_received": self.last_received,
-            "gap": self.gap() if self.state == "back" else None,
+            "gap": self._gap_json(),
             "arrivals": self.arrivals if self.state == "back" else [],
             "messages": self.messages,
         }
 
 
-def position_json(position: Position) -> Json:
-    """A fix as docs/api.md shows it."""
+def position_json(position: Position, received_ms: int) -> Json:
+    """A fix that arrived at ``received_ms``, as docs/api.md shows it."""
     return {
         "lat": position.lat_deg,
         "lon": position.lon_deg,
-        "captured_ms": position.captured_at_ms,
+        "captured_ms": min(position.captured_at_ms, received_ms),
         "system": position.system,
         "datum": position.datum,
     }
+
+
+def _was_made_before(bundle: str, other: str) -> bool:
+    """Whether its source made ``bundle`` before ``other``; of two that are not counted together, as they arrive."""
+    first, second = BundleId.parse(bundle), BundleId.parse(other)
+    return first[:3] == second[:3] and first.sequence < second.sequence

@@ -9,10 +9,10 @@ START_MS = 1_763_745_000_000
 
 
 class Arrivals:
-    """Makes deliveries of one command post; positions and bundle numbers rise."""
+    """Makes deliveries of one command post; positions and bundle numbers rise from ``first``."""
 
-    def __init__(self) -> None:
-        self._numbers = count(1)
+    def __init__(self, first: int = 1) -> None:
+        self._numbers = count(first)
 
     def of(
         self,

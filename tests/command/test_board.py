@@ -8,8 +8,8 @@ import msgpack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.command.alarm import Alarm
-from edge_agent.command.board import ALARMS_MAX, EVENTS_MAX, Board
+from edge_agent.command.alarm import ALARMS_MAX, Alarm
+from edge_agent.command.board import EVENTS_MAX, Board
 from edge_agent.command.documents import Document, DocumentKey
 from edge_agent.command.order import Order
 from edge_agent.command.unit import HISTORY_MAX, LATE_RATIO, LOST_RATIO, TRACK_MAX

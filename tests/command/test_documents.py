@@ -1,12 +1,14 @@
 """A page's memory: a delivery's effect and its position are kept together, whenever the process is killed."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from edge_agent.command.documents import DocumentKey, Documents
+from edge_agent.command.documents import DocumentKey, Documents, open_documents
 
 _WRITER = """
 import sys
@@ -31,6 +33,34 @@ def test_what_was_saved_is_there_after_closing(tmp_path: Path) -> None:
     assert again.load() == {DocumentKey("a", "1"): {"x": [1, None, "值"]}}
     assert [again.applied_position(each) for each in ("aa", "bb", "cc")] == [5, 9, 0]
     again.close()
+
+
+def test_a_save_that_failed_changes_nothing_and_the_next_one_works(tmp_path: Path) -> None:
+    """Neither what cannot be packed nor a disk that refuses leaves a transaction open behind it."""
+    path = tmp_path / "page.db"
+    documents = Documents(path)
+    key, other = DocumentKey("lists", "all"), DocumentKey("lists", "other")
+    with pytest.raises(ValueError, match="surrogates"):
+        documents.save({key: {"duty": "\ud800"}}, "aa", 1)
+    with closing(sqlite3.connect(path)) as disk:
+        disk.execute("create trigger full before insert on applied begin select raise(fail, 'disk is full'); end")
+        with pytest.raises(sqlite3.Error, match="disk is full"):
+            documents.save({other: {}}, "aa", 2)
+        disk.execute("drop trigger full")
+    documents.save({key: {"duty": "王敏"}}, "aa", 3)
+    assert documents.load() == {key: {"duty": "王敏"}}
+    assert documents.applied_position("aa") == 3
+    documents.close()
+
+
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path) -> None:
+    """The page comes up; what was there is still there for whoever can read it."""
+    path = tmp_path / "page.db"
+    path.write_bytes(b"not a database" * 100)
+    documents = open_documents(path)
+    assert documents.load() == {}
+    documents.close()
+    assert [each.read_bytes()[:14] for each in tmp_path.glob("page.db.damaged-*")] == [b"not a database"]
 
 
 @pytest.mark.slow
