@@ -43,7 +43,7 @@ class Writer:
     ballast: Ballast
     answers: Answers
     on_evicted: Callable[[list[BundleId]], None] | None
-    disk_free_bytes: int = 0
+    disk_free_bytes: int = field(init=False)
     is_full: bool = False
     """Whether the disk itself (not the quota) is full."""
     _wake: threading.Condition = field(default_factory=threading.Condition)
@@ -53,6 +53,11 @@ class Writer:
     _queued_bytes: int = 0
     _is_closing: bool = False
     _is_failing: bool = False
+
+    def __post_init__(self) -> None:
+        # The node asks before the thread has begun, and asks again only after a commit: told 0, a command post that
+        # has nothing to store yet would refuse everything, and so never store anything.
+        self.disk_free_bytes = self.ballast.disk_free_bytes()
 
     def put_effect(self, effect: Persist | Erase) -> Failed | None:
         """Queue an effect; a Failed when the intake is full, which only a Persist can meet."""
