@@ -44,6 +44,8 @@ MIN_PIECE_BYTES = 64
 FRAGMENT_FIXED_BYTES = 24
 """Kind, marks, sequence, offset, total, length at their usual longest; the source and the header come on top."""
 CUSTODY_RANGES_PER_FRAME = 32
+FETCHES_A_FRAME = 4
+"""Bundles asked for ahead when the first ones are not in memory; looking further would read the store in vain."""
 WINDOW_BYTES = 15
 """The longest WINDOW: kind, and two numbers of at most 2^48."""
 COMPANY_FRAME_BYTES = 256
@@ -364,7 +366,7 @@ class FrameBuilder:
         payload = self.custody.cache.read(outgoing, start, min(start + size, outgoing.record.payload_bytes))
         if payload is None:
             missing.add(id(outgoing))
-            return True
+            return len(missing) < FETCHES_A_FRAME
         end = start + max(1, len(payload))
         self._write_piece(
             contact, draft, outgoing, start, end, payload, now_s, wants_second=precedence is Precedence.FLASH

@@ -11,6 +11,8 @@ from edge_agent.core.scheduler import Scheduler
 
 CHUNK_BYTES = 65_536
 """Unit of Fetch; also the largest payload that is a row and not a file (DESIGN section 5)."""
+FETCHED_BYTES = 1 << 20
+"""Room for chunks that links have asked for, beyond what was kept after Persist."""
 
 
 @dataclass(slots=True)
@@ -25,8 +27,8 @@ class PayloadCache:
     _fetching: set[tuple[BundleId, int]] = field(default_factory=set)
 
     def put(self, bundle: BundleId, payload: bytes) -> None:
-        """Keep a whole small payload; a large one is left to Fetch."""
-        if len(payload) <= CHUNK_BYTES:
+        """Keep a whole small payload while there is room; what came first is sent first, so it stays."""
+        if len(payload) <= CHUNK_BYTES and self.held_bytes + len(payload) <= self.limit_bytes:
             self._keep((bundle, 0), payload)
 
     def read(self, outgoing: Outgoing, start: int, end: int) -> bytes | None:
@@ -64,7 +66,7 @@ class PayloadCache:
             return
         self._chunks[key] = chunk
         self.held_bytes += len(chunk)
-        while self.held_bytes > self.limit_bytes and len(self._chunks) > 1:
+        while self.held_bytes > self.limit_bytes + FETCHED_BYTES and len(self._chunks) > 1:
             _, oldest = self._chunks.popitem(last=False)
             self.held_bytes -= len(oldest)
 
