@@ -31,6 +31,8 @@ REMEMBERED_SALTS = 256
 """Sessions of one start of a peer whose early data is acted on at once; later ones wait for the proof."""
 HELD_EARLY_BYTES = 65_536
 HELLO_WAIT_S = 0.5
+BURST_REASON = "burst links cannot be used yet"
+"""Their numbers would have to be leased on disk; a handshake there costs money (docs/adr/0007-burst-links.md)."""
 LOSER_WAIT_S = 8.0
 
 
@@ -130,6 +132,9 @@ class Contacts:
         if link is None:
             link = self.links[name] = Link(name, None, policy, is_listener, day_began_s=now_s)
         was_up = link.limits is not None
+        if limits is not None and limits.shape is LinkShape.BURST:
+            limits, reason = None, BURST_REASON
+            self._outputs.drop("link_burst_refused")
         link.limits, link.policy, link.reason = limits, policy, reason
         if limits is None:
             for contact in link.contacts:

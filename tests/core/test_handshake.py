@@ -1,13 +1,16 @@
 """Sessions begin whatever is lost, crossed, repeated or replayed, and nothing recorded is ever taken for new."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 
 import pytest
 
 from edge_agent.core.bundle import Precedence
-from edge_agent.core.contacts import Contacts, Hello
+from edge_agent.core.contacts import BURST_REASON, Contacts, Hello
+from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import FrameClass, put_unknown, read_envelope
+from edge_agent.core.limits import LinkShape
 from tests.core.bench import STREAM, Bench, Flight
 
 HELLO_ALONE_BYTES = 100
@@ -219,6 +222,19 @@ def test_a_new_start_of_a_kit_that_is_known_costs_no_round_trip() -> None:
     start_with_a_bundle(bench, b"sos", Precedence.FLASH)
     bench.run(0.011)
     assert payloads(bench) == [b"sos"]
+
+
+def test_a_burst_link_is_down_with_its_reason_and_nothing_is_sent_on_it() -> None:
+    """A handshake there would cost money and could not be answered."""
+    bench = Bench()
+    bench.add("command", role="command")
+    bench.add("kit-1")
+    bench.join("sms", "kit-1", "command", replace(STREAM, shape=LinkShape.BURST, mtu_bytes=140), far_listens=False)
+    bench.submit("kit-1", b"sos", Precedence.FLASH)
+    bench.run(60)
+    assert bench.history == []
+    (report,) = bench.places["kit-1"].running.report(bench.now_s).links
+    assert (report.state, report.reason) == (LinkState.DOWN, BURST_REASON)
 
 
 def test_old_frames_of_a_session_are_replays() -> None:
