@@ -117,7 +117,7 @@ class CommandDesk:
         """Ask what became of copies that are on their way, some at each call; True when there was news."""
         copies = [(order, *copy) for order in self.board.orders for copy in order.open_bundles.items()]
         first = self._fates_asked % max(1, len(copies))
-        self._fates_asked += FATES_MAX
+        self._fates_asked = first + FATES_MAX
         is_news = False
         for order, unit, bundle in islice(copies[first:] + copies[:first], FATES_MAX):
             fate = await self._door.fate(bundle)
