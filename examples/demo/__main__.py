@@ -151,7 +151,7 @@ class Demo:
 
     def _state(self) -> Json:
         """What the demo page shows now."""
-        tally = self._ledger.sum(is_final=self._proof is not None)
+        tally = self._ledger.sum()
         tally["doubled"] = tally.pop("duplicated")
         zh, en = STEPS[self._script.step - 1]
         return {

@@ -8,12 +8,18 @@ from pathlib import Path
 
 from edge_agent.client import AgentAbsentError, AgentRefusedError, Client
 from edge_agent.config import load_api_address
-from edge_agent.core.bundle import BundleId
+from edge_agent.core.bundle import BundleId, Precedence
 
 RETRY_S = 0.3
 ASK_AGE_S = 2.0
 ASKED_A_TURN = 200
-ENDS = {"expired": "expired", "superseded": "superseded", "cancelled": "superseded", "evicted": "expired"}
+LOST_AFTER_ASKS = 3
+"""A bundle that nobody knows so often in a row is lost; once may be a question between two steps of a transfer."""
+UNHEARD_S = 20.0
+"""A bundle that its kit handed over so long ago without a consumer at command getting it is lost to the user."""
+ENDS = {"expired": "expired", "superseded": "superseded", "cancelled": "superseded"}
+UNKNOWN = "unknown"
+GONE = (UNKNOWN, "evicted", "refused")
 COLUMNS = ("accepted", "delivered", "waiting", "expired", "superseded", "lost", "duplicated")
 
 
@@ -38,7 +44,8 @@ class Ledger:
     accepted_s: dict[str, float] = field(default_factory=dict)
     arrivals: dict[str, Arrival] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
-    states: dict[str, str] = field(default_factory=dict)
+    suspicions: Counter[str] = field(default_factory=Counter)
+    handed_over_s: dict[str, float] = field(default_factory=dict)
     doubled: Counter[str] = field(default_factory=Counter)
 
     def now_s(self) -> float:
@@ -93,28 +100,42 @@ class Ledger:
         return [each for each in self.accepted_s if each not in self.arrivals and each not in self.ended]
 
     async def _keep_asking(self) -> None:
-        clients = {kit: self._client(kit) for kit in ("kit-1", "kit-2")}
+        clients = {node: self._client(node) for node in self.configs}
         while True:
             await asyncio.sleep(1.0)
             now_s = self.now_s()
             old = [each for each in self.outstanding() if now_s - self.accepted_s[each] > ASK_AGE_S]
             for bundle in old[:ASKED_A_TURN]:
-                await self._ask(clients[BundleId.parse(bundle).source], bundle)
+                await self._ask(clients, bundle)
 
-    async def _ask(self, client: Client, bundle: str) -> None:
+    async def _ask(self, clients: dict[str, Client], bundle: str) -> None:
+        """Ask the kit, and command for what the kit handed over, where a bundle is that has not been listened to."""
         try:
-            state = (await client.state(bundle)).state
-        except AgentRefusedError:
-            state = "unknown"
+            state = await _state(clients[BundleId.parse(bundle).source], bundle)
+            if state == "accepted":
+                self.suspicions.pop(bundle, None)
+                self.handed_over_s.pop(bundle, None)
+                return
+            if state not in (*ENDS, *GONE):
+                self.handed_over_s.setdefault(bundle, self.now_s())
+                state = await _state(clients["command"], bundle)
         except AgentAbsentError:
-            return
-        self.states[bundle] = state
+            return  # it is being restarted: asked again
         if state in ENDS:
             self.ended[bundle] = ENDS[state]
+        elif state in GONE:
+            self.suspicions[bundle] += 1
+        else:
+            self.suspicions.pop(bundle, None)
 
-    def tally(self, *, is_final: bool = False) -> dict[str, dict[str, int]]:
-        """Counts by precedence. Finally what is in nobody's queue and was not delivered is lost."""
-        rows = {name: dict.fromkeys(COLUMNS, 0) for name in ("FLASH", "IMMEDIATE", "PRIORITY", "ROUTINE", "DEFERRED")}
+    def is_lost(self, bundle: str) -> bool:
+        """Whether an accepted bundle is in nobody's queue, or was handed over and never came out at command."""
+        unheard_s = self.now_s() - self.handed_over_s.get(bundle, self.now_s())
+        return self.suspicions[bundle] >= LOST_AFTER_ASKS or unheard_s > UNHEARD_S
+
+    def tally(self) -> dict[str, dict[str, int]]:
+        """Counts by precedence; in each row accepted is the sum of the other columns without duplicated."""
+        rows = {precedence.name: dict.fromkeys(COLUMNS, 0) for precedence in Precedence}
         for bundle in self.accepted_s:
             row = rows[BundleId.parse(bundle).precedence.name]
             row["accepted"] += 1
@@ -122,17 +143,15 @@ class Ledger:
                 row["delivered"] += 1
             elif bundle in self.ended:
                 row[self.ended[bundle]] += 1
-            elif self.states.get(bundle) == "unknown" or (is_final and self.states.get(bundle) != "accepted"):
-                row["lost"] += 1
             else:
-                row["waiting"] += 1
+                row["lost" if self.is_lost(bundle) else "waiting"] += 1
         for bundle, number in self.doubled.items():
             rows[BundleId.parse(bundle).precedence.name]["duplicated"] += number
         return rows
 
-    def sum(self, *, is_final: bool = False) -> dict[str, int]:
+    def sum(self) -> dict[str, int]:
         """The tally over all precedences."""
-        rows = self.tally(is_final=is_final).values()
+        rows = self.tally().values()
         return {column: sum(row[column] for row in rows) for column in COLUMNS}
 
     def longest_silence_s(self, source: str) -> dict[str, float]:
@@ -153,3 +172,11 @@ class Ledger:
         while wanted and self.now_s() < due_s:
             await asyncio.sleep(0.2)
             wanted -= self.arrivals.keys() | self.ended.keys()
+
+
+async def _state(client: Client, bundle: str) -> str:
+    """Where a node says a bundle is. Raises AgentAbsentError."""
+    try:
+        return (await client.state(bundle)).state
+    except AgentRefusedError:
+        return UNKNOWN

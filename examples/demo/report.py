@@ -41,7 +41,7 @@ def make_report(
     """The report as DESIGN section 10 lays it out."""
     return {
         "seconds": round(seconds, 1),
-        "precedence": ledger.tally(is_final=True),
+        "precedence": ledger.tally(),
         "sos": [
             {
                 "bundle": sos.bundle,
