@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.addresses import UNIX_PATH_MAX_BYTES, UNIX_PREFIX, Address, is_loopback, parse_host_port, spell
+from edge_agent.command.limits import ReadingLimit
 from edge_agent.config_lines import KeyPath, find_lines
 from edge_agent.config_schema import (
     API,
     DRIVER,
     FLOW,
+    LIMIT,
     LINK,
     LINK_TABLE_KEYS,
     NODE,
@@ -22,6 +24,7 @@ from edge_agent.config_schema import (
     WEB,
     flow_rule,
     link_policy,
+    reading_limit,
 )
 from edge_agent.config_tables import ConfigError, ConfigProblem, TableReader, show
 from edge_agent.core.bundle import COMMAND
@@ -77,6 +80,7 @@ class Config:
     links: tuple[LinkConfig, ...]
     flows: tuple[FlowRule, ...]
     drivers: tuple[DriverConfig, ...]
+    limits: tuple[ReadingLimit, ...]
 
 
 def load_config(path: Path, plugins: Plugins) -> Config:
@@ -86,6 +90,7 @@ def load_config(path: Path, plugins: Plugins) -> Config:
     links = _read_links(document, reader, plugins)
     drivers = _read_drivers(document, reader, plugins)
     flows = [reader.read(table, FLOW, at) for at, table in _tables(document, reader, "flow")]
+    limits = _read_limits(document, reader)
     api, web = _read_listeners(sections, reader)
     if reader.problems:
         raise ConfigError(tuple(sorted(reader.problems, key=lambda problem: problem.line)))
@@ -108,6 +113,7 @@ def load_config(path: Path, plugins: Plugins) -> Config:
         links=tuple(links),
         flows=tuple(flow_rule(values) for values in flows),
         drivers=tuple(drivers),
+        limits=tuple(limits),
     )
 
 
@@ -252,6 +258,18 @@ def _read_drivers(document: Mapping[str, Any], reader: TableReader, plugins: Plu
                 DriverConfig(name=values["name"], kind=values["kind"], flow=values["flow"], table=plugin_table)
             )
     return drivers
+
+
+def _read_limits(document: Mapping[str, Any], reader: TableReader) -> list[ReadingLimit]:
+    limits: list[ReadingLimit] = []
+    for path, table in _tables(document, reader, "limit"):
+        values = reader.read(table, LIMIT, path)
+        if LIMIT.keys() <= values.keys():
+            try:
+                limits.append(reading_limit(values))
+            except ValueError as error:
+                reader.add(path, f"is not possible: {error}")
+    return limits
 
 
 def _plugin_settings(

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_agent.addresses import UNIX_PREFIX, is_loopback, parse_host_port
+from edge_agent.command.limits import ReadingLimit
 from edge_agent.core.bundle import LIFETIME_MAX_S, NODE_ID_PATTERN, FlowOrder, Precedence
 from edge_agent.core.limits import LinkPolicy
 from edge_agent.flows import FlowRule
 from edge_agent.ports import Setting
 
-SECTIONS = ("node", "security", "store", "api", "web", "link", "flow", "driver")
+SECTIONS = ("node", "security", "store", "api", "web", "link", "flow", "driver", "limit")
 ROLES = ("kit", "relay", "command")
 PRECEDENCE_WORDS = tuple(precedence.name.lower() for precedence in Precedence)
 ORDER_WORDS = tuple(order.value for order in FlowOrder)
@@ -132,6 +133,14 @@ DRIVER: Mapping[str, Setting] = {
     ),
 }
 
+_BOUND_ALLOWED = "a number above 0, in the unit of the readings"
+LIMIT: Mapping[str, Setting] = {
+    "series": Setting(kind=str, allowed="a series' name or a glob", accepts=bool),
+    "unit": Setting(kind=str, allowed="a unit's id or a glob", default="*", accepts=bool),
+    "high": Setting(kind=float, allowed=_BOUND_ALLOWED, default=None, accepts=lambda limit: 0 < limit < 1e300),
+    "low": Setting(kind=float, allowed=_BOUND_ALLOWED, default=None, accepts=lambda limit: 0 < limit < 1e300),
+}
+
 
 def link_policy(values: Mapping[str, Any]) -> LinkPolicy:
     """The policy of a checked [[link]] table."""
@@ -153,4 +162,15 @@ def flow_rule(values: Mapping[str, Any]) -> FlowRule:
         precedence=Precedence[values["precedence"].upper()] if values["precedence"] else None,
         lifetime_s=values["lifetime_s"] or None,
         protected=values["protected"],
+    )
+
+
+def reading_limit(values: Mapping[str, Any]) -> ReadingLimit:
+    """The limit of a checked [[limit]] table. Raises ValueError when it says neither or both of high and low."""
+    high, low = values["high"], values["low"]
+    if (high is None) == (low is None):
+        raise ValueError("give exactly one of high and low")
+    is_floor = high is None
+    return ReadingLimit(
+        series=values["series"], unit=values["unit"], limit=low if is_floor else high, is_floor=is_floor
     )

@@ -12,6 +12,7 @@ from contextlib import aclosing
 import structlog
 
 from edge_agent.core.bundle import BundleId, MalformedError
+from edge_agent.core.errors import RefusedError
 from edge_agent.disk_types import Delivery, FateState, StateUpdate
 from edge_agent.kit_memory import KitMemory, KitOrder, PageMemoryError, SosRecord
 from edge_agent.page_parts import PageParts
@@ -80,30 +81,38 @@ class KitMail:
                 self.drops[f"payload_{delivery.record.header.flow}"] += 1
                 log.warning("payload_malformed", bundle=str(delivery.record.id), reason=str(error))
                 return
-            except PageMemoryError as error:  # not acknowledged before it is kept; a full disk may have room again
+            except (PageMemoryError, RefusedError) as error:  # not kept, so not acknowledged; there may be room again
                 log.error("page_memory_failed", bundle=str(delivery.record.id), reason=str(error), retry_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
 
     async def _take_order(self, stream: str, delivery: Delivery, payload: bytes) -> None:
         record = delivery.record
-        try:
-            text = Text.unpack(payload)
-        except MalformedError:
-            text = _plain_text(payload, record.header.created_at_ms)  # "edge-agent send" sends what was typed
-        order = KitOrder(
-            id=str(record.id),
-            at_ms=text.at_ms,
-            source=record.id.source,
-            text=text.text,
-            phrase=text.phrase,
-            by=text.by,
-            precedence=record.id.precedence.name.lower(),
-            received_ms=delivery.received_at_ms,
-            via=list(delivery.via),
-            is_held=record.age_high_at(self._parts.now_s()) > record.header.lifetime_s,
-        )
-        await self._memory.keep(order, stream=stream, position=delivery.position)
-        self._tell(False)
+        order = self._memory.get(KitOrder, str(record.id))
+        if order is None:
+            try:
+                text = Text.unpack(payload)
+            except MalformedError:
+                text = _plain_text(payload, record.header.created_at_ms)  # "edge-agent send" sends what was typed
+            order = KitOrder(
+                id=str(record.id),
+                at_ms=text.at_ms,
+                source=record.id.source,
+                text=text.text,
+                phrase=text.phrase,
+                by=text.by,
+                precedence=record.id.precedence.name.lower(),
+                received_ms=delivery.received_at_ms,
+                via=list(delivery.via),
+                is_held=record.age_high_at(self._parts.now_s()) > record.header.lifetime_s,
+            )
+            await self._memory.keep(order)
+            self._tell(False)
+        if (
+            order.is_held
+        ):  # shown already; a kill or a full store from here on tells command twice, and never not at all
+            held = Read(bundle=order.id, at_ms=self._parts.now_ms(), state="held")
+            await self._parts.sender.submit(held.pack(), flow=READ_FLOW, to=order.source)
+        await self._memory.pass_by(stream, delivery.position)
 
     async def _take_confirmation(self, stream: str, delivery: Delivery, payload: bytes) -> None:
         update = SosUpdate.unpack(payload)
@@ -133,9 +142,10 @@ class KitMail:
 
     async def _take_read(self, stream: str, delivery: Delivery, payload: bytes) -> None:
         read = Read.unpack(payload)
-        state = FateState.DONE if read.state == "done" else FateState.READ
-        update = StateUpdate(bundle=BundleId.parse(read.bundle), state=state, at_ms=read.at_ms, detail=read.by)
-        await self._parts.disk.set_states([update])
+        state = {"read": FateState.READ, "done": FateState.DONE}.get(read.state)
+        if state is not None:
+            update = StateUpdate(bundle=BundleId.parse(read.bundle), state=state, at_ms=read.at_ms, detail=read.by)
+            await self._parts.disk.set_states([update])
         await self._memory.pass_by(stream, delivery.position)
         self._tell(False)
 

@@ -12,9 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-import structlog
-
-from edge_agent.command.documents import Document, DocumentKey, Documents
+from edge_agent.command.documents import Document, DocumentKey, Documents, open_documents
 from edge_agent.core.errors import EdgeAgentError
 
 DATABASE_NAME = "page.db"
@@ -23,8 +21,6 @@ LOCAL = "local"  # what a person did here comes from no delivery
 Json = dict[str, Any]  # Any: JSON
 
 RememberedT = TypeVar("RememberedT", bound="Remembered")
-
-log = structlog.get_logger()
 
 
 class PageMemoryError(EdgeAgentError):
@@ -187,19 +183,7 @@ async def _in_thread(save: Callable[[], None]) -> None:
 
 
 def _open(path: Path) -> Documents:
-    """The file, or a new one in place of a damaged one, which is set aside and never deleted."""
     try:
-        return Documents(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise PageMemoryError(f"{path}: {error}") from error  # locked, or no room: not damaged
-        aside = path.with_name(f"{path.name}.damaged")
-        number = 1
-        while aside.exists():
-            number += 1
-            aside = path.with_name(f"{path.name}.damaged-{number}")
-        path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        log.error("page_memory_damaged", set_aside=str(aside), reason=str(error))
-        return Documents(path)
+        return open_documents(path)
+    except sqlite3.OperationalError as error:
+        raise PageMemoryError(f"{path}: {error}") from error

@@ -1,7 +1,7 @@
 """The page of a node: its desk, and the server that shows it. Loaded when a page is configured, and not before."""
 
 import asyncio
-import json
+import sqlite3
 from collections.abc import Hashable
 from functools import partial
 
@@ -22,7 +22,7 @@ class CommandPage(CommandDesk):
 
     async def state_json(self, now_ms: int) -> str:
         """``state`` as text."""
-        return json.dumps(await self.state(now_ms), ensure_ascii=False, separators=(",", ":"))
+        return self.state_text(now_ms)
 
     def urgency(self) -> Hashable:
         """What stands in the alarm band."""
@@ -40,11 +40,14 @@ async def run_page(parts: PageParts) -> None:
     used, and whatever a defect raises.
     """
     try:
-        desk = CommandPage(AgentCommandDoor(parts)) if parts.config.role == COMMAND else KitDesk(parts)
+        if parts.config.role == COMMAND:
+            desk: CommandPage | KitDesk = CommandPage(AgentCommandDoor(parts), limits=parts.config.limits)
+        else:
+            desk = KitDesk(parts)
         async with asyncio.TaskGroup() as group:
             group.create_task(desk.run(), name="page:desk")
             group.create_task(_keep_served(desk, parts), name="page:server")
-    except PageMemoryError as error:
+    except (PageMemoryError, sqlite3.OperationalError) as error:
         raise PluginLostError(str(error)) from error
     except ExceptionGroup as group:
         lost, others = group.split(PageMemoryError)

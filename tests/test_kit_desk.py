@@ -1,6 +1,7 @@
 """From a press at the kit to the page of command and back: real agents, real stores, the contract of the pages."""
 
 import asyncio
+import base64
 import json
 import socket
 from collections.abc import Iterator
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.telemetry.payloads import Position
+from edge_agent.telemetry.payloads import Position, Read
 from tests import components
-from tests.integration.agents import edge_agent
+from tests.integration.agents import edge_agent, running
 from tests.pages_pair import PagePair, page_pair, start, write_page_pair
 from tests.web.page_client import State
 
@@ -286,6 +287,28 @@ async def test_an_order_typed_at_a_command_line_is_shown_too_and_garbage_is_not(
     async with pair.kit_page.watch() as kit:
         state = await kit.until(lambda state: state["messages"])
         assert [each["text"] for each in state["messages"]] == ["停泵"]
+
+
+async def test_an_order_that_came_too_late_waits_for_a_person_and_command_is_told(tmp_path: Path) -> None:
+    """The order arrives at once, but the kit has no page until its second is over."""
+    pair = write_page_pair(tmp_path)
+    with_page = pair.kit.config.read_text()
+    pair.kit.config.write_text(with_page.partition("[web]")[0])
+    with running(pair.command, pair.kit):
+        sent = edge_agent(
+            "send", "--config", pair.command.config, "--flow", "order", "--to", "kit-1", "--lifetime", 1,
+            "--wait", "forwarded", "--timeout", 20, stdin=b"leave now",
+        )  # fmt: skip
+        assert pair.kit.stop() == 0
+        pair.kit.config.write_text(with_page)
+        start(pair.kit)
+        async with pair.kit_page.watch() as kit:
+            (message,) = (await kit.until(lambda state: state["messages"]))["messages"]
+            assert (message["text"], message["state"], message["answer"]) == ("leave now", "held", "")
+        told = edge_agent("listen", "--config", pair.command.config, "--flow", "read", "--count", 1, "--since", "all")
+        line = json.loads(told)
+        read = Read.unpack(line["payload"].encode() if "payload" in line else base64.b64decode(line["payload_b64"]))
+        assert (read.bundle, read.state) == (json.loads(sent)["bundle"], "held")
 
 
 async def test_a_page_whose_port_is_taken_does_not_stop_the_kit(tmp_path: Path) -> None:

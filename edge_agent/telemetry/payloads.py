@@ -167,7 +167,10 @@ class Text(Payload):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read(Payload):
-    """A person has read (or finished) a message or order: ``state`` is "read" or "done"."""
+    """A person has read (or finished) a message or order: ``state`` is "read" or "done".
+
+    "held": an order came too late to be acted on; a person has to say it again.
+    """
 
     bundle: str
     at_ms: int
@@ -178,8 +181,8 @@ class Read(Payload):
         _check_text("bundle", self.bundle, 128)
         _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
         _check_text("by", self.by, 64)
-        if self.state not in ("read", "done"):
-            raise ValueError(f"state: {self.state!r} is not read or done")
+        if self.state not in ("read", "done", "held"):
+            raise ValueError(f"state: {self.state!r} is not read, done or held")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
