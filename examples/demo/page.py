@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import websockets
 
@@ -54,12 +55,8 @@ class Page:
         return await self._post(action, json.dumps(body).encode(), "application/json")
 
     async def send_photo(self, image: bytes, caption: str) -> Json:
-        """Send a photo as the phone's form does."""
-        edge = "demo-form-edge"
-        head = f'--{edge}\r\nContent-Disposition: form-data; name="caption"\r\n\r\n{caption}\r\n--{edge}\r\n'
-        head += 'Content-Disposition: form-data; name="image"; filename="photo.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
-        body = head.encode() + image + f"\r\n--{edge}--\r\n".encode()
-        return await self._post("photo", body, f"multipart/form-data; boundary={edge}")
+        """Send a photo as the phone does."""
+        return await self._post(f"photo?caption={quote(caption)}", image, "image/jpeg")
 
     async def _post(self, action: str, body: bytes, kind: str) -> Json:
         state = self.state

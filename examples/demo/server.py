@@ -58,7 +58,6 @@ class DemoServer:
             timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[method-assign,attr-defined]  # Ctrl-C is the demo's
         await server._serve()  # serve() takes over the process's signals; the demo has its own
 
     async def _page(self, request: Request) -> Response:
