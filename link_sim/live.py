@@ -13,7 +13,7 @@ from typing import Any, Generic
 from link_sim.alarm import Alarm, make_alarm
 from link_sim.lateness import Lateness, LatenessMeter
 from link_sim.line import Frame, Line
-from link_sim.model import LinkProfile, Outage, Verdict, derived_seed
+from link_sim.model import Fate, LinkProfile, Outage, Verdict, derived_seed
 from link_sim.profiles import PathProfile, profile_from
 
 LATE_LIMIT_MS = 5.0  # above this p99 a run says nothing about links; a busy two-core machine stays below it
@@ -53,6 +53,9 @@ class LiveLine(Generic[Frame]):
     def offer(self, frame: Frame, frame_bytes: int) -> Verdict:
         """Give a frame to the link now."""
         verdict = self.line.offer(time.monotonic_ns(), frame_bytes, frame)
+        self.counts["offered_bytes"] += frame_bytes
+        if verdict.fate <= Fate.HELD:
+            self.counts["carried_bytes"] += frame_bytes
         if self._armed_ns is None:
             self._arm()
         return verdict
