@@ -7,12 +7,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from edge_agent.client import AgentAbsentError, Client
-from edge_agent.config import load_api_address
 from examples.demo.bench import Bench
 from examples.demo.crew import Crew, CrewError
 from examples.demo.ledger import Ledger
@@ -127,7 +123,7 @@ class Demo:
         report = make_report(
             self._ledger,
             self._script,
-            dict(await self._status()),
+            self._bench,
             self._command.state,
             zero_ms=self._zero_ms,
             seconds=self._ledger.now_s(),
@@ -138,13 +134,6 @@ class Demo:
             self._options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
         print("\n".join(["", "proved:" if is_good(report) else "NOT proved:", *summary(report)]), flush=True)
         return is_good(report)
-
-    async def _status(self) -> Mapping[str, Any]:  # Any: JSON
-        try:
-            async with Client(load_api_address(self._site.config("kit-1"))) as client:
-                return await client.status()
-        except AgentAbsentError:
-            return {}
 
     def _command_line(self) -> str:
         return f"scripts/demo --headless --seconds {self._options.seconds:g} --json report.json"
@@ -160,28 +149,27 @@ class Demo:
             "step": {"n": self._script.step, "of": len(STEPS), "zh": zh, "en": en},
             "tally": tally,
             "links": self._bench.describe(),
-            "arrivals": arrivals(self._ledger, self._script.outage_over_s),
+            "arrivals": arrivals(self._ledger, self._script, self._zero_ms),
             "proof": self._proof,
         }
 
 
 async def run_until_stopped(options: argparse.Namespace, folder: Path) -> int:
-    """Exit status of one demo: 0 proved, 1 not, 130 stopped by a person."""
+    """Exit status of one demo: 0 proved, 1 not, 130 or 143 stopped by a signal."""
     work = asyncio.ensure_future(Demo(options, folder).run())
     loop = asyncio.get_running_loop()
-    stopped = False
+    stopped_by: list[int] = []
 
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
+    def stop(number: int) -> None:
+        stopped_by.append(number)
         work.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop, number)
     try:
         return 0 if await work else 1
     except asyncio.CancelledError:
-        return 130 if stopped else 1
+        return 128 + stopped_by[0] if stopped_by else 1
 
 
 def main(arguments: list[str] | None = None) -> int:

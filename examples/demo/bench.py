@@ -91,6 +91,16 @@ class Bench:
             rows[name] = {"zh": zh, "en": en, "state": knob.state, "since_ms": knob.since_ms, "rate_bps": rate_bps}
         return rows
 
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """Bytes of frames the kit gave to each link, and of those the link brought it, over restarts of the kit."""
+        return {
+            name: {
+                "sent_bytes": knob.link.up.counts["offered_bytes"],
+                "received_bytes": knob.link.down.counts["carried_bytes"],
+            }
+            for name, knob in self.knobs.items()
+        }
+
     def timeline(self, end_s: float) -> list[dict[str, object]]:
         """What each link was, from second to second."""
         rows: list[dict[str, object]] = []

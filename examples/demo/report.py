@@ -2,20 +2,13 @@
 
 from typing import Any
 
+from examples.demo.arrivals import Group, is_in_order, order_after
 from examples.demo.bench import Bench
 from examples.demo.ledger import Ledger
 from examples.demo.page import Json
 from examples.demo.script import Script
 
 SOS_LIMIT_S = 2.0
-KINDS = {
-    "sos": ("求救", "SOS"),
-    "position": ("位置", "position"),
-    "reading": ("读数", "reading"),
-    "report": ("状态", "status"),
-    "picture": ("图片", "picture"),
-    "text": ("文字", "text"),
-}
 
 
 def lost_contacts(command: Json | None, zero_ms: int) -> list[Json]:
@@ -36,9 +29,10 @@ def lost_contacts(command: Json | None, zero_ms: int) -> list[Json]:
 
 
 def make_report(
-    ledger: Ledger, script: Script, status: Json, command: Json | None, *, zero_ms: int, seconds: float
+    ledger: Ledger, script: Script, bench: Bench, command: Json | None, *, zero_ms: int, seconds: float
 ) -> Json:
-    """The report as DESIGN section 10 lays it out."""
+    """The report as DESIGN section 10 lays it out, and the order of arrival after the outage."""
+    groups = order(ledger, script, zero_ms)
     return {
         "seconds": round(seconds, 1),
         "precedence": ledger.tally(),
@@ -54,10 +48,9 @@ def make_report(
         ],
         "lost_contact": lost_contacts(command, zero_ms),
         "longest_silence_s": ledger.longest_silence_s("kit-1"),
-        "links": {
-            link["name"]: {"sent_bytes": link["sent_bytes"], "received_bytes": link["received_bytes"]}
-            for link in status.get("links", ())
-        },
+        "links": bench.traffic(),
+        "arrivals": [each.to_report(n) for n, each in enumerate(groups, 1)],
+        "arrivals_in_order": is_in_order(groups),
         "problems": script.problems,
     }
 
@@ -66,7 +59,7 @@ def judge(report: Json) -> list[tuple[str, str, str, str, bool]]:
     """Rows (what in Chinese, what in English, this run, required, holds)."""
     rows = report["precedence"].values()
     lost, doubled = sum(row["lost"] for row in rows), sum(row["duplicated"] for row in rows)
-    sos = report["sos"][0] if report["sos"] else {"latency_s": None, "confirmed_s": None}
+    sos = report["sos"][0] if report["sos"] else {"latency_s": None, "confirmed_s": None, "via": []}
     latency_s, confirmed_s = sos["latency_s"], sos["confirmed_s"]
     contacts = [each for each in report["lost_contact"] if each["unit"] == "kit-1"]
     cleared = bool(contacts) and all(each["cleared_at_s"] is not None for each in contacts)
@@ -83,7 +76,7 @@ def judge(report: Json) -> list[tuple[str, str, str, str, bool]]:
             "SOS by the radio alone",
             "–" if latency_s is None else f"{latency_s:.2f} s",
             f"<= {SOS_LIMIT_S:g} s",
-            latency_s is not None and latency_s <= SOS_LIMIT_S,
+            latency_s is not None and latency_s <= SOS_LIMIT_S and sos["via"] == ["radio"],
         ),
         (
             "有人确认,本机看到",
@@ -93,6 +86,13 @@ def judge(report: Json) -> list[tuple[str, str, str, str, bool]]:
             confirmed_s is not None,
         ),
         ("失联报警,恢复后自清", "Lost contact raised and cleared", f"{len(contacts)}", ">= 1", cleared),
+        (
+            "恢复后先急、再新、后旧",
+            "After the outage: urgent, newest, history",
+            " < ".join(dict.fromkeys(each["class"] for each in report["arrivals"])) or "–",
+            "urgent < newest < history",
+            report["arrivals_in_order"],
+        ),
     ]
 
 
@@ -134,19 +134,14 @@ def make_proof(report: Json, bench: Bench, script: Script, command_line: str) ->
     }
 
 
-def arrivals(ledger: Ledger, since_s: float | None) -> list[Json]:
-    """Kinds in the order in which they first came after the outage."""
-    if since_s is None:
-        return []
-    rows: list[Json] = []
-    seen: set[str] = set()
-    for arrival in ledger.arrivals.values():
-        kind = arrival.flow.split(".", 1)[0]
-        if arrival.source == "kit-1" and arrival.at_s >= since_s and kind in KINDS and kind not in seen:
-            seen.add(kind)
-            zh, en = KINDS[kind]
-            rows.append({"n": len(rows) + 1, "zh": zh, "en": en, "is_pending": False})
-    return rows
+def order(ledger: Ledger, script: Script, zero_ms: int) -> list[Group]:
+    """What came from the first kit since the outage was over, in order."""
+    return order_after(ledger.arrivals.values(), "kit-1", script.outage_over_s, zero_ms)
+
+
+def arrivals(ledger: Ledger, script: Script, zero_ms: int) -> list[Json]:
+    """The order of arrival for the page."""
+    return [each.to_page(number) for number, each in enumerate(order(ledger, script, zero_ms), 1)]
 
 
 def summary(report: Json) -> list[str]:

@@ -13,9 +13,13 @@ from examples.demo.page import Json, Page, PageError
 
 DUTY = "王敏"
 READY_S = 25.0
-CONFIRM_S = 60.0
+CONFIRM_S = 45.0
+"""A visitor has so long to press Confirm; then the script presses, so that it can go on."""
 SILENCE_LEAST_S = 14.0
+LOST_S = 20.0
+WRITE_AFTER_S = 3.0
 DRAIN_S = 45.0
+REPORT_TEXT = "两人受伤,需要担架 · two injured, need a stretcher"
 STEPS = (
     ("三条链路都通", "All three links are up"),
     ("4G 无声中断", "4G goes silent"),
@@ -82,7 +86,10 @@ class Script:
         await self.raise_sos()
         await self._wait(2.0)
         await self._next(5, self._confirm, 6 * self._scale)
-        await self._next(6, lambda: self._do("radio", "cut"), max(SILENCE_LEAST_S, 18 * self._scale))
+        await self._next(6, lambda: self._do("radio", "cut"), WRITE_AFTER_S)
+        await self._press(self._kit, "text", {"text": REPORT_TEXT, "precedence": "immediate"})
+        await self._wait(max(SILENCE_LEAST_S, 18 * self._scale) - WRITE_AFTER_S)
+        await self._until_lost()
         await self._next(7, lambda: self._do("radio", "restore"), max(5.0, 6 * self._scale))
         await self._next(8, lambda: self._do("4g", "restore"), 8 * self._scale)
         await self._next(9, lambda: self._do("vsat", "restore"), 6 * self._scale)
@@ -154,20 +161,28 @@ class Script:
         if state is None:
             self.problems.append("the SOS did not reach command within 20 s")
             return
-        if self._is_headless:
+
+        def is_confirmed(now: Json) -> bool:
+            return bool(_alarm(now, sos.bundle)["confirmed"])
+
+        if self._is_headless or await self._command.until(is_confirmed, CONFIRM_S) is None:
             await self._press(self._command, "confirm", {"alarm": sos.bundle})
-        await self._command.until(lambda now: bool(_alarm(now, sos.bundle)["confirmed"]), CONFIRM_S)
         known = await self._kit.until(lambda now: bool((now["sos"] or {}).get("confirmed")), 20.0)
         if known is not None:
             sos.confirmed_s = round(self._ledger.now_s() - sos.raised_at_s, 3)
 
+    async def _until_lost(self) -> None:
+        """Hold the outage until command says lost contact: the step is about that alarm."""
+        lost = await self._command.until(lambda now: any(alarm["kind"] == "lost" for alarm in now["alarms"]), LOST_S)
+        if lost is None:
+            self.problems.append(f"command did not raise lost contact within {LOST_S:g} s more of silence")
+
     def note_alarms(self) -> None:
-        """Take latency and links of each SOS from the command page."""
-        state = self._command.state
-        for sos in self.sos if state is not None else ():
-            alarm = _alarm(state, sos.bundle)
-            if "latency_s" in alarm:
-                sos.latency_s, sos.via = alarm["latency_s"], alarm["via"]
+        """Take latency and links of each SOS from the ledger, from the press to a consumer at command."""
+        for sos in self.sos:
+            arrival = self._ledger.arrivals.get(sos.bundle)
+            if arrival is not None:
+                sos.latency_s, sos.via = round(arrival.at_s - sos.raised_at_s, 3), list(arrival.via)
 
 
 def _alarm(state: Any, alarm_id: str) -> Json:  # Any: the page's JSON
