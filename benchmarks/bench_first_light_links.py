@@ -72,6 +72,8 @@ async def _raise_sos(kit: Client, arrivals: _Arrivals, tries: int) -> list[float
         await kit.send(payload, flow="sos", precedence="flash", origin="person")
         arrived_s = await arrivals.wait(payload, FLASH_ARRIVES_S)
         latencies_s.append(FLASH_ARRIVES_S if arrived_s is None else arrived_s - raised_s)
+        if latencies_s.count(FLASH_ARRIVES_S) > 1:
+            break  # the 99th percentile of a hundred is decided
     return latencies_s[1:]  # the first one met the long fragments of a time without alarm
 
 

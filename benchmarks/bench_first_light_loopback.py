@@ -138,7 +138,7 @@ def rows(quick: bool) -> list[Bench]:
             unit="Mbit/s (SQLite FULL)",
             goal=">= 50",
             measure=lambda: _goodput(bundles),
-            late_limit_ms=50.0,  # three busy processes share two cores, and nothing here waits for a timer
+            late_limit_ms=10.0,  # three busy processes on two cores are late by 6 to 9 ms themselves
         ),
         Bench(
             name="loopback_kit_cpu",
