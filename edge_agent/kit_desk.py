@@ -15,12 +15,12 @@ import structlog
 from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.disk_types import Fate
+from edge_agent.kit_bearings import Bearings
 from edge_agent.kit_mail import KitMail
 from edge_agent.kit_memory import (
     HeldPhrase,
     KitMemory,
     KitOrder,
-    LastKnown,
     PageMemoryError,
     PhotoNote,
     SosRecord,
@@ -32,12 +32,12 @@ from edge_agent.kit_rows import (
     PHRASE_KEY_PREFIX,
     Json,
     Outlook,
-    command_heard_ms,
     held_row,
     link_json,
     missing_json,
     order_row,
     own_rows,
+    position_json,
     row_id,
     sos_json,
 )
@@ -48,7 +48,6 @@ from edge_agent.telemetry.payloads import (
     SOS_FLOW,
     SOS_WITHDRAW_FLOW,
     TEXT_FLOW,
-    Position,
     Read,
     Sos,
     SosUpdate,
@@ -58,12 +57,11 @@ from edge_agent.telemetry.payloads import (
 SOS_UNDO_MS = 10_000
 SOS_UNDO_GRACE_MS = 1_000  # a press in the last second is still on its way when the time is over
 MESSAGES_SHOWN = 100
-RECOVERED_MESSAGES = 200
+MESSAGES_READ = 300  # more than are shown, so that all that wait are counted
 TEXT_MAX = 2_000
 PHRASES = ("at_position", "need_stretcher", "need_people", "road_cut", "returning", "all_safe")
 GRADES = {precedence.name.lower(): precedence for precedence in Precedence}
 RETRY_S = 5.0
-LAST_KEPT_S = 60.0  # position and contact are written this often: a restart loses at most that much of their age
 
 log = structlog.get_logger()
 
@@ -74,7 +72,7 @@ class KitDesk:
     role = "kit"
 
     def __init__(self, parts: PageParts) -> None:
-        """Open the page's memory. Raises PageMemoryError."""
+        """Open the page's memory."""
         self._parts = parts
         self._memory = KitMemory(parts.config.data_dir)
         self._mail = KitMail(parts, self._memory, self._tell)
@@ -87,7 +85,7 @@ class KitDesk:
         self._raising = asyncio.Lock()
         self._due_s: dict[str, float] = {}  # when each held phrase leaves, by the node's clock
         self._held_news = asyncio.Event()
-        self._last = self._memory.get(LastKnown, "last") or LastKnown(id="last")
+        self._bearings = Bearings(parts, self._memory)
         self.watch, self.unwatch = self._watchers.watch, self._watchers.unwatch
 
     async def run(self) -> None:
@@ -98,7 +96,7 @@ class KitDesk:
                 group.create_task(self._mail.run(), name="page:mail")
                 group.create_task(self._release_phrases(), name="page:phrases")
                 group.create_task(self._follow_news(), name="page:news")
-                group.create_task(self._keep_last(), name="page:last")
+                group.create_task(self._bearings.run(), name="page:bearings")
         finally:
             self._memory.close()
 
@@ -118,20 +116,7 @@ class KitDesk:
             news.changed.clear()
             self._tell()
 
-    async def _keep_last(self) -> None:
-        """Write position and contact once in a while; losing them costs only the memory of them."""
-        while True:
-            await asyncio.sleep(LAST_KEPT_S)
-            heard_ms = self._command_heard_ms(self._parts.now_ms())
-            position = self._position()
-            packed = None if position is None else position.pack()
-            if (packed, heard_ms) != (self._last.position, self._last.command_heard_ms):
-                self._last = LastKnown(
-                    id="last", at_ms=self._parts.now_ms(), position=packed, command_heard_ms=heard_ms
-                )
-                await self._keep_if_possible(self._last)
-
-    async def _keep_if_possible(self, item: SosRecord | LastKnown) -> None:
+    async def _keep_if_possible(self, item: SosRecord) -> None:
         try:
             await self._memory.keep(item)
         except PageMemoryError as error:  # the SOS itself is a bundle in the store, and shown from memory
@@ -141,7 +126,7 @@ class KitDesk:
         """Find what a kill came between: an SOS or a phrase that is in the store and not yet in the page's memory."""
         known = self._memory.all(SosRecord)
         newest_ms = known[-1].at_ms if known else -1
-        for fate in reversed(await self._parts.disk.own_messages(RECOVERED_MESSAGES)):
+        for fate in reversed(await self._parts.disk.own_messages(MESSAGES_READ)):
             at_ms = fate.header.created_at_ms
             if fate.header.flow == SOS_FLOW and at_ms > newest_ms:
                 await self._keep_if_possible(
@@ -151,7 +136,7 @@ class KitDesk:
                 await self._note_withdrawal(fate)
             held = self._memory.get(HeldPhrase, fate.header.key)
             if held is not None:
-                await self._memory.forget(held)
+                await self._forget(held)
         now_s = self._parts.now_s()
         self._due_s = {held.id: now_s for held in self._memory.all(HeldPhrase)}
 
@@ -165,33 +150,6 @@ class KitDesk:
             record.withdrawn_ms = update.at_ms
             await self._keep_if_possible(record)
 
-    def _position(self) -> Position | None:
-        """Where this kit was last."""
-        if self._parts.news.position is not None or self._last.position is None:
-            return self._parts.news.position
-        try:
-            return Position.unpack(self._last.position)
-        except MalformedError:
-            return None  # of another version
-
-    def _packed_position(self) -> bytes | None:
-        """As short as it may be and still say where, when and how well."""
-        place = self._position()
-        if place is None:
-            return None
-        return Position(
-            lat_deg=place.lat_deg,
-            lon_deg=place.lon_deg,
-            captured_at_ms=place.captured_at_ms,
-            accuracy_m=place.accuracy_m,
-            system=place.system,
-            datum=place.datum,
-        ).pack()
-
-    def _command_heard_ms(self, now_ms: int) -> int | None:
-        heard_ms = command_heard_ms(self._parts.runner.report(), self._parts.now_s(), now_ms)
-        return self._last.command_heard_ms if heard_ms is None else heard_ms
-
     async def state_json(self, now_ms: int) -> str:
         """``state`` as text."""
         return json.dumps(await self.state(now_ms), ensure_ascii=False, separators=(",", ":"))
@@ -202,7 +160,7 @@ class KitDesk:
         if self._is_changed:
             self._is_changed = False
             await parts.disk.set_states(())  # what was told is in the store once this is behind it
-        fates = await parts.disk.own_messages(MESSAGES_SHOWN)
+        fates = await parts.disk.own_messages(MESSAGES_READ)
         report, now_s = parts.runner.report(), parts.now_s()
         outlook = Outlook(report=report, policies=self._policies, news=parts.news, now_s=now_s, now_ms=now_ms)
         photos = {note.id: note for note in memory.all(PhotoNote)}
@@ -211,17 +169,15 @@ class KitDesk:
         held = [held_row(each, self._until_ms(each, now_ms)) for each in memory.all(HeldPhrase) if each.id not in known]
         orders = [order_row(order) for order in memory.all(KitOrder)]
         rows = sorted([*sent, *held, *orders], key=lambda row: int(row["at_ms"]), reverse=True)
-        position = self._position()
+        position, heard_ms = self._bearings.position(), self._bearings.command_heard_ms(now_ms)
         return {
             "started_ms": self._started_ms,
             "is_clock_set": now_ms >= CLOCK_FLOOR_MS,
             "node": {"id": parts.config.node_id, "number": parts.config.number, "name": parts.config.name},
-            "command_heard_ms": self._command_heard_ms(now_ms),
+            "command_heard_ms": heard_ms,
             "links": link_json(report, parts.links),
-            "missing": missing_json(
-                report, parts.devices, position, now_ms, is_command_known=self._command_heard_ms(now_ms) is not None
-            ),
-            "position": None if position is None else _position_json(position),
+            "missing": missing_json(report, parts.devices, position, now_ms, is_command_known=heard_ms is not None),
+            "position": None if position is None else position_json(position),
             "messages": rows[:MESSAGES_SHOWN],
             "waiting": sum(row["kind"] != "order" and row["state"] == "accepted" for row in rows),
             "sos": await self._sos(fates),
@@ -269,7 +225,7 @@ class KitDesk:
         async with self._raising:
             record = self._open_sos()
             if record is None or record.withdrawn_ms is not None or record.confirmed is not None:
-                sos = Sos(at_ms=now_ms, position=self._packed_position())
+                sos = Sos(at_ms=now_ms, position=self._bearings.packed_position())
                 bundle = await self._parts.sender.submit(
                     sos.pack(), flow=SOS_FLOW, precedence=Precedence.FLASH, created_at_ms=now_ms, origin=Origin.PERSON
                 )
@@ -301,7 +257,9 @@ class KitDesk:
             raise ActionError(f"text: 1 to {TEXT_MAX} characters are needed")
         if not isinstance(grade, str) or grade not in GRADES:
             raise ActionError(f"precedence {grade!r}: allowed: {', '.join(GRADES)}")
-        bundle = await self._submit_text(text.strip(), "", now_ms, self._packed_position(), GRADES[grade], key="")
+        bundle = await self._submit_text(
+            text.strip(), "", now_ms, self._bearings.packed_position(), GRADES[grade], key=""
+        )
         return {"id": str(bundle)}
 
     async def _submit_text(
@@ -317,7 +275,7 @@ class KitDesk:
         if phrase not in PHRASES:
             raise ActionError(f"phrase {phrase!r}: allowed: {', '.join(PHRASES)}")
         name = f"{PHRASE_KEY_PREFIX}{secrets.token_hex(4)}"
-        held = HeldPhrase(id=name, at_ms=now_ms, phrase=phrase, position=self._packed_position())
+        held = HeldPhrase(id=name, at_ms=now_ms, phrase=phrase, position=self._bearings.packed_position())
         self._due_s[name] = self._parts.now_s() + PHRASE_HOLD_MS / 1000
         try:
             await self._memory.keep(held)
@@ -348,13 +306,18 @@ class KitDesk:
                 continue
             try:
                 await self._submit_text("", held.phrase, held.at_ms, held.position, Precedence.IMMEDIATE, key=name)
-                await self._memory.forget(held)
+                await self._forget(held)
             except RefusedError as error:  # the person was told that it is stored, so it stays so
                 log.warning("phrase_refused", phrase=held.phrase, reason=str(error), retry_s=RETRY_S)
                 self._due_s[name] = now_s + RETRY_S
-            except PageMemoryError as error:  # sent; a restart finds its bundle and forgets it then
-                log.error("page_memory_failed", kind=held.KIND, reason=str(error))
             self._tell()
+
+    async def _forget(self, held: HeldPhrase) -> None:
+        """A phrase that was sent need not be held any more."""
+        try:
+            await self._memory.forget(held)
+        except PageMemoryError as error:  # a restart finds its bundle and forgets it then
+            log.error("page_memory_failed", kind=held.KIND, reason=str(error))
 
     async def _cancel(self, body: Mapping[str, Any], now_ms: int) -> Json:
         name = str(body.get("id"))
@@ -364,7 +327,7 @@ class KitDesk:
             if held is not None:
                 await self._memory.forget(held)
             return {}
-        for fate in await self._parts.disk.own_messages(MESSAGES_SHOWN):
+        for fate in await self._parts.disk.own_messages(MESSAGES_READ):
             if row_id(fate) == name:
                 if not self._parts.runner.cancel(fate.bundle):
                     raise ActionError("it is on its way already")
@@ -384,13 +347,3 @@ class KitDesk:
         order.answer, order.answered_ms = str(answer), now_ms
         await self._memory.keep(order)
         return {}
-
-
-def _position_json(position: Position) -> Json:
-    return {
-        "lat": position.lat_deg,
-        "lon": position.lon_deg,
-        "captured_ms": position.captured_at_ms,
-        "system": position.system,
-        "datum": position.datum,
-    }

@@ -6,11 +6,12 @@ position of the delivery it came from, so that a kill at any moment changes noth
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
+
+import structlog
 
 from edge_agent.command.documents import Document, DocumentKey, Documents, open_documents
 from edge_agent.core.errors import EdgeAgentError
@@ -21,6 +22,8 @@ LOCAL = "local"  # what a person did here comes from no delivery
 Json = dict[str, Any]  # Any: JSON
 
 RememberedT = TypeVar("RememberedT", bound="Remembered")
+
+log = structlog.get_logger()
 
 
 class PageMemoryError(EdgeAgentError):
@@ -117,13 +120,23 @@ _KINDS: tuple[type[Remembered], ...] = (HeldPhrase, SosRecord, KitOrder, PhotoNo
 
 
 class KitMemory:
-    """One file, read at once and written by one call at a time. Raises PageMemoryError when it cannot be opened."""
+    """One file, read at once and written by one call at a time.
+
+    Where it cannot be opened (a full disk) the page works all the same, because an SOS is a bundle in the store: what
+    is kept is then known to this process only, each call says so, and the next one tries the file again.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._documents = _open(folder / DATABASE_NAME)
+        self._path = folder / DATABASE_NAME
+        self._documents: Documents | None = None
         self._saving = asyncio.Lock()
         self._all: dict[type[Remembered], dict[str, Remembered]] = {kind: {} for kind in _KINDS}
         kinds = {kind.KIND: kind for kind in _KINDS}
+        try:
+            self._documents = open_documents(self._path)
+        except sqlite3.OperationalError as error:
+            log.error("page_memory_failed", path=str(self._path), reason=str(error))
+            return
         for key, content in self._documents.load().items():
             kind = kinds.get(key.kind)
             if kind is not None:
@@ -131,7 +144,8 @@ class KitMemory:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._documents.close()
+        if self._documents is not None:
+            self._documents.close()
 
     def all(self, kind: type[RememberedT]) -> list[RememberedT]:
         """Everything of one kind, oldest first."""
@@ -145,7 +159,7 @@ class KitMemory:
 
     def applied_position(self, stream: str) -> int:
         """The position up to which a stream of deliveries is kept here."""
-        return self._documents.applied_position(stream)
+        return 0 if self._documents is None else self._documents.applied_position(stream)
 
     async def keep(self, item: Remembered, *, stream: str = LOCAL, position: int = 0) -> None:
         """Remember ``item``, and what it came from. Raises PageMemoryError: it is not on disk."""
@@ -172,18 +186,13 @@ class KitMemory:
 
     async def _save(self, changes: Mapping[DocumentKey, Document | None], stream: str, position: int) -> None:
         async with self._saving:
-            await _in_thread(partial(self._documents.save, changes, stream, position))
+            try:
+                await asyncio.to_thread(self._write, changes, stream, position)
+            except sqlite3.Error as error:
+                raise PageMemoryError(f"{DATABASE_NAME}: {error}") from error
 
-
-async def _in_thread(save: Callable[[], None]) -> None:
-    try:
-        await asyncio.to_thread(save)
-    except sqlite3.Error as error:
-        raise PageMemoryError(f"{DATABASE_NAME}: {error}") from error
-
-
-def _open(path: Path) -> Documents:
-    try:
-        return open_documents(path)
-    except sqlite3.OperationalError as error:
-        raise PageMemoryError(f"{path}: {error}") from error
+    def _write(self, changes: Mapping[DocumentKey, Document | None], stream: str, position: int) -> None:
+        """In a thread, one at a time."""
+        if self._documents is None:
+            self._documents = open_documents(self._path)
+        self._documents.save(changes, stream, position)

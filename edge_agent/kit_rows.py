@@ -258,3 +258,14 @@ def command_heard_ms(report: NodeReport, now_s: float, now_ms: int) -> int | Non
     """When the last authentic frame of a command post came; None: not since this start."""
     heard_s = [at_s for peer, at_s in report.last_heard_s.items() if report.peer_roles.get(peer) == COMMAND]
     return now_ms - round((now_s - max(heard_s)) * 1000) if heard_s else None
+
+
+def position_json(position: Position) -> Json:
+    """A place as docs/api.md shows it."""
+    return {
+        "lat": position.lat_deg,
+        "lon": position.lon_deg,
+        "captured_ms": position.captured_at_ms,
+        "system": position.system,
+        "datum": position.datum,
+    }

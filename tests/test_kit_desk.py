@@ -278,6 +278,11 @@ async def test_where_the_kit_is_goes_with_its_sos(pair: PagePair) -> None:
         await pair.kit_page.act("sos", {})
         shown = await command.until(lambda state: state["alarms"])
         assert shown["alarms"][0]["position"] == expected
+    pair.command.kill()
+    assert pair.kit.stop() == 0
+    start(pair.kit)
+    after = await pair.kit_page.state()
+    assert (after["position"], after["command_heard_ms"] is not None) == (expected, True)
 
 
 async def test_an_order_typed_at_a_command_line_is_shown_too_and_garbage_is_not(pair: PagePair) -> None:
@@ -287,6 +292,26 @@ async def test_an_order_typed_at_a_command_line_is_shown_too_and_garbage_is_not(
     async with pair.kit_page.watch() as kit:
         state = await kit.until(lambda state: state["messages"])
         assert [each["text"] for each in state["messages"]] == ["停泵"]
+
+
+async def test_a_kit_whose_page_cannot_remember_still_raises_an_sos_and_says_what_it_cannot(tmp_path: Path) -> None:
+    pair = write_page_pair(tmp_path)
+    obstacle = tmp_path / "var/kit-1/page.db"
+    obstacle.mkdir(parents=True)
+    start(pair.kit)
+    try:
+        await pair.kit_page.state()
+        raised = await pair.kit_page.act("sos", {})
+        refused = await pair.kit_page.post("phrase", {"phrase": "all_safe"})
+        assert (refused.status, "page.db: unable to open" in refused.json["error"]) == (409, True)
+        state = await pair.kit_page.state()
+        assert (state["sos"]["id"], state["messages"]) == (raised["id"], [])
+        pair.kit.kill()
+        obstacle.rmdir()
+        start(pair.kit)
+        assert (await pair.kit_page.state())["sos"]["id"] == raised["id"]
+    finally:
+        pair.kit.kill()
 
 
 async def test_an_order_that_came_too_late_waits_for_a_person_and_command_is_told(tmp_path: Path) -> None:
@@ -300,6 +325,7 @@ async def test_an_order_that_came_too_late_waits_for_a_person_and_command_is_tol
             "--wait", "forwarded", "--timeout", 20, stdin=b"leave now",
         )  # fmt: skip
         assert pair.kit.stop() == 0
+        await asyncio.sleep(1.0)  # its lifetime
         pair.kit.config.write_text(with_page)
         start(pair.kit)
         async with pair.kit_page.watch() as kit:

@@ -74,3 +74,17 @@ async def test_a_memory_that_cannot_be_written_says_so_and_can_be_again(tmp_path
     await memory.keep(SosRecord(id="kit-1~3"))
     memory.close()
     assert {each.id for each in KitMemory(tmp_path).all(SosRecord)} == {"kit-1~1", "kit-1~3"}
+
+
+async def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
+    obstacle = tmp_path / DATABASE_NAME
+    obstacle.mkdir()
+    memory = KitMemory(tmp_path)
+    record = SosRecord(id="kit-1~1")
+    with pytest.raises(PageMemoryError, match=r"page\.db: unable to open database file"):
+        await memory.keep(record)
+    assert memory.all(SosRecord) == [record]  # shown, though a restart would have to find it in the store
+    obstacle.rmdir()
+    await memory.keep(record)
+    memory.close()
+    assert KitMemory(tmp_path).all(SosRecord) == [record]
