@@ -1,5 +1,6 @@
 """Configuration: one TOML file into frozen values, or every problem in it at once."""
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -166,8 +167,10 @@ def _read_sections(
         node["data_dir"] = str(reader.file.parent / "var" / node.get("id", ""))
     secret_file = sections["security"].get("secret_file")
     if need_secret and secret_file and not Path(secret_file).is_file():
+        folder = f"{reader.file.parent}{os.sep}"
+        written = secret_file.removeprefix(folder)  # as the file has it: a long folder would hide the name
         reader.refuse(
-            ("security", "secret_file"), secret_file, 'an existing file of mode 0600; "edge-agent init" makes one'
+            ("security", "secret_file"), written, 'an existing file of mode 0600; "edge-agent init" makes one'
         )
     return sections
 
