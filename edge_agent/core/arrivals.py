@@ -322,6 +322,8 @@ class Arrivals:
                 offset=offset,
                 payload=payload,
                 is_arrival=True,
+                peer=partial.peer.node_id,
+                via=tuple(sorted(partial.via)),
             )
         )
 

@@ -4,77 +4,38 @@ Order inside a frame: introduction (long headers), acknowledgements, replies owe
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import TypeVar
 
 from edge_agent.core.arq import Piece, SentFrame
-from edge_agent.core.arrivals import RESERVE_BYTES, Arrivals
+from edge_agent.core.arrivals import Arrivals
 from edge_agent.core.bundle import COMMAND, Precedence
 from edge_agent.core.codec import (
     AGE_MAX_MS,
-    ECHO,
-    PROBE,
-    TOKEN_BYTES,
-    Control,
     Fragment,
-    Refused,
-    Stored,
-    StoredPartly,
-    Window,
     put_ack,
     put_control,
     put_fragment,
-    put_refused,
-    put_stored,
-    put_stored_partly,
-    put_token,
     put_window,
 )
 from edge_agent.core.contact import SLOW_LINK_BPS, Contact
 from edge_agent.core.contacts import Contacts, is_narrow
 from edge_agent.core.custody import Custody
+from edge_agent.core.draft import Draft
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import number_bytes_for, put_data, put_hello, put_hello_ack
 from edge_agent.core.outgoing import Outgoing
-from edge_agent.core.peer import Peer, Reply
 from edge_agent.core.session import Session
+from edge_agent.core.words import ACK_USUAL_BYTES, WINDOW_BYTES, WordWriter
 
 MIN_PIECE_BYTES = 64
 FRAGMENT_FIXED_BYTES = 24
 """Kind, marks, sequence, offset, total, length at their usual longest; the source and the header come on top."""
-CUSTODY_RANGES_PER_FRAME = 32
 FETCHES_A_FRAME = 4
 """Bundles asked for ahead when the first ones are not in memory; looking further would read the store in vain."""
-WINDOW_BYTES = 15
-"""The longest WINDOW: kind, and two numbers of at most 2^48."""
 COMPANY_FRAME_BYTES = 256
 """In shorter frames no room is kept for company: fragments would fall below their least size."""
-ACK_USUAL_BYTES = 40
-"""Room kept for an acknowledgement that is not due yet; a longer one waits until it is."""
 
 FLASH_BEFORE_ACK_S = 0.4
 """How long FLASH may hold up a due ACK on a slow link; the peer's patience is longer."""
-
-
-@dataclass(slots=True)
-class Draft:
-    """A frame being written."""
-
-    limit_bytes: int
-    body: bytearray = field(default_factory=bytearray)
-    pieces: list[Piece] = field(default_factory=list)
-    replies: list[Reply] = field(default_factory=list)
-    is_wanted: bool = False
-    """Whether it is worth sending now: something in it is due."""
-    wants_ack: bool = False
-    is_urgent: bool = False
-    is_short: bool = False
-    """Whether a piece waits that would fit into a frame of its own."""
-
-    @property
-    def room_bytes(self) -> int:
-        return self.limit_bytes - len(self.body)
 
 
 class FrameBuilder:
@@ -83,7 +44,7 @@ class FrameBuilder:
     def __init__(self, contacts: Contacts, custody: Custody, arrivals: Arrivals) -> None:
         self.contacts = contacts
         self.custody = custody
-        self.arrivals = arrivals
+        self.words = WordWriter(contacts, arrivals)
         self.alarm_until_s = -1.0
         """While a FLASH was under way lately, fragments on slow links are shorter."""
         self.is_drained = False
@@ -106,7 +67,7 @@ class FrameBuilder:
         if ack is not None:
             put_ack(draft.body, ack)
         if draft.room_bytes >= WINDOW_BYTES:
-            put_window(draft.body, self._window())
+            put_window(draft.body, self.words.window())
         frame = header + session.seal.seal(number, header, bytes(draft.body))
         self._charge(contact, frame, now_s)
         return contact.candidate_address, frame
@@ -122,22 +83,22 @@ class FrameBuilder:
         draft = Draft(limit_bytes)
         if not session.is_keyed:
             put_control(draft.body, self.contacts.own_hello(session).fields())
-        self._put_probe(contact, draft, now_s)
+        self.words.put_probe(contact, draft, now_s)
         if self._flash_goes_first(contact, session, now_s):
             self._put_fragments(contact, session, draft, now_s)
         if not draft.pieces:
             if session.is_keyed:
-                self._put_words(contact, draft, now_s)
+                self.words.put_due(contact, draft, now_s)
             has_word = session.is_keyed and session.space.unacked_frames > 0 and limit_bytes >= COMPANY_FRAME_BYTES
             draft.limit_bytes -= ACK_USUAL_BYTES if has_word else 0
             self._put_fragments(contact, session, draft, now_s)
             draft.limit_bytes += ACK_USUAL_BYTES if has_word else 0
         if draft.pieces and session.is_keyed:
-            self._put_company(contact, session, draft, now_s)
+            self.words.put_company(contact, session, draft, now_s)
         if not draft.is_wanted:
             return None
         if session.is_keyed and not draft.pieces and contact.peer is not None and draft.wants_ack:
-            self._put_window(contact.peer, draft)
+            self.words.put_window(contact.peer, draft)
         return self._seal(contact, session, draft, now_s)
 
     def _flash_goes_first(self, contact: Contact, session: Session, now_s: float) -> bool:
@@ -149,145 +110,12 @@ class FrameBuilder:
             return False
         return Precedence.FLASH in self.custody.scheduler.waiting(contact.peer.destinations)
 
-    def _put_words(self, contact: Contact, draft: Draft, now_s: float) -> None:
-        """What this side owes the peer and is due: acknowledgements, replies, the window."""
-        self._put_acks(contact, draft, now_s)
-        self._put_replies(contact, draft, now_s)
-        if contact.peer is not None and contact.peer.told_window_bytes < 0 and contact.is_usable:
-            self._put_window(contact.peer, draft)
-            draft.is_wanted = True
-
-    def _put_probe(self, contact: Contact, draft: Draft, now_s: float) -> None:
-        for token in contact.echo_tokens:
-            put_token(draft.body, ECHO, token)
-            draft.is_wanted = draft.wants_ack = True
-        contact.echo_tokens.clear()
-        if contact.probe_at_s is None or contact.probe_at_s > now_s:
-            return
-        contact.probe_at_s = None
-        put_token(draft.body, PROBE, bytes(TOKEN_BYTES))  # a new address's token goes to that address alone
-        draft.is_wanted = draft.wants_ack = True
-
-    def _put_acks(self, contact: Contact, draft: Draft, now_s: float) -> None:
-        """This session's acknowledgement, and those of the peer's other links whose way back is in doubt."""
-        session = contact.session
-        assert session is not None
-        space = session.space
-        if space.ack_due_s is not None and space.ack_due_s <= now_s:
-            ack = space.take_ack(0, draft.room_bytes)
-            if ack is not None:
-                put_ack(draft.body, ack)
-                draft.is_wanted = True
-        if contact.peer is None or not contact.is_usable:
-            return
-        for other in self._others(contact):
-            if other.is_usable and not other.is_suspect:
-                continue
-            if other.session is None or not other.session.is_keyed or other.session.space.ack_due_s is None:
-                continue
-            if draft.room_bytes < ACK_USUAL_BYTES:
-                return
-            ack = other.session.space.take_ack(other.session.receive_id + 1, draft.room_bytes)
-            if ack is not None:
-                put_ack(draft.body, ack)
-                draft.is_wanted = True
-
-    def _put_company(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> None:
-        """What is not due yet but travels free with fragments."""
-        if session.space.unacked_frames and draft.room_bytes >= ACK_USUAL_BYTES:
-            ack = session.space.take_ack(0, draft.room_bytes)
-            if ack is not None:
-                put_ack(draft.body, ack)
-        self._put_replies(contact, draft, now_s)
-
-    def _others(self, contact: Contact) -> list[Contact]:
-        """The same peer's other contacts."""
-        return [each for each in self.contacts.contacts if each is not contact and each.peer is contact.peer]
-
-    def _put_replies(self, contact: Contact, draft: Draft, now_s: float) -> None:
-        peer = contact.peer
-        if peer is None or peer.replies_due_s is None or not contact.is_usable:
-            return
-        if not draft.is_wanted and not (peer.replies_due_s <= now_s and self.is_best(contact, now_s)):
-            return
-        while peer.custody and self._put_custody(peer, draft):
-            pass
-        while peer.replies and self._put_reply(draft, peer.replies[0]):
-            peer.replies.popleft()
-        if not peer.replies and not peer.custody:
-            peer.replies_due_s = None
-        self._put_window(peer, draft)
-
-    def _put_custody(self, peer: Peer, draft: Draft) -> bool:
-        """Tell as many ranges of one source as fit; False when not one does."""
-        (source, precedence), ranges = next(iter(peer.custody.items()))
-        block = Stored(source, precedence, tuple(islice(ranges, CUSTODY_RANGES_PER_FRAME)))
-        written = _fitting(block, draft.room_bytes)
-        if written is None:
-            return False
-        block, packed = written
-        for start, end in block.ranges:
-            ranges.remove(start, end)
-        if not ranges:
-            del peer.custody[(source, precedence)]
-        draft.body += packed
-        self._note(draft, Reply(block, precedence <= Precedence.IMMEDIATE))
-        return True
-
-    def _put_reply(self, draft: Draft, reply: Reply) -> bool:
-        """Write one small block; False when it does not fit. Byte ranges are cut to what fits."""
-        block = reply.block
-        packed = bytearray()
-        if isinstance(block, StoredPartly):
-            written = _fitting(block, draft.room_bytes)
-            if written is None:
-                return False
-            packed = written[1]
-        elif isinstance(block, Refused):
-            put_refused(packed, block)
-        elif isinstance(block, Control):
-            put_control(packed, block.fields)
-        if len(packed) > draft.room_bytes:
-            return False
-        draft.body += packed
-        self._note(draft, reply)
-        return True
-
-    @staticmethod
-    def _note(draft: Draft, reply: Reply) -> None:
-        draft.replies.append(reply)
-        draft.is_wanted = draft.wants_ack = True
-        draft.is_urgent = draft.is_urgent or reply.is_urgent
-
-    def _window(self) -> Window:
-        return Window(self.arrivals.window_bytes(), RESERVE_BYTES)
-
-    def _put_window(self, peer: Peer, draft: Draft) -> None:
-        """Tell the window when it moved by more than a quarter since it was told."""
-        if draft.room_bytes < WINDOW_BYTES:
-            return
-        window = self._window()
-        if abs(window.window_bytes - peer.told_window_bytes) * 4 > max(peer.told_window_bytes, 1):
-            put_window(draft.body, window)
-            peer.told_window_bytes = window.window_bytes
-            self._note(draft, Reply(window, is_urgent=False))
-
-    def is_best(self, contact: Contact, now_s: float) -> bool:
-        """Whether this contact would bring a small block to the peer first, of those not in doubt."""
-        if contact.is_suspect and any(each.is_usable and not each.is_suspect for each in self._others(contact)):
-            return False
-        own_s = contact.eta_s(now_s, 64)
-        return all(
-            each.is_suspect or not each.is_usable or each.eta_s(now_s, 64) >= own_s - 1e-9
-            for each in self._others(contact)
-        )
-
     def _put_fragments(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> None:
         """Fill the frame with pieces of the best bundles this contact may carry."""
         may_send = contact.is_usable or (
             contact.state is LinkState.UNKNOWN and not session.is_keyed and draft.is_wanted
         )
-        others = self._others(contact) if contact.peer is not None else []
+        others = self.contacts.siblings(contact) if contact.peer is not None else []
         usable = [each for each in others if each.is_usable and not each.is_suspect]
         if not may_send or (contact.is_suspect and usable):
             self.is_drained = True
@@ -468,26 +296,6 @@ class FrameBuilder:
         contact.link.day_bytes += wire_bytes
         contact.last_sent_s = now_s
         return wire_bytes
-
-
-RangesBlock = TypeVar("RangesBlock", Stored, StoredPartly)
-
-
-def _fitting(block: RangesBlock, room_bytes: int) -> tuple[RangesBlock, bytearray] | None:
-    """``block`` with as many of its ranges as fit, and its bytes; None when not one fits."""
-    count = len(block.ranges)
-    while True:
-        cut = block._replace(ranges=block.ranges[:count])
-        packed = bytearray()
-        if isinstance(cut, Stored):
-            put_stored(packed, cut)
-        else:
-            put_stored_partly(packed, cut)
-        if len(packed) <= room_bytes:
-            return cut, packed
-        if count <= 1:
-            return None
-        count = max(1, min(count - 1, count * max(0, room_bytes) // len(packed)))
 
 
 def _range_at(outgoing: Outgoing, depth: int, link: str) -> tuple[int, int]:

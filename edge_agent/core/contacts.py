@@ -353,6 +353,10 @@ class Contacts:
         self._add_contact(contact)
         return contact
 
+    def siblings(self, contact: Contact) -> list[Contact]:
+        """The same peer's other contacts."""
+        return [each for each in self.contacts if each is not contact and each.peer is contact.peer]
+
     def peer(self, node_id: str) -> Peer:
         """The peer of this name, made on first use."""
         peer = self.peers.get(node_id)

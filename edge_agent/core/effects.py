@@ -29,7 +29,8 @@ class Persist:
     was written before, else the last piece of a ``.part``): sync the payload, then commit the row, the identity into
     the closed numbers of its source, and the sequence lease, in one transaction. ``record`` None: a piece of a
     large bundle, to be written to its ``.part`` at ``offset`` and synced; ``payload_bytes`` is the declared length.
-    ``is_arrival`` tells a bundle received from a peer from one submitted here.
+    ``is_arrival`` tells a bundle received from a peer from one submitted here; of a whole one ``peer`` is who sent it
+    and ``via`` our links it came by, which go into the same row: whoever reads the row knows both.
     """
 
     effect_id: int
@@ -39,6 +40,8 @@ class Persist:
     offset: int
     payload: bytes
     is_arrival: bool
+    peer: str = ""
+    via: tuple[str, ...] = ()
 
 
 class EraseReason(StrEnum):

@@ -4,11 +4,12 @@ from collections import Counter
 
 import pytest
 
-from edge_agent.core.builder import Draft, FrameBuilder
 from edge_agent.core.codec import PROBE, TOKEN_BYTES
 from edge_agent.core.contact import Contact
+from edge_agent.core.draft import Draft
 from edge_agent.core.envelope import FrameClass, put_data, read_envelope
 from edge_agent.core.limits import LinkPolicy
+from edge_agent.core.words import WordWriter
 from tests.core.bench import DATAGRAM, Bench, Flight
 
 OFTEN = LinkPolicy(metered=False, keepalive_s=1.0)
@@ -80,16 +81,16 @@ def test_a_redirected_frame_never_moves_the_kit_and_is_not_amplified() -> None:
 def test_a_token_that_leaks_to_the_old_address_would_move_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted fault: a keepalive probe carries the token that the new address has to show."""
 
-    puts = FrameBuilder._put_probe
+    puts = WordWriter.put_probe
 
-    def leaks(self: FrameBuilder, contact: Contact, draft: Draft, now_s: float) -> None:
+    def leaks(self: WordWriter, contact: Contact, draft: Draft, now_s: float) -> None:
         began = len(draft.body)
         puts(self, contact, draft, now_s)
         probe = draft.body.find(bytes((PROBE, *bytes(TOKEN_BYTES))), began)
         if probe >= 0 and contact.probe_token:
             draft.body[probe + 1 : probe + 1 + TOKEN_BYTES] = contact.probe_token
 
-    monkeypatch.setattr(FrameBuilder, "_put_probe", leaks)
+    monkeypatch.setattr(WordWriter, "put_probe", leaks)
     bench, _ = redirect_one_frame()
     assert frames_to(bench, "victim") > 1, "until the kit's next frame moves it back"
 

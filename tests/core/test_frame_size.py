@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from edge_agent.core import builder
-from edge_agent.core.builder import FrameBuilder
+from edge_agent.core import words
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Precedence
 from edge_agent.core.codec import Refused, StoredPartly
+from edge_agent.core.draft import Draft
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.peer import Peer, Reply
+from edge_agent.core.words import WordWriter
 from tests.core.bench import DATAGRAM, STREAM, Bench
 from tests.core.blocks import NUMBERS, PRECEDENCES, SOURCES, upward_ranges
 from tests.core.planted import finds, holds
@@ -111,19 +112,19 @@ def test_the_same_often() -> None:
     holds(nothing_is_too_long_and_all_leaves, *WAITING, examples=80)
 
 
-def _window_without_looking(self: FrameBuilder, peer: Peer, draft: builder.Draft) -> None:
-    builder.put_window(draft.body, self._window())
+def _window_without_looking(self: WordWriter, peer: Peer, draft: Draft) -> None:
+    words.write_window(draft.body, self.window())
 
 
-def _ranges_by_estimate(block: builder.RangesBlock, room_bytes: int) -> tuple[builder.RangesBlock, bytearray] | None:
+def _ranges_by_estimate(block: words.RangesBlock, room_bytes: int) -> tuple[words.RangesBlock, bytearray] | None:
     return _FITTING(block, room_bytes + 10)
 
 
-_FITTING = builder._fitting
-_PUT_REPLY = FrameBuilder._put_reply
+_FITTING = words._fitting
+_PUT_REPLY = WordWriter._put_reply
 
 
-def _only_with_much_room(self: FrameBuilder, draft: builder.Draft, reply: Reply) -> bool:
+def _only_with_much_room(self: WordWriter, draft: Draft, reply: Reply) -> bool:
     draft.is_wanted = True
     return draft.room_bytes >= 104 and _PUT_REPLY(self, draft, reply)
 
@@ -132,9 +133,9 @@ def _only_with_much_room(self: FrameBuilder, draft: builder.Draft, reply: Reply)
 @pytest.mark.parametrize(
     ("place", "name", "fault"),
     [
-        (FrameBuilder, "_put_window", _window_without_looking),
-        (builder, "_fitting", _ranges_by_estimate),
-        (FrameBuilder, "_put_reply", _only_with_much_room),
+        (WordWriter, "put_window", _window_without_looking),
+        (words, "_fitting", _ranges_by_estimate),
+        (WordWriter, "_put_reply", _only_with_much_room),
     ],
 )
 def test_planted_faults_are_found(

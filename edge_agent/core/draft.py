@@ -1,0 +1,26 @@
+"""A frame being written: its blocks so far, what they carry, and how much still fits."""
+
+from dataclasses import dataclass, field
+
+from edge_agent.core.arq import Piece
+from edge_agent.core.peer import Reply
+
+
+@dataclass(slots=True)
+class Draft:
+    """A frame being written."""
+
+    limit_bytes: int
+    body: bytearray = field(default_factory=bytearray)
+    pieces: list[Piece] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    is_wanted: bool = False
+    """Whether it is worth sending now: something in it is due."""
+    wants_ack: bool = False
+    is_urgent: bool = False
+    is_short: bool = False
+    """Whether a piece waits that would fit into a frame of its own."""
+
+    @property
+    def room_bytes(self) -> int:
+        return self.limit_bytes - len(self.body)

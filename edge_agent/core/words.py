@@ -1,0 +1,194 @@
+"""Words in a frame: acknowledgements, custody, refusals, windows, probes and echoes, as far as they are due and fit."""
+
+from itertools import islice
+from typing import TypeVar
+
+from edge_agent.core.arrivals import RESERVE_BYTES, Arrivals
+from edge_agent.core.bundle import Precedence
+from edge_agent.core.codec import (
+    ECHO,
+    PROBE,
+    TOKEN_BYTES,
+    Control,
+    Refused,
+    Stored,
+    StoredPartly,
+    Window,
+    put_ack,
+    put_control,
+    put_refused,
+    put_stored,
+    put_stored_partly,
+    put_token,
+)
+from edge_agent.core.codec import put_window as write_window
+from edge_agent.core.contact import Contact
+from edge_agent.core.contacts import Contacts
+from edge_agent.core.draft import Draft
+from edge_agent.core.peer import Peer, Reply
+from edge_agent.core.session import Session
+
+CUSTODY_RANGES_PER_FRAME = 32
+WINDOW_BYTES = 15
+"""The longest WINDOW: kind, and two numbers of at most 2^48."""
+ACK_USUAL_BYTES = 40
+"""Room kept for an acknowledgement that is not due yet; a longer one waits until it is."""
+
+
+class WordWriter:
+    """Writes what this node owes a peer besides bundles."""
+
+    def __init__(self, contacts: Contacts, arrivals: Arrivals) -> None:
+        self.contacts = contacts
+        self.arrivals = arrivals
+
+    def put_due(self, contact: Contact, draft: Draft, now_s: float) -> None:
+        """What this side owes the peer and is due: acknowledgements, replies, the window."""
+        self._put_acks(contact, draft, now_s)
+        self._put_replies(contact, draft, now_s)
+        if contact.peer is not None and contact.peer.told_window_bytes < 0 and contact.is_usable:
+            self.put_window(contact.peer, draft)
+            draft.is_wanted = True
+
+    def put_probe(self, contact: Contact, draft: Draft, now_s: float) -> None:
+        for token in contact.echo_tokens:
+            put_token(draft.body, ECHO, token)
+            draft.is_wanted = draft.wants_ack = True
+        contact.echo_tokens.clear()
+        if contact.probe_at_s is None or contact.probe_at_s > now_s:
+            return
+        contact.probe_at_s = None
+        put_token(draft.body, PROBE, bytes(TOKEN_BYTES))  # a new address's token goes to that address alone
+        draft.is_wanted = draft.wants_ack = True
+
+    def _put_acks(self, contact: Contact, draft: Draft, now_s: float) -> None:
+        """This session's acknowledgement, and those of the peer's other links whose way back is in doubt."""
+        session = contact.session
+        assert session is not None
+        space = session.space
+        if space.ack_due_s is not None and space.ack_due_s <= now_s:
+            ack = space.take_ack(0, draft.room_bytes)
+            if ack is not None:
+                put_ack(draft.body, ack)
+                draft.is_wanted = True
+        if contact.peer is None or not contact.is_usable:
+            return
+        for other in self.contacts.siblings(contact):
+            if other.is_usable and not other.is_suspect:
+                continue
+            if other.session is None or not other.session.is_keyed or other.session.space.ack_due_s is None:
+                continue
+            if draft.room_bytes < ACK_USUAL_BYTES:
+                return
+            ack = other.session.space.take_ack(other.session.receive_id + 1, draft.room_bytes)
+            if ack is not None:
+                put_ack(draft.body, ack)
+                draft.is_wanted = True
+
+    def put_company(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> None:
+        """What is not due yet but travels free with fragments."""
+        if session.space.unacked_frames and draft.room_bytes >= ACK_USUAL_BYTES:
+            ack = session.space.take_ack(0, draft.room_bytes)
+            if ack is not None:
+                put_ack(draft.body, ack)
+        self._put_replies(contact, draft, now_s)
+
+    def _put_replies(self, contact: Contact, draft: Draft, now_s: float) -> None:
+        peer = contact.peer
+        if peer is None or peer.replies_due_s is None or not contact.is_usable:
+            return
+        if not draft.is_wanted and not (peer.replies_due_s <= now_s and self.is_best(contact, now_s)):
+            return
+        while peer.custody and self._put_custody(peer, draft):
+            pass
+        while peer.replies and self._put_reply(draft, peer.replies[0]):
+            peer.replies.popleft()
+        if not peer.replies and not peer.custody:
+            peer.replies_due_s = None
+        self.put_window(peer, draft)
+
+    def _put_custody(self, peer: Peer, draft: Draft) -> bool:
+        """Tell as many ranges of one source as fit; False when not one does."""
+        (source, precedence), ranges = next(iter(peer.custody.items()))
+        block = Stored(source, precedence, tuple(islice(ranges, CUSTODY_RANGES_PER_FRAME)))
+        written = _fitting(block, draft.room_bytes)
+        if written is None:
+            return False
+        block, packed = written
+        for start, end in block.ranges:
+            ranges.remove(start, end)
+        if not ranges:
+            del peer.custody[(source, precedence)]
+        draft.body += packed
+        self._note(draft, Reply(block, precedence <= Precedence.IMMEDIATE))
+        return True
+
+    def _put_reply(self, draft: Draft, reply: Reply) -> bool:
+        """Write one small block; False when it does not fit. Byte ranges are cut to what fits."""
+        block = reply.block
+        packed = bytearray()
+        if isinstance(block, StoredPartly):
+            written = _fitting(block, draft.room_bytes)
+            if written is None:
+                return False
+            packed = written[1]
+        elif isinstance(block, Refused):
+            put_refused(packed, block)
+        elif isinstance(block, Control):
+            put_control(packed, block.fields)
+        if len(packed) > draft.room_bytes:
+            return False
+        draft.body += packed
+        self._note(draft, reply)
+        return True
+
+    @staticmethod
+    def _note(draft: Draft, reply: Reply) -> None:
+        draft.replies.append(reply)
+        draft.is_wanted = draft.wants_ack = True
+        draft.is_urgent = draft.is_urgent or reply.is_urgent
+
+    def window(self) -> Window:
+        return Window(self.arrivals.window_bytes(), RESERVE_BYTES)
+
+    def put_window(self, peer: Peer, draft: Draft) -> None:
+        """Tell the window when it moved by more than a quarter since it was told."""
+        if draft.room_bytes < WINDOW_BYTES:
+            return
+        window = self.window()
+        if abs(window.window_bytes - peer.told_window_bytes) * 4 > max(peer.told_window_bytes, 1):
+            write_window(draft.body, window)
+            peer.told_window_bytes = window.window_bytes
+            self._note(draft, Reply(window, is_urgent=False))
+
+    def is_best(self, contact: Contact, now_s: float) -> bool:
+        """Whether this contact would bring a small block to the peer first, of those not in doubt."""
+        if contact.is_suspect and any(
+            each.is_usable and not each.is_suspect for each in self.contacts.siblings(contact)
+        ):
+            return False
+        own_s = contact.eta_s(now_s, 64)
+        return all(
+            each.is_suspect or not each.is_usable or each.eta_s(now_s, 64) >= own_s - 1e-9
+            for each in self.contacts.siblings(contact)
+        )
+
+
+RangesBlock = TypeVar("RangesBlock", Stored, StoredPartly)
+
+
+def _fitting(block: RangesBlock, room_bytes: int) -> tuple[RangesBlock, bytearray] | None:
+    """``block`` with as many of its ranges as fit, and its bytes; None when not one fits."""
+    count = len(block.ranges)
+    while True:
+        cut = block._replace(ranges=block.ranges[:count])
+        packed = bytearray()
+        if isinstance(cut, Stored):
+            put_stored(packed, cut)
+        else:
+            put_stored_partly(packed, cut)
+        if len(packed) <= room_bytes:
+            return cut, packed
+        if count <= 1:
+            return None
+        count = max(1, min(count - 1, count * max(0, room_bytes) // len(packed)))
