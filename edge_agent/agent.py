@@ -273,7 +273,6 @@ class Agent:
                 log.error("bundle_identity_mismatch", bundle=str(event.bundle), peer=event.peer)
 
     def _delivered(self, event: BundleDelivered) -> None:
-        self._disk.note_delivery(event.record.id, event.peer, event.via)
         if event.record.header.flow == RECEIPT_FLOW:
             self._receipt_arrived.set()
         self._deliveries.arrived()

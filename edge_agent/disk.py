@@ -48,8 +48,6 @@ from edge_agent.disk_types import (
 from edge_agent.disk_writer import Writer
 
 ResultT = TypeVar("ResultT")
-NOTES_MAX = 4_096
-"""Deliveries whose links are remembered until they are in their row; consumers ask at once, rows come with a sync."""
 
 
 class Disk:
@@ -66,7 +64,6 @@ class Disk:
         self._reader = Reader(path, store.ages, store.files, self._answers)
         self._erasing: dict[int, tuple[BundleId, ...]] = {}
         self._windows: dict[int, tuple[LoadWindow, set[BundleId]]] = {}
-        self._notes: dict[BundleId, tuple[str, tuple[str, ...]]] = {}
         self._places: dict[str, Place] = {}
         self._leased: dict[str, int] = {}
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="disk")
@@ -180,13 +177,6 @@ class Disk:
 
         self._writer.put(CallJob(note))
 
-    def note_delivery(self, bundle: BundleId, peer: str, via: tuple[str, ...]) -> None:
-        """Keep who sent a bundle delivered here and over which of our links; consumers see it at once."""
-        self._notes[bundle] = (peer, via)
-        if len(self._notes) > NOTES_MAX:
-            del self._notes[next(iter(self._notes))]
-        self._writer.put(CallJob(lambda tables: tables.rows.note_delivery(bundle, peer, via)))
-
     async def set_states(self, updates: Sequence[StateUpdate]) -> list[BundleId]:
         """Note news of bundles, durable on return; gives back those that the store knows."""
 
@@ -243,15 +233,9 @@ class Disk:
             leased = last + HANDED_LEASE
             await self._write(lambda tables: tables.mark_handed(name, leased))
             self._leased[name] = max(self._leased.get(name, 0), leased)
-        deliveries = [self._annotated(each, redelivered=each.position <= place.handed) for each in found]
+        deliveries = [replace(each, redelivered=each.position <= place.handed) for each in found]
         place.handed = max(place.handed, last)
         return deliveries
-
-    def _annotated(self, delivery: Delivery, *, redelivered: bool) -> Delivery:
-        note = self._notes.get(delivery.record.id)
-        if note is None:
-            return replace(delivery, redelivered=redelivered)
-        return replace(delivery, redelivered=redelivered, peer=note[0], via=note[1])
 
     async def consumer_ack(self, name: str, position: int) -> None:
         """Everything up to ``position`` is done with; durable on return. Raises UnknownConsumerError."""

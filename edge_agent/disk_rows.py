@@ -194,8 +194,8 @@ class Rows:
         is_inline = digest is None and record.payload_bytes <= INLINE_BYTES
         row = self.database.execute(
             "INSERT INTO bundles (origin, precedence, sequence, queue, flow, payload_bytes, boot, as_of_s, age_low_s,"
-            " age_high_s, stored_ms, receipt, digest, header, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " age_high_s, stored_ms, receipt, peer, via, digest, header, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *key,
                 queue,
@@ -207,6 +207,8 @@ class Rows:
                 record.age_high_s,
                 stored_ms,
                 UNACKED if queue is None else None,
+                effect.peer if queue is None else None,
+                join_via(effect.via) if queue is None else None,
                 digest,
                 header,
                 effect.payload if is_inline else None,
@@ -363,15 +365,6 @@ class Rows:
             "SELECT row, payload_bytes FROM bundles WHERE origin = ? AND precedence = ? AND sequence = ?", key
         ).fetchone()
         self._delete(found[0], bundle, found[1], is_file=True)
-
-    def note_delivery(self, bundle: BundleId, peer: str, via: tuple[str, ...]) -> None:
-        """Add to a delivery who sent it and over which of our links."""
-        key = self.find_key(bundle)
-        if key is not None:
-            self.database.execute(
-                "UPDATE bundles SET peer = ?, via = ? WHERE origin = ? AND precedence = ? AND sequence = ?",
-                (peer, join_via(via), *key),
-            )
 
 
 _VICTIM = (

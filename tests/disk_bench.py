@@ -85,6 +85,8 @@ class Store:
         *,
         record: BundleRecord | None = None,
         is_arrival: bool = True,
+        peer: str = "",
+        via: tuple[str, ...] = (),
     ) -> "asyncio.Future[Outcome]":
         """Persist one piece; with ``record`` the last."""
         return self.begin(
@@ -96,6 +98,8 @@ class Store:
                 offset=offset,
                 payload=payload,
                 is_arrival=is_arrival,
+                peer=peer,
+                via=via,
             )
         )
 

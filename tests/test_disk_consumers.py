@@ -66,11 +66,12 @@ async def test_only_a_command_node_gets_what_is_for_command(tmp_path: Path) -> N
 async def test_deliveries_carry_record_links_and_large_payloads_by_reference(tmp_path: Path) -> None:
     async with opened(tmp_path, now_s=7.0) as store:
         await store.disk.consumer_open("c")
-        large = await store.arrive(pattern(100_000), as_of_s=7.0, age_low_s=2.0, age_high_s=9.0)
-        store.disk.note_delivery(large.id, "peer-9", ("4g", "vsat"))
+        large = store.arriving(100_000, as_of_s=7.0, age_low_s=2.0, age_high_s=9.0)
+        via = ("4g", "vsat")
+        await store.persist_piece(large.id, 100_000, 0, pattern(100_000), record=large, peer="peer-9", via=via)
         (delivery,) = await store.disk.consumer_next("c")
         assert (delivery.record, delivery.payload) == (large, None)
-        assert (delivery.peer, delivery.via) == ("peer-9", ("4g", "vsat"))  # at once, before its row says so
+        assert (delivery.peer, delivery.via) == ("peer-9", ("4g", "vsat"))
         assert await store.disk.read_payload(large.id) == pattern(100_000)
     async with opened(tmp_path, now_s=7.0) as store:
         await store.disk.consumer_open("c")
