@@ -92,6 +92,10 @@ class Contact:
     deadline_s: float | None = None
     """Cached by Node until something changes."""
     hint_sent_s: float = -1e9
+    _pto_s: float = 0.0
+    _pto_smoothed_s: float = -1.0
+    _pto_rate_bps: float = -1.0
+    """``pto_s`` as last computed, and from what: it is asked for far more often than it changes."""
 
     def __post_init__(self) -> None:
         self.controller = RateController(self.limits.rate_bps, self.limits.rate_is_ceiling)
@@ -130,10 +134,14 @@ class Contact:
 
     def pto_s(self) -> float:
         """How long an acknowledgement may take before its absence means something (RFC 9002, section 6.2.1)."""
-        if self.rtt.smoothed_s is None:
+        smoothed_s, rate_bps = self.rtt.smoothed_s, self.controller.rate_bps
+        if smoothed_s is None:
             return max(FIRST_PTO_S, 4 * self.frame_s())
-        expected_s = self.rtt.smoothed_s + max(4 * self.rtt.deviation_s, 0.01)
-        return expected_s + ACK_DELAY_S + LATENESS_SLACK_S + 2 * self.frame_s()
+        if smoothed_s != self._pto_smoothed_s or rate_bps != self._pto_rate_bps:
+            expected_s = smoothed_s + max(4 * self.rtt.deviation_s, 0.01)
+            self._pto_s = expected_s + ACK_DELAY_S + LATENESS_SLACK_S + 2 * self.frame_s()
+            self._pto_smoothed_s, self._pto_rate_bps = smoothed_s, rate_bps
+        return self._pto_s
 
     def patience_s(self) -> float:
         """``pto_s``, longer when what is in flight is acknowledged lazily."""

@@ -36,21 +36,25 @@ class Liveness:
         if contact.link.limits is None:
             return math.inf
         deadline_s = self._idle_s(contact) if contact.is_usable else math.inf
-        if contact.probe_at_s is not None:
-            deadline_s = min(deadline_s, max(contact.probe_at_s, contact.pacer.next_s))
+        pacer_s = contact.pacer.next_s
+        due_s = contact.probe_at_s
+        if due_s is not None and due_s < deadline_s:
+            deadline_s = max(due_s, pacer_s)
         candidate, session = contact.candidate, contact.session
         if candidate is not None and candidate.space.ack_due_s is not None:
             deadline_s = min(deadline_s, candidate.space.ack_due_s)
         if session is None:
             return deadline_s
         due_s = session.space.ack_due_s
-        if due_s is not None and session.is_keyed:
-            deadline_s = min(deadline_s, max(due_s, contact.pacer.next_s))
+        if due_s is not None and due_s < deadline_s and session.is_keyed:
+            deadline_s = min(deadline_s, max(due_s, pacer_s))
         if session.arq.in_flight and contact.state is not LinkState.DOWN:
-            deadline_s = min(deadline_s, self._doubt_s(contact))
-            overdue_s = session.arq.reorder_deadline_s(contact.reorder_s())
-            if overdue_s is not None:
-                deadline_s = min(deadline_s, overdue_s)
+            due_s = self._doubt_s(contact)
+            if due_s < deadline_s:
+                deadline_s = due_s
+            due_s = session.arq.reorder_deadline_s(contact.reorder_s())
+            if due_s is not None and due_s < deadline_s:
+                deadline_s = due_s
         return deadline_s
 
     @staticmethod

@@ -116,11 +116,14 @@ class Node:
     def handle_timeout(self, now_s: float) -> None:
         """Do what is due by ``now_s``. Call after every frame that had arrived by then was handed in."""
         late_s = max(0.0, now_s - self._wakeup_s) if self._wakeup_s is not None else 0.0
-        self._touch()
+        self._is_wakeup_known = False
         self._handled_s = now_s
         for contact in self.contacts.contacts:
-            if self.liveness.next_deadline_s(contact) <= now_s:
+            if contact.deadline_s is None:
+                contact.deadline_s = self.liveness.next_deadline_s(contact)
+            if contact.deadline_s <= now_s:
                 self.liveness.on_timeout(contact, now_s, late_s)
+                contact.deadline_s = None
         self.custody.expire(now_s)
         if now_s >= self._sweep_s:
             self._sweep_s = now_s + SWEEP_S
@@ -168,9 +171,8 @@ class Node:
             return self.intake.hints.pop()
         contacts = self.contacts.contacts
         count = len(contacts)
-        for step in range(count):
-            at = (self._turn + step) % count
-            contact = contacts[at]
+        for at in range(self._turn, self._turn + count):
+            contact = contacts[at % count]
             if contact.link.limits is None:
                 continue
             if contact.candidate is not None:
@@ -188,7 +190,7 @@ class Node:
             if self.builder.is_drained:
                 contact.idle_version = self.scheduler.version
             self._renew_keys(contact, now_s)
-            self._turn = at
+            self._turn = at % count
             self._touch(contact)
             return Transmit(contact.link.name, contact.address, frame)
         return None
@@ -252,21 +254,24 @@ class Node:
         wakeup_s = math.inf
         version = self.scheduler.version
         for contact in self.contacts.contacts:
-            if contact.deadline_s is None:
-                contact.deadline_s = self.liveness.next_deadline_s(contact)
-            wakeup_s = min(wakeup_s, contact.deadline_s)
-            if contact.link.limits is None or contact.session is None:
+            due_s = contact.deadline_s
+            if due_s is None:
+                due_s = contact.deadline_s = self.liveness.next_deadline_s(contact)
+            if due_s < wakeup_s:
+                wakeup_s = due_s
+            session, peer = contact.session, contact.peer
+            if session is None or contact.link.limits is None:
                 continue
-            if contact.idle_version != version:  # it was waiting for the pacer
-                wakeup_s = min(wakeup_s, contact.pacer.next_s)
-            peer = contact.peer
-            if peer is not None and peer.replies_due_s is not None and contact.is_usable and contact.session.is_keyed:
-                wakeup_s = min(wakeup_s, max(peer.replies_due_s, contact.pacer.next_s))
-        expiry_s = self.custody.next_expiry_s()
-        if expiry_s is not None:
-            wakeup_s = min(wakeup_s, expiry_s)
-        if self.custody.bundles or self.arrivals.has_unsynced():
-            wakeup_s = min(wakeup_s, self._sweep_s)
+            if contact.idle_version != version and contact.pacer.next_s < wakeup_s:  # it was waiting for the pacer
+                wakeup_s = contact.pacer.next_s
+            due_s = peer.replies_due_s if peer is not None else None
+            if due_s is not None and due_s < wakeup_s and contact.is_usable and session.is_keyed:
+                wakeup_s = min(wakeup_s, max(due_s, contact.pacer.next_s))
+        due_s = self.custody.next_expiry_s()
+        if due_s is not None and due_s < wakeup_s:
+            wakeup_s = due_s
+        if self._sweep_s < wakeup_s and (self.custody.bundles or self.arrivals.has_unsynced()):
+            wakeup_s = self._sweep_s
         return wakeup_s if wakeup_s != math.inf else None
 
     def _give_back(self, contact: Contact, frames: list[SentFrame], now_s: float) -> None:
