@@ -49,7 +49,18 @@ def page_pair(folder: Path, kit_extra: str = "") -> Iterator[PagePair]:
     with running(pair.command, pair.kit):
         pair.command.wait_for("page_opened")
         pair.kit.wait_for("page_opened")
-        yield pair
+        try:
+            yield pair
+        finally:
+            for agent in (pair.kit, pair.command):
+                print(agent.config.name, agent.is_running, *said(agent), sep="\n")  # shown where a test fails
+
+
+def said(agent: AgentProcess) -> Iterator[object]:
+    """Everything the agent has logged since its start."""
+    yield from agent.log
+    while not agent._lines.empty():
+        yield agent._lines.get()
 
 
 def start(agent: AgentProcess) -> None:

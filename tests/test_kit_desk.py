@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.kit_photo import WAITING_PICTURES_MAX
 from edge_agent.telemetry.payloads import Position, Read
 from tests import components
 from tests.integration.agents import edge_agent, running
@@ -176,6 +177,22 @@ def shot() -> bytes:
     picture = frame.reformat(format="yuvj420p")
     picture.pts = 0
     return b"".join(bytes(packet) for packet in (*context.encode(picture), *context.encode(None)))
+
+
+async def test_photos_that_would_wait_for_hours_are_refused_and_texts_are_not(tmp_path: Path) -> None:
+    pair = write_page_pair(tmp_path)
+    start(pair.kit)
+    try:
+        await pair.kit_page.state()
+        tiny = b"\xff\xd8\xff\xd9"
+        for _ in range(WAITING_PICTURES_MAX):
+            assert (await pair.kit_page.post("photo", tiny, Content_Type="image/jpeg")).status == 200
+        refused = await pair.kit_page.post("photo", tiny, Content_Type="image/jpeg")
+        assert (refused.status, f"{WAITING_PICTURES_MAX} pictures" in refused.json["error"]) == (409, True)
+        await pair.kit_page.act("text", {"text": "x"})
+        assert (await pair.kit_page.state())["waiting"] == WAITING_PICTURES_MAX + 1
+    finally:
+        pair.kit.kill()
 
 
 async def test_what_is_no_photo_or_too_long_a_text_is_refused_in_words(pair: PagePair) -> None:
