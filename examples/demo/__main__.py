@@ -14,12 +14,13 @@ from examples.demo.crew import Crew, CrewError
 from examples.demo.ledger import Ledger
 from examples.demo.page import Json, Page
 from examples.demo.progress import Progress
+from examples.demo.proof import is_good, make_proof, summary
 from examples.demo.recording import GnssPlayer
-from examples.demo.report import arrivals, is_good, make_proof, make_report, summary
+from examples.demo.report import arrivals, make_report
 from examples.demo.script import STEPS, Script, still_from
 from examples.demo.sensors import publish_sensors
 from examples.demo.server import DemoServer
-from examples.demo.site import MEDIA, Site
+from examples.demo.site import MEDIA, Site, SiteError
 
 HEADLESS_S = 90.0
 SHOWN_S = 150.0
@@ -129,7 +130,7 @@ class Demo:
             seconds=self._ledger.now_s(),
         )
         self._server.report = report
-        self._proof = make_proof(report, self._bench, self._script, self._command_line())
+        self._proof = make_proof(report, self._bench, self._command_line())
         if self._options.json is not None:
             self._options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
         print("\n".join(["", "proved:" if is_good(report) else "NOT proved:", *summary(report)]), flush=True)
@@ -175,14 +176,16 @@ async def run_until_stopped(options: argparse.Namespace, folder: Path) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo in the folder asked for, or in one that is removed at the end."""
     options = parse(arguments)
+    status = 1
     try:
         if options.run_dir is not None:
             return asyncio.run(run_until_stopped(options, options.run_dir.resolve()))
         with tempfile.TemporaryDirectory(prefix="lifeline-demo-", ignore_cleanup_errors=True) as folder:
             return asyncio.run(run_until_stopped(options, Path(folder)))
-    except* CrewError as errors:
+    except* (CrewError, SiteError) as errors:
         print(f"scripts/demo: {errors.exceptions[0]}", file=sys.stderr)
-    return 1
+        status = 2 if errors.subgroup(SiteError) else 1
+    return status
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +22,18 @@ class CrewError(Exception):
     """A process of the demo cannot be started or does not stay; the message says which and where its log is."""
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _end_with_parent() -> Callable[[], None]:
+    """What a child does before it becomes its program: it asks the kernel to end it when this process ends."""
+    if sys.platform != "linux":
+        return lambda: None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()  # looked up here: a forked child should load nothing
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before we asked
+            os._exit(1)
+
+    return ask
 
 
 @dataclass(slots=True)
@@ -83,7 +92,7 @@ class Crew:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C is for the demo, which then stops them in order
-                    preexec_fn=_die_with_parent,
+                    preexec_fn=_end_with_parent(),
                 )
             self.write_card()
             code = await member.process.wait()

@@ -42,6 +42,7 @@ class Sos:
     latency_s: float | None = None
     confirmed_s: float | None = None
     via: list[str] = field(default_factory=list)
+    is_scripted: bool = False
 
 
 class Script:
@@ -58,6 +59,7 @@ class Script:
         self._is_headless = is_headless
         self._running = asyncio.Event()
         self._running.set()
+        self._scripted: Sos | None = None
         self.step = 1
         self.sos: list[Sos] = []
         self.outage_over_s: float | None = None
@@ -83,7 +85,9 @@ class Script:
         await self._next(2, lambda: self._do("4g", "cut"), 12 * self._scale)
         await self._next(3, lambda: self._do("vsat", "cut"), max(8.0, 8 * self._scale))
         await self._next(4, lambda: self._send_photo(photo), 2.0)
-        await self.raise_sos()
+        self._scripted = await self.raise_sos()
+        if self._scripted is not None:
+            self._scripted.is_scripted = True
         await self._wait(2.0)
         await self._next(5, self._confirm, 6 * self._scale)
         await self._next(6, lambda: self._do("radio", "cut"), WRITE_AFTER_S)
@@ -141,18 +145,23 @@ class Script:
         except PageError as error:
             self.problems.append(str(error))
 
-    async def raise_sos(self) -> None:
-        """What a person does at the kit: hold the button, which posts once."""
+    async def raise_sos(self) -> Sos | None:
+        """What a person does at the kit: hold the button, which posts once. None: the page refused."""
         raised_at_s = self._ledger.now_s()
         answer = await self._press(self._kit, "sos", {})
-        if answer is not None:
-            self.sos.append(Sos(bundle=str(answer["id"]), raised_at_s=round(raised_at_s, 3)))
+        if answer is None:
+            return None
+        made = Sos(bundle=str(answer["id"]), raised_at_s=round(raised_at_s, 3))
+        same = next((each for each in self.sos if each.bundle == made.bundle), None)  # one was open already
+        if same is None:
+            self.sos.append(made)
+        return same or made
 
     async def _confirm(self) -> None:
         """Wait for the SOS at command; headless, press Confirm as a person would, then wait for the kit to know."""
-        if not self.sos:
+        sos = self._scripted
+        if sos is None:
             return
-        sos = self.sos[0]
 
         def shown(state: Json) -> bool:
             return any(alarm["id"] == sos.bundle for alarm in state["alarms"])

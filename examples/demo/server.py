@@ -8,6 +8,7 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -50,7 +51,7 @@ class DemoServer:
             Mount("/static", StaticFiles(directory=PAGE_STATIC)),
         ]
         config = uvicorn.Config(
-            Starlette(routes=routes),
+            Starlette(routes=routes, exception_handlers={HTTPException: _refuse}),
             host="127.0.0.1",
             port=self._port,
             log_level="warning",
@@ -78,7 +79,7 @@ class DemoServer:
             return  # the page was closed
 
     async def _move(self, request: Request) -> Response:
-        name, action = request.path_params["name"], str((await request.json()).get("action"))
+        name, action = request.path_params["name"], str((await _body(request)).get("action"))
         try:
             self._bench.do(name, action, self._now_s())
         except KeyError as error:
@@ -86,12 +87,32 @@ class DemoServer:
         return JSONResponse({})
 
     async def _sos(self, request: Request) -> Response:
-        before = len(self._script.sos)
-        await self._script.raise_sos()
-        if len(self._script.sos) == before:
+        await _body(request)
+        if await self._script.raise_sos() is None:
             return JSONResponse({"error": self._script.problems[-1]}, status_code=502)
         return JSONResponse({})
 
     async def _pause(self, request: Request) -> Response:
-        self._script.pause(bool((await request.json()).get("paused")))
+        paused = (await _body(request)).get("paused")
+        if not isinstance(paused, bool):
+            return JSONResponse({"error": f"paused {paused!r}: allowed: true or false"}, status_code=400)
+        self._script.pause(paused)
         return JSONResponse({})
+
+
+async def _body(request: Request) -> Json:
+    """The JSON object of an action. Raises HTTPException: 415 for what a form of a foreign page could send, 400."""
+    if request.headers.get("content-type", "").split(";")[0] != "application/json":
+        raise HTTPException(415, "Content-Type: allowed: application/json")
+    try:
+        body = await request.json()
+    except ValueError as error:
+        raise HTTPException(400, f"body: not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise HTTPException(400, "body: not a JSON object")
+    return body
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # registered for nothing else
+    return JSONResponse({"error": error.detail}, status_code=error.status_code)

@@ -3,12 +3,18 @@
 import json
 import os
 import secrets
+import shutil
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
 MEDIA = Path(__file__).parent / "media"
 LINKS = ("4g", "vsat", "radio")
+SOCKET_PATH_MAX_BYTES = 100  # sun_path of a unix socket holds 108 on Linux, 104 on macOS
+
+
+class SiteError(Exception):
+    """The run folder cannot be used; the message says why."""
 
 
 def free_port(kind: socket.SocketKind) -> int:
@@ -31,11 +37,30 @@ class Site:
     udp_ports: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Raises SiteError when the folder is not this demo's to use."""
+        self._clear()
         self.web_ports = {node: free_port(socket.SOCK_STREAM) for node in ("kit-1", "kit-2", "command")}
         self.udp_ports = {
             name: free_port(socket.SOCK_DGRAM) for name in ("4g", "vsat", "far-4g", "far-vsat", "kit-2", "far-kit-2")
         }
+
+    def _clear(self) -> None:
+        """Forget what an earlier demo left in the folder: its bundles and alarms would be counted as ours."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SiteError(f"--run-dir {self.folder}: {error.strerror}") from error
+        card = self.folder / "demo.json"
+        left = [self.folder / name for name in ("var", "nats") if (self.folder / name).exists()]
+        if left and not card.exists():
+            raise SiteError(f"--run-dir {self.folder}: {left[0].name} is there already and is no demo's")
+        for node, entry in (json.loads(card.read_text()) if card.exists() else {}).items():
+            if isinstance(entry, dict) and _runs(entry.get("pid"), str(self.folder)):
+                raise SiteError(f"--run-dir {self.folder}: a demo runs there ({node} is process {entry['pid']})")
+        for folder in left:
+            shutil.rmtree(folder)
+        for stale in (card, *self.folder.glob("*.log"), *self.folder.glob("*.sock")):
+            stale.unlink(missing_ok=True)
 
     def config(self, node: str) -> Path:
         """Where the configuration of ``node`` is."""
@@ -78,10 +103,17 @@ class Site:
             f'[node]\nid = "{node}"\nnumber = {number}\nname = "{name}"\nrole = "{role}"\n'
             f'data_dir = "var/{node}"\nreport_interval_s = {self.report_interval_s}\n'
             '[security]\nsecret_file = "secret.key"\n'
-            f'[api]\nlisten = "unix:{node}.sock"\n'
+            f'[api]\nlisten = "{self._api(node)}"\n'
             f'[web]\nlisten = "127.0.0.1:{self.web_ports[node]}"\n'
             f'frame_ancestors = ["http://127.0.0.1:{self.page_port}"]\n'
         )
+
+    def _api(self, node: str) -> str:
+        """A socket in the folder; a loopback port where the folder's name is too long for one."""
+        path = self.folder / f"{node}.sock"
+        if len(os.fsencode(path)) <= SOCKET_PATH_MAX_BYTES:
+            return f"unix:{path.name}"
+        return f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
 
     def _devices(self, kit: str, gnss_port: str, *, has_camera: bool) -> str:
         text = (
@@ -109,3 +141,11 @@ def _udp(name: str, end: str, port: int) -> str:
 
 def _radio(port: str) -> str:
     return f'[[link]]\nname = "radio"\ntransport = "serial_radio"\nport = "{port}"\nbaud_rate = 9600\nkeepalive_s = 3\n'
+
+
+def _runs(pid: object, mark: str) -> bool:
+    """Whether process ``pid`` is one whose command line names ``mark``."""
+    try:
+        return mark in Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return False

@@ -56,13 +56,15 @@ class DemoRun:
             time.sleep(STEP_S)
         return answer
 
-    def page_answers(self) -> bool:
-        """Whether the demo's page is served."""
+    def pages_answer(self) -> bool:
+        """Whether the demo's page and those of kit and command are served."""
+        card = self.card()
         try:
-            with urllib.request.urlopen(self.card()["page"], timeout=5) as answer:
-                return bool(answer.status == 200)
+            for address in (card["page"], card["kit"]["page"], card["command"]["page"]):
+                urllib.request.urlopen(address, timeout=5).close()
         except OSError:
             return False
+        return True
 
     def end(self, timeout_s: float) -> int:
         """Exit status, once it has ended by itself."""

@@ -101,6 +101,14 @@ def test_every_link_carried_something(reports: dict[str, dict[str, Any]]) -> Non
     assert {"position", "reading", "report"} <= set(reports["alone"]["longest_silence_s"])
 
 
+def test_urgent_things_came_first_after_the_outage(reports: dict[str, dict[str, Any]]) -> None:
+    """What a person wrote in the outage, then the newest, then history."""
+    classes = [each["class"] for each in reports["alone"]["arrivals"]]
+    assert list(dict.fromkeys(classes)) == ["urgent", "newest", "history"]
+    assert reports["alone"]["arrivals"][0]["kind"] == "text"
+    assert reports["alone"]["arrivals_in_order"] is True
+
+
 def test_a_killed_agent_is_back_within_two_seconds(restarts: dict[str, float]) -> None:
     """Kit and command alike."""
     assert max(restarts.values()) <= RESTART_S, restarts
@@ -112,13 +120,24 @@ def test_an_ended_demo_leaves_no_process(runs: dict[str, DemoRun], reports: dict
     assert [line for run in runs.values() for line in run.left_over()] == []
 
 
+def test_a_folder_that_is_no_demos_is_refused(tmp_path: Path) -> None:
+    """Exit 2 and a sentence; nothing in the folder is touched."""
+    (tmp_path / "mine" / "var").mkdir(parents=True)
+    foreign = DemoRun(tmp_path / "mine", "--headless")
+    assert foreign.end(30.0) == 2
+    assert "is no demo's" in foreign.output()
+    assert list((tmp_path / "mine").iterdir()) == [tmp_path / "mine" / "var"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_demo_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C, a service manager's stop and kill -9 of the demo itself, with its page up."""
     run = DemoRun(tmp_path / "run")
     try:
         card = run.card()
-        run.until("the page answers", run.page_answers)
+        run.until("the pages answer", run.pages_answer)
+        second = DemoRun(run.folder, "--headless")
+        assert second.end(30.0) == 2, "a second demo in the same folder"
         assert len(run.left_over()) >= 4  # two kits, command, broker: else the search below finds nothing either
         run.process.send_signal(number)
         status = run.end(10.0)

@@ -5,7 +5,7 @@ export const DEMO_WORDS = {
   "demo": ["演示", "Demo"],
   "demo.step": ["第 {n} 步 / {of}:{what}", "Step {n} of {of}: {what}"],
   "demo.end": ["结束:证明了什么", "End: what was proved"],
-  "demo.note": ["录制素材 · 一个时钟 · 真实进程", "Recorded material · one clock · real processes"],
+  "demo.note": ["定位和画面为录制,时间改为现在 · 传感器为模拟 · 真实进程", "Positions and pictures recorded, times set to now · sensors simulated · real processes"],
   "demo.paused": ["脚本已暂停", "script paused"],
   "demo.waiting": ["正在等演示服务器", "Waiting for the demo server"],
   "demo.stopped": ["演示服务器已停。以下停在 {at},不是现在的情况。", "The demo server has stopped. All below stopped at {at}; it is not the present."],
