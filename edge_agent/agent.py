@@ -56,6 +56,7 @@ from edge_agent.telemetry.payloads import RECEIPT_FLOW
 from edge_agent.unit_reports import UnitReporter
 
 STOP_LONGEST_S = 1.8  # a stop is promised within 2 s; what is accepted is on disk already
+ROOM_CHECK_S = 5.0
 REPORT_CACHE_S = 0.5  # drivers ask often what they may send; links do not change that fast
 
 log = structlog.get_logger()
@@ -176,6 +177,7 @@ class Agent:
         reader = ReceiptReader(self._disk, self._door.fates, self._receipt_arrived)
         work: list[tuple[str, Work]] = [
             ("store", self._disk.watch()),
+            ("store-room", self._watch_room()),
             ("receipts", self._receipts.run()),
             ("receipt-reader", reader.run()),
         ]
@@ -227,6 +229,12 @@ class Agent:
 
     async def _run_device(self, port: DevicePort) -> None:
         await self._plugins.driver(port.config.kind)(port.config.table).run(port)
+
+    async def _watch_room(self) -> None:
+        """Tell the node what the store can take, also while nothing is written: somebody may have freed the disk."""
+        while True:
+            await asyncio.sleep(ROOM_CHECK_S)
+            self._completed(())
 
     def _completed(self, outcomes: Sequence[tuple[int, Outcome]]) -> None:
         self._runner.complete(outcomes, self._disk.free_bytes())

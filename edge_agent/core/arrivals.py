@@ -144,7 +144,8 @@ class Arrivals:
         room = (
             self._free_bytes - self.reserved_bytes - (0 if bundle.precedence <= Precedence.IMMEDIATE else RESERVE_BYTES)
         )
-        if length > room:
+        is_call = bundle.precedence is Precedence.FLASH and length <= CHUNK_BYTES  # the store keeps a reserve for these
+        if length > room and not is_call:
             self._refuse(bundle, peer, RefusalReason.STORE_FULL, RETRY_FULL_S, now_s)
             return None
         partial = Partial(bundle=bundle, payload_bytes=length, peer=peer, touched_s=now_s)
