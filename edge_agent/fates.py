@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from edge_agent.client import BundleState
 from edge_agent.core.bundle import BundleId
-from edge_agent.disk_types import Fate, FateState
+from edge_agent.disk.types import Fate, FateState
 
 FORWARDED_STATES = (FateState.FORWARDED, FateState.DELIVERED, FateState.READ, FateState.DONE)
 DELIVERED_STATES = FORWARDED_STATES[1:]

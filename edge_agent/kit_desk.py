@@ -14,7 +14,7 @@ import structlog
 
 from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.errors import ActionError, RefusedError
-from edge_agent.disk_types import Fate
+from edge_agent.disk.types import Fate
 from edge_agent.kit_bearings import Bearings
 from edge_agent.kit_mail import KitMail
 from edge_agent.kit_memory import (

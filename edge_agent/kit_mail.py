@@ -13,7 +13,7 @@ import structlog
 
 from edge_agent.core.bundle import BundleId, MalformedError
 from edge_agent.core.errors import RefusedError
-from edge_agent.disk_types import Delivery, FateState, StateUpdate
+from edge_agent.disk.types import Delivery, FateState, StateUpdate
 from edge_agent.kit_memory import KitMemory, KitOrder, PageMemoryError, SosRecord
 from edge_agent.page_parts import PageParts
 from edge_agent.telemetry.payloads import (

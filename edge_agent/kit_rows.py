@@ -9,7 +9,7 @@ from edge_agent.core.effects import LinkState
 from edge_agent.core.limits import LinkPolicy
 from edge_agent.core.report import NodeReport
 from edge_agent.device_port import DevicePort
-from edge_agent.disk_types import Fate, FateState
+from edge_agent.disk.types import Fate, FateState
 from edge_agent.fates import state_of
 from edge_agent.kit_memory import HeldPhrase, KitOrder, PhotoNote, SosRecord
 from edge_agent.link_port import LinkPort

@@ -13,7 +13,7 @@ from edge_agent.core.report import NodeReport
 from edge_agent.deliveries import Deliveries
 from edge_agent.device_port import DevicePort
 from edge_agent.disk import Disk
-from edge_agent.disk_types import Fate, FateState
+from edge_agent.disk.types import Fate, FateState
 from edge_agent.fates import FateWatch, state_of
 from edge_agent.link_port import LinkPort
 from edge_agent.outlook import explain_waiting

@@ -15,7 +15,7 @@ import structlog
 from edge_agent.core.bundle import BundleId, MalformedError, Precedence
 from edge_agent.core.errors import RefusedError
 from edge_agent.disk import Disk
-from edge_agent.disk_types import AckedBundle, FateState, Start, StateUpdate
+from edge_agent.disk.types import AckedBundle, FateState, Start, StateUpdate
 from edge_agent.fates import FateWatch
 from edge_agent.flows import DAY_S
 from edge_agent.sender import BundleSender

@@ -8,7 +8,7 @@ from edge_agent.core.bundle import BundleHeader, BundleId, Origin, Precedence
 from edge_agent.core.effects import LinkState, QueueKey
 from edge_agent.core.limits import LinkPolicy
 from edge_agent.core.report import LinkReport, NodeReport, QueueReport
-from edge_agent.disk_types import Fate, FateState
+from edge_agent.disk.types import Fate, FateState
 from edge_agent.kit_memory import KitOrder, PhotoNote, SosRecord
 from edge_agent.kit_rows import Outlook, command_heard_ms, order_row, own_rows, sos_json
 from edge_agent.page_news import PageNews

@@ -3,7 +3,7 @@
 import pytest
 
 from edge_agent.command.order import STATES, Order
-from edge_agent.disk_types import FateState
+from edge_agent.disk.types import FateState
 from tests.command.deliveries import START_MS
 
 

@@ -9,10 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge_agent.core.effects import Done, Failed
-from edge_agent.disk_files import PART_SUFFIX, WHOLE_SUFFIX
-from edge_agent.disk_schema import DATABASE_NAME, mark_damaged
-from edge_agent.disk_types import StoreError
-from tests.disk_bench import opened, pattern, queue_of
+from edge_agent.disk.files import PART_SUFFIX, WHOLE_SUFFIX
+from edge_agent.disk.schema import DATABASE_NAME, mark_damaged
+from edge_agent.disk.types import StoreError
+from tests.disk.bench import opened, pattern, queue_of
 
 LARGE = 150_000
 

@@ -23,7 +23,7 @@ from edge_agent.core.effects import (
     Restored,
 )
 from edge_agent.disk import Disk
-from edge_agent.disk_types import AckedBundle, DiskClock
+from edge_agent.disk.types import AckedBundle, DiskClock
 
 QUOTA_BYTES = 64 << 20
 PEER_INCARNATION = 0xFEDC_BA98_7654_3210  # above 2^63: the signed column must bring it back

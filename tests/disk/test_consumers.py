@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from edge_agent.core.bundle import BundleId, Precedence
-from edge_agent.disk_consumers import HANDED_LEASE
-from edge_agent.disk_types import Delivery, FateState, Start, UnknownBundleError, UnknownConsumerError
-from tests.disk_bench import Store, opened, pattern
+from edge_agent.disk.consumers import HANDED_LEASE
+from edge_agent.disk.types import Delivery, FateState, Start, UnknownBundleError, UnknownConsumerError
+from tests.disk.bench import Store, opened, pattern
 
 
 def places(deliveries: list[Delivery]) -> list[tuple[bytes | None, bool]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.core.bundle import BundleId
-from edge_agent.disk_schema import PAYLOADS_NAME, sync_folder
+from edge_agent.disk.schema import PAYLOADS_NAME, sync_folder
 
 OPEN_FILES_MAX = 16  # more partials than this at a time are rare; the oldest is closed and opened again
 HASH_STEP_BYTES = 1 << 20

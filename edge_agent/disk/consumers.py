@@ -10,11 +10,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
-from edge_agent.disk_ages import Ages
-from edge_agent.disk_fates import split_via
-from edge_agent.disk_identity import to_unsigned
-from edge_agent.disk_rows import OWED, Rows
-from edge_agent.disk_types import AckedBundle, Delivery, Start, UnknownBundleError, UnknownConsumerError
+from edge_agent.disk.ages import Ages
+from edge_agent.disk.fates import split_via
+from edge_agent.disk.identity import to_unsigned
+from edge_agent.disk.rows import OWED, Rows
+from edge_agent.disk.types import AckedBundle, Delivery, Start, UnknownBundleError, UnknownConsumerError
 
 HANDED_LEASE = 64
 """Positions that may be handed out before the mark "handed" is synced again; the price is one sync in so many."""

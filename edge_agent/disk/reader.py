@@ -13,12 +13,12 @@ from typing import TypeVar
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
 from edge_agent.core.effects import Failed, Fetch, Fetched, Loaded, LoadWindow, Outcome, QueueCount, QueueKey
 from edge_agent.core.errors import EdgeAgentError, RefusalReason
-from edge_agent.disk_ages import Ages
-from edge_agent.disk_answers import Answers, Call
-from edge_agent.disk_files import PayloadFiles
-from edge_agent.disk_identity import to_signed, to_unsigned
-from edge_agent.disk_schema import connect
-from edge_agent.disk_types import StoreError, UnknownBundleError, is_storable
+from edge_agent.disk.ages import Ages
+from edge_agent.disk.answers import Answers, Call
+from edge_agent.disk.files import PayloadFiles
+from edge_agent.disk.identity import to_signed, to_unsigned
+from edge_agent.disk.schema import connect
+from edge_agent.disk.types import StoreError, UnknownBundleError, is_storable
 
 ResultT = TypeVar("ResultT")
 OPEN_FILES_MAX = 8  # one for each link that carries a large bundle

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from edge_agent.disk_types import StoreError
+from edge_agent.disk.types import StoreError
 
 DATABASE_NAME = "store.db"
 PAYLOADS_NAME = "payloads"

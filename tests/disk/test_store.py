@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import disk_writer
 from edge_agent.core.bundle import BundleId, Precedence
 from edge_agent.core.effects import Done, EraseReason, Failed, Loaded
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
-from edge_agent.disk_consumers import Consumers
-from edge_agent.disk_files import PART_SUFFIX, WHOLE_SUFFIX
-from edge_agent.disk_jobs import CallJob
-from edge_agent.disk_rows import LEASE_NUMBERS
-from edge_agent.disk_types import ROW_PAYLOAD_BYTES, StoreLockedError
-from tests.disk_bench import PEER_INCARNATION, PERSON, Clock, opened, pattern, queue_of
+from edge_agent.disk import writer
+from edge_agent.disk.consumers import Consumers
+from edge_agent.disk.files import PART_SUFFIX, WHOLE_SUFFIX
+from edge_agent.disk.jobs import CallJob
+from edge_agent.disk.rows import LEASE_NUMBERS
+from edge_agent.disk.types import ROW_PAYLOAD_BYTES, StoreLockedError
+from tests.disk.bench import PEER_INCARNATION, PERSON, Clock, opened, pattern, queue_of
 
 SIZES = (0, 1, 1_024, 1_025, ROW_PAYLOAD_BYTES, ROW_PAYLOAD_BYTES + 1, 3_000_000)
 
@@ -289,7 +289,7 @@ async def test_urgent_bundles_overtake_what_waits_for_the_disk(tmp_path: Path) -
 
 
 async def test_more_than_the_intake_holds_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk_writer, "INTAKE_BYTES", 250_000)
+    monkeypatch.setattr(writer, "INTAKE_BYTES", 250_000)
     async with opened(tmp_path) as store:
         waits = [store.persist(store.own(100_000), bytes(100_000)) for _ in range(3)]
         outcomes = await asyncio.gather(*waits)

@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edge_agent.core.bundle import BundleId, BundleRecord, Precedence
 from edge_agent.core.effects import Done, EraseReason, Failed
-from edge_agent.disk_types import Start
-from tests.disk_bench import Store, opened, pattern, queue_of
+from edge_agent.disk.types import Start
+from tests.disk.bench import Store, opened, pattern, queue_of
 
 SIZES = st.sampled_from((0, 5, 1_024, 1_025, 65_536, 65_537, 150_000))
 PRECEDENCES = st.sampled_from(list(Precedence))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.core.bundle import BundleRecord
-from tests.disk_bench import Clock, Store, opened, queue_of
+from tests.disk.bench import Clock, Store, opened, queue_of
 
 
 async def reloaded(store: Store, record: BundleRecord, now_s: float) -> tuple[float, float]:

@@ -14,12 +14,12 @@ from edge_agent.core.bundle import BundleId, BundleRecord, Origin, Precedence
 from edge_agent.core.effects import Done, Erase, EraseReason, Failed, Outcome, Persist, QueueKey
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
-from edge_agent.disk_ages import Ages
-from edge_agent.disk_fates import Fates, RowKey, join_via, state_of
-from edge_agent.disk_identity import to_signed, to_unsigned
-from edge_agent.disk_quota import ROW_BYTES, Quota
-from edge_agent.disk_seen import SeenNumbers
-from edge_agent.disk_types import FateState, is_storable
+from edge_agent.disk.ages import Ages
+from edge_agent.disk.fates import Fates, RowKey, join_via, state_of
+from edge_agent.disk.identity import to_signed, to_unsigned
+from edge_agent.disk.quota import ROW_BYTES, Quota
+from edge_agent.disk.seen import SeenNumbers
+from edge_agent.disk.types import FateState, is_storable
 
 INLINE_BYTES = 1024  # a body of this size keeps its row on one page
 LEASE_NUMBERS = 1024  # numbers skipped by a kill at most; a clean stop gives them back

@@ -9,7 +9,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from edge_agent.disk_types import DiskClock
+from edge_agent.disk.types import DiskClock
 
 UNKNOWN_GAP_S = 86_400.0
 

@@ -1,7 +1,7 @@
 """A process to be killed: fills a store and prints each promise the moment it is made.
 
 ``stored ID SIZE`` · ``erasing ID`` before and ``erased ID`` after custody ends · ``part ID SIZE START END`` ·
-``acked POSITION`` · ``opened SESSION``. Run as ``python -m tests.disk_victim FOLDER SEED``.
+``acked POSITION`` · ``opened SESSION``. Run as ``python -m tests.disk.victim FOLDER SEED``.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import structlog
 
 from edge_agent.core.bundle import BundleRecord, Precedence
 from edge_agent.core.effects import Done
-from tests.disk_bench import Store, opened, pattern
+from tests.disk.bench import Store, opened, pattern
 
 SIZES = (0, 20, 20, 200, 200, 5_000, 60_000, 90_000, 300_000)
 PIECE_BYTES = 50_000

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import disk_fates
 from edge_agent.core.bundle import BundleId, Precedence
 from edge_agent.core.effects import EraseReason
-from edge_agent.disk_types import Fate, FateState, StateUpdate
-from tests.disk_bench import PERSON, Clock, Store, opened
+from edge_agent.disk import fates
+from edge_agent.disk.types import Fate, FateState, StateUpdate
+from tests.disk.bench import PERSON, Clock, Store, opened
 
 
 async def fate_of(store: Store, bundle: BundleId) -> Fate:
@@ -115,14 +115,14 @@ async def test_messages_are_a_persons_own_newest_first(tmp_path: Path) -> None:
 
 async def test_a_large_message_is_listed_without_its_payload(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
-        for size in (disk_fates.MESSAGE_PAYLOAD_BYTES, disk_fates.MESSAGE_PAYLOAD_BYTES + 1, 100_000):
+        for size in (fates.MESSAGE_PAYLOAD_BYTES, fates.MESSAGE_PAYLOAD_BYTES + 1, 100_000):
             await store.persist(store.own(size, **PERSON), bytes(size))
         assert [each.payload is None for each in await store.disk.own_messages(9)] == [True, True, False]
 
 
 async def test_old_fates_are_forgotten_and_messages_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk_fates, "FATES_MAX", 20)
-    monkeypatch.setattr(disk_fates, "PRUNE_ROWS", 5)
+    monkeypatch.setattr(fates, "FATES_MAX", 20)
+    monkeypatch.setattr(fates, "PRUNE_ROWS", 5)
     async with opened(tmp_path) as store:
         message = store.own(1, **PERSON)
         await store.persist(message, b"m")

@@ -9,11 +9,11 @@ from typing import Generic, Protocol, TypeVar
 from edge_agent.core.bundle import Origin, Precedence
 from edge_agent.core.effects import Done, Erase, Failed, Outcome, Persist
 from edge_agent.core.errors import EdgeAgentError, RefusalReason
-from edge_agent.disk_answers import Call
-from edge_agent.disk_consumers import Consumers
-from edge_agent.disk_files import DIGEST_BYTES, PayloadFiles, digest_file
-from edge_agent.disk_rows import Rows
-from edge_agent.disk_types import StoreError
+from edge_agent.disk.answers import Call
+from edge_agent.disk.consumers import Consumers
+from edge_agent.disk.files import DIGEST_BYTES, PayloadFiles, digest_file
+from edge_agent.disk.rows import Rows
+from edge_agent.disk.types import StoreError
 
 ResultT = TypeVar("ResultT")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.core.bundle import BundleId
-from tests.disk_bench import Store, opened, pattern
+from tests.disk.bench import Store, opened, pattern
 
 KILLS = 20
 SEED = 20_260_405
@@ -85,8 +85,8 @@ class Promises:
 
 def run_and_kill(folder: Path, seed: int, life_s: float) -> list[str]:
     """The whole lines that a victim said before it was killed ``life_s`` after its first promise."""
-    command = [sys.executable, "-m", "tests.disk_victim", str(folder), str(seed)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1], text=True) as victim:
+    command = [sys.executable, "-m", "tests.disk.victim", str(folder), str(seed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], text=True) as victim:
         assert victim.stdout is not None
         first = victim.stdout.readline()
         assert first.startswith("opened"), first

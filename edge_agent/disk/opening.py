@@ -12,15 +12,15 @@ import structlog
 
 from edge_agent.core.bundle import BundleId, Precedence
 from edge_agent.core.effects import Restored, StoredPart
-from edge_agent.disk_ages import Ages, open_ages
-from edge_agent.disk_consumers import Consumers, last_position, read_owed
-from edge_agent.disk_files import PART_SUFFIX, WHOLE_SUFFIX, PayloadFiles, make_folder
-from edge_agent.disk_identity import Identity, begin_session, to_unsigned
-from edge_agent.disk_quota import Ballast, Quota
-from edge_agent.disk_reader import read_queue_counts
-from edge_agent.disk_rows import Rows
-from edge_agent.disk_schema import connect, is_damage, is_disk_full, mark_damaged, open_database
-from edge_agent.disk_types import AckedBundle, DiskClock, StoreError, StoreLockedError
+from edge_agent.disk.ages import Ages, open_ages
+from edge_agent.disk.consumers import Consumers, last_position, read_owed
+from edge_agent.disk.files import PART_SUFFIX, WHOLE_SUFFIX, PayloadFiles, make_folder
+from edge_agent.disk.identity import Identity, begin_session, to_unsigned
+from edge_agent.disk.quota import Ballast, Quota
+from edge_agent.disk.reader import read_queue_counts
+from edge_agent.disk.rows import Rows
+from edge_agent.disk.schema import connect, is_damage, is_disk_full, mark_damaged, open_database
+from edge_agent.disk.types import AckedBundle, DiskClock, StoreError, StoreLockedError
 
 LOCK_NAME = "store.lock"
 

@@ -1,7 +1,7 @@
 """Disk: the store of one node. Executes the core's effects durably, and keeps what people and consumers ask for.
 
-Methods are called on the event loop and never block it: one thread writes (``disk_writer``), one reads
-(``disk_reader``), and both answer in batches. An effect is completed after the sync that made it durable.
+Methods are called on the event loop and never block it: one thread writes (``writer``), one reads
+(``reader``), and both answer in batches. An effect is completed after the sync that made it durable.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ from edge_agent.core.effects import (
     Restored,
 )
 from edge_agent.core.errors import RefusalReason
-from edge_agent.disk_answers import Answers
-from edge_agent.disk_consumers import HANDED_LEASE, Consumers, Place, read_deliveries
-from edge_agent.disk_fates import join_via, read_fate, read_messages
-from edge_agent.disk_files import digest_file
-from edge_agent.disk_jobs import CallJob
-from edge_agent.disk_opening import OpenStore, open_store
-from edge_agent.disk_reader import Reader
-from edge_agent.disk_schema import DATABASE_NAME, verify_database
-from edge_agent.disk_types import (
+from edge_agent.disk.answers import Answers
+from edge_agent.disk.consumers import HANDED_LEASE, Consumers, Place, read_deliveries
+from edge_agent.disk.fates import join_via, read_fate, read_messages
+from edge_agent.disk.files import digest_file
+from edge_agent.disk.jobs import CallJob
+from edge_agent.disk.opening import OpenStore, open_store
+from edge_agent.disk.reader import Reader
+from edge_agent.disk.schema import DATABASE_NAME, verify_database
+from edge_agent.disk.types import (
     SEQUENCE_MAX,
     AckedBundle,
     Delivery,
@@ -45,7 +45,7 @@ from edge_agent.disk_types import (
     UnknownConsumerError,
     is_storable,
 )
-from edge_agent.disk_writer import Writer
+from edge_agent.disk.writer import Writer
 
 ResultT = TypeVar("ResultT")
 

@@ -17,13 +17,13 @@ import structlog
 from edge_agent.core.bundle import BundleId, Origin, Precedence
 from edge_agent.core.effects import Erase, EraseReason, Failed, Outcome, Persist
 from edge_agent.core.errors import RefusalReason
-from edge_agent.disk_answers import Answers, Call
-from edge_agent.disk_consumers import Consumers
-from edge_agent.disk_files import PayloadFiles
-from edge_agent.disk_jobs import WRITE_STEP_BYTES, EffectJob, FileJob, Job
-from edge_agent.disk_quota import Ballast
-from edge_agent.disk_schema import is_damage, is_disk_full, mark_damaged
-from edge_agent.disk_types import ROW_PAYLOAD_BYTES
+from edge_agent.disk.answers import Answers, Call
+from edge_agent.disk.consumers import Consumers
+from edge_agent.disk.files import PayloadFiles
+from edge_agent.disk.jobs import WRITE_STEP_BYTES, EffectJob, FileJob, Job
+from edge_agent.disk.quota import Ballast
+from edge_agent.disk.schema import is_damage, is_disk_full, mark_damaged
+from edge_agent.disk.types import ROW_PAYLOAD_BYTES
 
 BATCH_JOBS = 1_000  # about 10 ms of work; beyond it a commit is already as cheap as it gets
 BATCH_BYTES = 4 << 20  # a commit of this size takes 40 ms where the disk takes 100 MB/s

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.core.bundle import Origin, Precedence
-from edge_agent.disk_schema import sync_folder
+from edge_agent.disk.schema import sync_folder
 
 ROW_BYTES = 512
 """What a row costs beside its payload: 242 bytes measured for a queue row of 200, two more indices, and its fate."""

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
 from edge_agent.core.effects import EraseReason
-from edge_agent.disk_identity import to_signed, to_unsigned
-from edge_agent.disk_types import Fate, FateState, is_storable
+from edge_agent.disk.identity import to_signed, to_unsigned
+from edge_agent.disk.types import Fate, FateState, is_storable
 
 FATES_MAX = 50_000
 """Fates of machines' bundles kept: about 10 MB, half an hour at 20 bundles a second."""

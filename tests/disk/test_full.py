@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from edge_agent.core.bundle import BundleRecord, Precedence
 from edge_agent.core.effects import Done, Failed, Fetched
 from edge_agent.core.errors import RefusalReason
-from tests.disk_bench import PERSON, Store, opened, pattern
+from tests.disk.bench import PERSON, Store, opened, pattern
 
 DISK_BYTES = 48 << 20
 QUOTA_BYTES = 128 << 20  # above what the disk has: the disk is the limit here; the ballast is 8 MiB

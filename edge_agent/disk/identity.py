@@ -16,7 +16,7 @@ from pathlib import Path
 import msgpack
 import structlog
 
-from edge_agent.disk_schema import DATABASE_NAME
+from edge_agent.disk.schema import DATABASE_NAME
 
 _MACHINE_FILES = {  # each may be absent or unreadable; only what was known both times is compared
     "machine": Path("/etc/machine-id"),

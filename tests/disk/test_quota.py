@@ -10,8 +10,8 @@ import pytest
 from edge_agent.core.bundle import Origin, Precedence
 from edge_agent.core.effects import Done, EraseReason, Failed, Loaded
 from edge_agent.core.errors import RefusalReason
-from edge_agent.disk_types import FateState
-from tests.disk_bench import PERSON, Store, opened, queue_of
+from edge_agent.disk.types import FateState
+from tests.disk.bench import PERSON, Store, opened, queue_of
 
 QUOTA_BYTES = 1 << 20
 CLASSES: list[dict[str, Any]] = [  # Any: changes of a record

@@ -3,10 +3,10 @@
 import asyncio
 from pathlib import Path
 
-from edge_agent.disk_answers import Answers
-from edge_agent.disk_opening import open_store
-from edge_agent.disk_types import DiskClock
-from edge_agent.disk_writer import Writer
+from edge_agent.disk.answers import Answers
+from edge_agent.disk.opening import open_store
+from edge_agent.disk.types import DiskClock
+from edge_agent.disk.writer import Writer
 
 
 async def test_room_is_known_before_the_first_commit(tmp_path: Path) -> None:
