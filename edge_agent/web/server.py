@@ -24,6 +24,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
 from edge_agent.addresses import parse_host_port
 from edge_agent.core.errors import EdgeAgentError
@@ -97,12 +99,20 @@ class _Server(uvicorn.Server):
         """End every connection, within STOP_LONGEST_S."""
         if not self.started:
             return
+        self._drop_closing()
         try:
             async with asyncio.timeout(STOP_LONGEST_S):
                 await self.shutdown(listeners)
         except TimeoutError:
             for task in self.server_state.tasks:  # an answer that nobody fetches
                 task.cancel()
+
+    def _drop_closing(self) -> None:
+        """Let go of sockets whose page has begun to close: uvicorn would tell them to close and raise InvalidState."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, WebSocketsSansIOProtocol) and connection.conn.state is not State.OPEN:
+                connection.transport.close()
+                self.server_state.connections.discard(connection)
 
 
 def _bind(listen: str) -> socket.socket:
