@@ -8,6 +8,8 @@ from edge_agent.core.bundle import BundleId, Precedence
 from examples.demo.ledger import Arrival
 from examples.demo.page import Json
 
+PHOTO = "photo"
+"""The small version of a photo that a person sent: PRIORITY, where pictures of a camera are ROUTINE."""
 KINDS: Mapping[str, tuple[str, str]] = {
     "sos": ("求救", "SOS"),
     "text": ("文字报告", "written report"),
@@ -15,6 +17,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "reading": ("读数", "reading"),
     "report": ("状态", "status"),
     "picture": ("图片", "picture"),
+    PHOTO: ("照片", "photo"),
 }
 """What a person waits for, by the first part of a flow's name; receipts and the like are not shown."""
 FRESH_S = 6.0
@@ -22,7 +25,7 @@ FRESH_S = 6.0
 
 
 class Rank(Enum):
-    """What an arrival is to the one who waits for it, in the order that is due."""
+    """What an arrival is to the one who waits for it, in the order that is due: people go before machines."""
 
     URGENT = "urgent"
     NEWEST = "newest"
@@ -44,7 +47,7 @@ class Group:
     def to_page(self, number: int) -> Json:
         """As the demo page shows it."""
         zh, en = KINDS[self.kind]
-        before_zh, before_en = _PREFIXES[self.rank]
+        before_zh, before_en = ("人发", "person's ") if self.kind == PHOTO else _PREFIXES[self.rank]
         return {"n": number, "zh": before_zh + zh, "en": before_en + en, "is_pending": False}
 
     def to_report(self, number: int) -> Json:
@@ -59,17 +62,20 @@ def order_after(arrivals: Iterable[Arrival], source: str, since_s: float | None,
     """
     groups: dict[tuple[str, Rank], Group] = {}
     for arrival in arrivals if since_s is not None else ():
+        precedence = BundleId.parse(arrival.bundle).precedence
         kind = arrival.flow.partition(".")[0]
+        if kind == "picture" and precedence < Precedence.ROUTINE:
+            kind = PHOTO
         if arrival.source != source or arrival.at_s < (since_s or 0.0) or kind not in KINDS:
             continue
         age_s = arrival.at_s - (arrival.created_at_ms - zero_ms) / 1000
-        rank = _rank(BundleId.parse(arrival.bundle).precedence, age_s)
+        rank = _rank(kind, precedence, age_s)
         groups.setdefault((kind, rank), Group(kind=kind, rank=rank, at_s=round(arrival.at_s, 3), age_s=round(age_s, 3)))
     return list(groups.values())
 
 
-def _rank(precedence: Precedence, age_s: float) -> Rank:
-    if precedence <= Precedence.IMMEDIATE:
+def _rank(kind: str, precedence: Precedence, age_s: float) -> Rank:
+    if precedence <= Precedence.IMMEDIATE or kind == PHOTO:
         return Rank.URGENT
     return Rank.NEWEST if age_s <= FRESH_S else Rank.HISTORY
 
