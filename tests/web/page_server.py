@@ -53,10 +53,11 @@ class ScriptedDesk:
         self.pushes = 0
         self._watchers: set[asyncio.Event] = set()
 
-    async def state(self, now_ms: int) -> State:
+    async def state_json(self, now_ms: int) -> str:
         made = self.make(now_ms)
         self.change(made)
-        return {name: value for name, value in made.items() if name not in _ADDED_BY_SERVER}
+        kept = {name: value for name, value in made.items() if name not in _ADDED_BY_SERVER}
+        return json.dumps(kept, ensure_ascii=False)
 
     async def act(self, action: str, body: Mapping[str, Any], now_ms: int) -> State:
         kept = {name: len(value) if isinstance(value, bytes) else value for name, value in body.items()}
