@@ -11,8 +11,10 @@ fits, PSNR of the luma against the full frame on the plain / the detailed clip, 
 So the rtc mode makes small pictures, where each byte counts, and the avif mode large ones, where the time does.
 """
 
+import contextlib
 import io
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,9 +130,27 @@ def _encode_avif(picture: VideoFrame, quantizer: int, *, preset: int, mode: str)
         context.color_range, context.colorspace = int(ColorRange.MPEG), _BT601
         context.color_primaries = context.color_trc = _BT601
         picture.pts, picture.time_base = 0, Fraction(1, 1)
-        for packet in (*stream.encode(picture), *stream.encode(None)):
-            container.mux(packet)
+        try:
+            packets = stream.encode(picture)
+            _leave_real_time()
+            for packet in (*packets, *stream.encode(None)):
+                container.mux(packet)
+        finally:
+            _leave_real_time()
     return file.getvalue()
+
+
+def _leave_real_time() -> None:
+    """Give up the real-time priority that SVT-AV1 takes for its threads and its caller when it runs as root.
+
+    Everything started from such a thread would have it too, and could starve the agent and the machine.
+    """
+    if sys.platform != "linux":
+        return
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # a thread that has ended; or nothing was taken
+            if os.sched_getscheduler(int(task)) == os.SCHED_FIFO:
+                os.sched_setscheduler(int(task), os.SCHED_OTHER, os.sched_param(0))
 
 
 def _encode_jpeg(picture: VideoFrame, quantizer: int) -> bytes:

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,3 +121,14 @@ SHOW = """async (url) => {
   for (let at = 0; at < pixels.length; at += 4) for (let c = 0; c < 3; c++) sums[c] += pixels[at + c];
   return [canvas.width, canvas.height, ...sums.map((sum) => sum / (pixels.length / 4))];
 }"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the policy of a thread is Linux's")
+def test_no_thread_keeps_real_time_priority_after_a_picture() -> None:
+    """SVT-AV1 takes SCHED_FIFO 99 for its caller when it runs as root; what such a thread starts starves a machine."""
+    if not stills.has_avif():
+        pytest.xfail("this PyAV has no SVT-AV1")
+    frame = VideoFrame(320, 240, "yuv420p")
+    assert StillEncoder().encode(frame, 20_000) is not None
+    policies = {os.sched_getscheduler(int(task)) for task in os.listdir("/proc/self/task")}
+    assert policies == {os.SCHED_OTHER}
