@@ -189,7 +189,8 @@ class Arrivals:
             )
 
     def _forget(self, partial: Partial) -> None:
-        if self._partials.pop(partial.bundle, None) is not None:
+        if self._partials.get(partial.bundle) is partial:  # not one opened anew under the same name
+            del self._partials[partial.bundle]
             self.reserved_bytes -= partial.payload_bytes
 
     def _refuse(self, bundle: BundleId, peer: Peer, reason: RefusalReason, retry_after_s: float, now_s: float) -> None:
@@ -265,7 +266,7 @@ class Arrivals:
 
     def _write(self, partial: Partial, offset: int, run: bytes) -> None:
         def written(outcome: Outcome, now_s: float) -> None:
-            if partial.bundle not in self._partials:
+            if self._partials.get(partial.bundle) is not partial:
                 return
             if isinstance(outcome, Failed):
                 self._abandon(partial, outcome.reason, RETRY_FULL_S, now_s)

@@ -114,7 +114,7 @@ class Target:
         assert len(self.node.contacts.contacts) == 1
         assert len(arrivals._partials) <= PARTIALS_MAX + 1
         assert sum(partial.memory_bytes for partial in arrivals._partials.values()) <= PARTIAL_BYTES_MAX + 65_536
-        assert 0 <= arrivals.reserved_bytes <= 1 << 42
+        assert 0 <= arrivals.reserved_bytes <= 1 << 42, arrivals.reserved_bytes
         assert all(len(contact.echo_tokens) <= ECHOES_MAX for contact in self.node.contacts.contacts)
 
     def submit(self) -> None:
