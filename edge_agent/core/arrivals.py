@@ -337,11 +337,12 @@ class Arrivals:
         self._hashes[bundle] = header_hash(partial.header_packed)
         if len(self._hashes) > DELIVERED_HASHES_MAX:
             del self._hashes[next(iter(self._hashes))]
+        peer = partial.peer
         is_urgent = bundle.precedence <= Precedence.IMMEDIATE
-        partial.peer.owe_custody(bundle, now_s if is_urgent else now_s + REPLY_WAIT_S)
+        peer.owe_custody(bundle, now_s if is_urgent else max(now_s, peer.answered_s + REPLY_WAIT_S))
         if self.settings.is_destination(record.header.destination):
             via = tuple(sorted(partial.via))
-            self.outputs.events.append(BundleDelivered(record, partial.peer.node_id, via, payload))
+            self.outputs.events.append(BundleDelivered(record, peer.node_id, via, payload))
         else:
             self.relayed.append((record, payload))
 

@@ -16,7 +16,7 @@ from edge_agent.core.codec import (
     put_fragment,
     put_window,
 )
-from edge_agent.core.contact import SLOW_LINK_BPS, Contact
+from edge_agent.core.contact import ETA_NOISE_S, SLOW_LINK_BPS, Contact
 from edge_agent.core.contacts import Contacts, is_narrow
 from edge_agent.core.custody import Custody
 from edge_agent.core.draft import Draft
@@ -94,7 +94,7 @@ class FrameBuilder:
             self._put_fragments(contact, session, draft, now_s)
             draft.limit_bytes += ACK_USUAL_BYTES if has_word else 0
         if draft.pieces and session.is_keyed:
-            self.words.put_company(contact, session, draft, now_s)
+            self.words.put_company(contact, draft, now_s)
         if not draft.is_wanted:
             return None
         if session.is_keyed and not draft.pieces and contact.peer is not None and draft.wants_ack:
@@ -249,7 +249,7 @@ class FrameBuilder:
         self, contact: Contact, usable: list[Contact], size_bytes: int, precedence: Precedence, now_s: float
     ) -> int:
         """How many waiting bytes a faster link will have delivered before a piece sent here now would arrive."""
-        own_s = contact.eta_s(now_s, size_bytes)
+        own_s = contact.eta_s(now_s, size_bytes) - ETA_NOISE_S
         skip_bytes = 0
         for other in usable:
             if other.may_carry(precedence):

@@ -22,6 +22,8 @@ ACK_DELAY_LAZY_S = 0.2
 """An acknowledgement of frames that carried only replies waits for company."""
 ACK_DELAY_SLOW_S = 0.1
 ACK_FRAMES = 8
+ETA_NOISE_S = 0.002
+"""Links whose arrival times differ by less are equally fast: the estimates know no better, and changing costs frames."""
 FIRST_PTO_S = 0.7
 """Without an RTT: longer than a geostationary round trip. The first frame of a link may be the lost one."""
 CONVICTION_PTOS = 3

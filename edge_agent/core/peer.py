@@ -41,6 +41,8 @@ class Peer:
     told_window_bytes: int = -1
     replies: deque[Reply] = field(default_factory=lambda: deque(maxlen=REPLIES_MAX))
     replies_due_s: float | None = None
+    answered_s: float = -1e9
+    """When replies last left: the next ones may leave at once unless that was a moment ago."""
     custody: dict[tuple[Source | None, Precedence], IntervalSet] = field(default_factory=dict)
 
     @property

@@ -22,7 +22,7 @@ from edge_agent.core.codec import (
     put_token,
 )
 from edge_agent.core.codec import put_window as write_window
-from edge_agent.core.contact import Contact
+from edge_agent.core.contact import ETA_NOISE_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.draft import Draft
 from edge_agent.core.peer import Peer, Reply
@@ -49,6 +49,8 @@ class WordWriter:
         if contact.peer is not None and contact.peer.told_window_bytes < 0 and contact.is_usable:
             self.put_window(contact.peer, draft)
             draft.is_wanted = True
+        if draft.is_wanted:
+            self._put_early_ack(contact, draft)
 
     def put_probe(self, contact: Contact, draft: Draft, now_s: float) -> None:
         for token in contact.echo_tokens:
@@ -85,13 +87,20 @@ class WordWriter:
                 put_ack(draft.body, ack)
                 draft.is_wanted = True
 
-    def put_company(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> None:
+    def put_company(self, contact: Contact, draft: Draft, now_s: float) -> None:
         """What is not due yet but travels free with fragments."""
+        self._put_early_ack(contact, draft)
+        self._put_replies(contact, draft, now_s)
+
+    @staticmethod
+    def _put_early_ack(contact: Contact, draft: Draft) -> None:
+        """The acknowledgement that is not due yet, in a frame that leaves anyway."""
+        session = contact.session
+        assert session is not None
         if session.space.unacked_frames and draft.room_bytes >= ACK_USUAL_BYTES:
             ack = session.space.take_ack(0, draft.room_bytes)
             if ack is not None:
                 put_ack(draft.body, ack)
-        self._put_replies(contact, draft, now_s)
 
     def _put_replies(self, contact: Contact, draft: Draft, now_s: float) -> None:
         peer = contact.peer
@@ -105,6 +114,7 @@ class WordWriter:
             peer.replies.popleft()
         if not peer.replies and not peer.custody:
             peer.replies_due_s = None
+        peer.answered_s = now_s
         self.put_window(peer, draft)
 
     def _put_custody(self, peer: Peer, draft: Draft) -> bool:
@@ -167,11 +177,17 @@ class WordWriter:
             each.is_usable and not each.is_suspect for each in self.contacts.siblings(contact)
         ):
             return False
-        own_s = contact.eta_s(now_s, 64)
+        own_s = _word_eta_s(contact, now_s)
         return all(
-            each.is_suspect or not each.is_usable or each.eta_s(now_s, 64) >= own_s - 1e-9
+            each.is_suspect or not each.is_usable or _word_eta_s(each, now_s) >= own_s - 1e-9
             for each in self.contacts.siblings(contact)
         )
+
+
+def _word_eta_s(contact: Contact, now_s: float) -> float:
+    """When a small block would be at the peer; a link that owes an acknowledgement anyway is preferred a little."""
+    owes = contact.session is not None and contact.session.space.unacked_frames > 0
+    return contact.eta_s(now_s, 64) - (ETA_NOISE_S if owes else 0.0)
 
 
 RangesBlock = TypeVar("RangesBlock", Stored, StoredPartly)
