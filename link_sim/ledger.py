@@ -7,7 +7,7 @@ compares the whole state.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from edge_agent.core.bundle import BundleId, BundleRecord, FlowOrder, Precedence
 from edge_agent.core.effects import BundleDelivered, Effect, Erase, EraseReason, Outcome, Persist
@@ -21,8 +21,7 @@ class BrokenPromiseError(EdgeAgentError):
     """A simulated node lost, doubled or changed a bundle; the message names the bundle, node, time and seed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One bundle that reached its destination. ``payload`` is None when it was too large to come with the event."""
 
     t_s: float

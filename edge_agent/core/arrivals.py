@@ -33,6 +33,8 @@ PARTIAL_BYTES_MAX = 8 << 20
 SYNC_WAIT_S = 1.0
 REPLY_WAIT_S = 0.012
 """How long word of custody may wait for company (an ACK waits as long)."""
+HEADERS_KEPT = 64
+"""Headers that came before, kept unpacked: the bundles of a flow often have equal ones."""
 RETRY_DROPPED_S = 5.0
 RETRY_FULL_S = 30.0
 DELIVERED_HASHES_MAX = 4096
@@ -84,6 +86,7 @@ class Arrivals:
         self._incarnation = restored.incarnation
         self._parts = {part.bundle: part for part in restored.parts}
         self._hashes: dict[BundleId, bytes] = {}
+        self._headers: dict[bytes, BundleHeader] = {}
         self._free_bytes = settings.free_store_bytes
 
     def set_free_bytes(self, free_bytes: int) -> None:
@@ -205,7 +208,7 @@ class Arrivals:
                 return False
             return True
         try:
-            partial.header = BundleHeader.unpack(fragment.header)
+            partial.header = self._unpacked(fragment.header)
         except MalformedError:
             self._abandon(partial, RefusalReason.MALFORMED, RETRY_FULL_S, now_s)
             return False
@@ -214,6 +217,15 @@ class Arrivals:
         partial.age_extra_s = fragment.age_extra_ms / 1000
         partial.aged_s = now_s
         return True
+
+    def _unpacked(self, packed: bytes) -> BundleHeader:
+        """The header; most are equal to one that came before. Raises MalformedError."""
+        header = self._headers.get(packed)
+        if header is None:
+            if len(self._headers) >= HEADERS_KEPT:
+                self._headers.clear()
+            header = self._headers[packed] = BundleHeader.unpack(packed)
+        return header
 
     def _check_hash(self, bundle: BundleId, fragment: Fragment, peer: Peer) -> None:
         known = self._hashes.get(bundle)

@@ -147,9 +147,8 @@ def header_hash(packed: bytes) -> bytes:
     return hashlib.blake2b(packed, digest_size=8).digest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleRecord:
-    """One bundle in custody: what a store keeps beside the payload.
+class BundleRecord(NamedTuple):
+    """One bundle in custody: what a store keeps beside the payload. A tuple, because one is made for every bundle.
 
     The two ages bound how old the bundle was at ``as_of_s`` (this process's monotonic clock): data expires by the
     lower, an order is acted on only while the upper is inside its lifetime.

@@ -61,6 +61,8 @@ class Contact:
     candidate_address: Hashable | None = None
     held_early: list[bytes] = field(default_factory=list)
     state: LinkState = LinkState.UNKNOWN
+    is_usable: bool = False
+    """Whether bundles may go this way at all: UP or DEGRADED."""
     reason: str = ""
     controller: RateController = field(init=False)
     pacer: Pacer = field(default_factory=Pacer)
@@ -104,11 +106,6 @@ class Contact:
         self.goodput_since_s = self.since_s
 
     @property
-    def is_usable(self) -> bool:
-        """Whether bundles may go this way at all."""
-        return self.state is LinkState.UP or self.state is LinkState.DEGRADED
-
-    @property
     def frame_overhead_bytes(self) -> int:
         """Bytes of a DATA frame that are not blocks, at most."""
         if self.session is None:
@@ -127,8 +124,10 @@ class Contact:
 
     def frame_wire_bytes(self) -> int:
         """Wire bytes of the longest frame at the present rate."""
-        by_time = int(self.controller.rate_bps / 8 * FRAGMENT_TIME_S)
-        return min(self.limits.mtu_bytes, max(MIN_FRAME_BYTES, by_time)) + self.limits.overhead_bytes
+        limits, by_time = self.limits, int(self.controller.rate_bps / 8 * FRAGMENT_TIME_S)
+        if by_time >= limits.mtu_bytes:  # most links: no calls of min and max, this is asked several times a frame
+            return limits.mtu_bytes + limits.overhead_bytes
+        return min(limits.mtu_bytes, max(MIN_FRAME_BYTES, by_time)) + limits.overhead_bytes
 
     def frame_s(self) -> float:
         """Time one full frame takes on the wire."""
@@ -201,6 +200,7 @@ class Contact:
         if state is self.state:
             return
         previous, self.state, self.reason, self.since_s = self.state, state, reason, now_s
+        self.is_usable = state is LinkState.UP or state is LinkState.DEGRADED
         peer = self.peer.node_id if self.peer is not None else ""
         outputs.events.append(
             LinkChanged(link=self.link.name, peer=peer, state=state, previous=previous, reason=reason)

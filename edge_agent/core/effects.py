@@ -1,19 +1,20 @@
 """What the core asks of the outside (effects, transmits) and what it tells (events). Plain data, nothing acts.
 
+What is made for every frame or bundle is a tuple; outcomes are not, for an empty one would be false.
 Every effect is closed by ``Node.complete(effect_id, outcome, now_s)``; nothing is promised to anyone before that.
 """
 
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
 
 
-@dataclass(frozen=True, slots=True)
-class Transmit:
+class Transmit(NamedTuple):
     """One frame for one link, to leave now. ``to`` is None for the link's configured remote."""
 
     link: str
@@ -21,8 +22,7 @@ class Transmit:
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Persist:
+class Persist(NamedTuple):
     """Make bytes durable, then complete with Done or Failed.
 
     ``record`` set: the bundle is whole after this write (``payload`` is all of it when ``offset`` is 0 and nothing
@@ -54,8 +54,7 @@ class EraseReason(StrEnum):
     PARTIAL_DROPPED = "partial_dropped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Erase:
+class Erase(NamedTuple):
     """Forget the payloads of these bundles (commit first, then unlink); their fate stays known as ``reason``."""
 
     effect_id: int
@@ -63,8 +62,7 @@ class Erase:
     reason: EraseReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetch:
+class Fetch(NamedTuple):
     """Read payload bytes [offset, offset + length) of a bundle in custody; complete with Fetched."""
 
     effect_id: int
@@ -73,8 +71,7 @@ class Fetch:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class QueueKey:
+class QueueKey(NamedTuple):
     """One queue of waiting bundles: entries of one queue differ only in sequence and age."""
 
     destination: str
@@ -170,15 +167,13 @@ class Restored:
     parts: tuple[StoredPart, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BundleAccepted:
+class BundleAccepted(NamedTuple):
     """A bundle submitted here is on disk."""
 
     bundle: BundleId
 
 
-@dataclass(frozen=True, slots=True)
-class BundleRefused:
+class BundleRefused(NamedTuple):
     """A bundle was not taken, here (``peer`` None) or by the next node, which says when to try again."""
 
     bundle: BundleId
@@ -188,8 +183,7 @@ class BundleRefused:
     retry_after_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class BundleForwarded:
+class BundleForwarded(NamedTuple):
     """``peer`` has the bundle on its disk; custody here has ended. ``via`` names the links that carried it."""
 
     bundle: BundleId
@@ -197,8 +191,7 @@ class BundleForwarded:
     via: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BundleDelivered:
+class BundleDelivered(NamedTuple):
     """A bundle for this node is on its disk, once. ``via`` names our links it arrived by, ``peer`` who sent it."""
 
     record: BundleRecord
@@ -207,16 +200,14 @@ class BundleDelivered:
     payload: bytes | None  # None when large: read it from the store
 
 
-@dataclass(frozen=True, slots=True)
-class BundleClosed:
+class BundleClosed(NamedTuple):
     """Custody ended without forwarding: expired, superseded or cancelled."""
 
     bundle: BundleId
     reason: EraseReason
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityMismatch:
+class IdentityMismatch(NamedTuple):
     """An alarm: the same bundle id arrived with another header; the first one stays."""
 
     bundle: BundleId
@@ -232,8 +223,7 @@ class LinkState(Enum):
     DOWN = "down"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkChanged:
+class LinkChanged(NamedTuple):
     """A link's state moved; ``peer`` is empty while nobody was heard on it."""
 
     link: str

@@ -136,7 +136,7 @@ class AcknowledgesEarly(Node):
         effect = super().poll_effect()
         if isinstance(effect, Persist) and effect.is_arrival:
             super().complete(effect.effect_id, Done(), self.heard_s)
-            return replace(effect, effect_id=-1)
+            return effect._replace(effect_id=-1)
         return effect
 
     def complete(self, effect_id: int, outcome: Outcome, now_s: float) -> None:

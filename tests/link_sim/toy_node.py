@@ -71,14 +71,17 @@ class ToyNode:
         self.under_way: dict[int, tuple[Effect, tuple[str, Hashable | None]]] = {}
         self.loaded: list[BundleRecord] = []
         for count in restored.queues:
-            self._ask(LoadWindow(effect_id=0, queue=count.queue, after=None, newest_first=False, count=10**6))
+            self._ask(
+                LoadWindow(effect_id=self._new_id(), queue=count.queue, after=None, newest_first=False, count=10**6)
+            )
 
     def _ask(self, effect: Effect, back: tuple[str, Hashable | None] = ("", None)) -> None:
-        self.effects_asked += 1
-        effect_id = self.effects_asked
-        object.__setattr__(effect, "effect_id", effect_id)  # frozen, and numbered only here
-        self.under_way[effect_id] = (effect, back)
+        self.under_way[effect.effect_id] = (effect, back)
         self.effects.append(effect)
+
+    def _new_id(self) -> int:
+        self.effects_asked += 1
+        return self.effects_asked
 
     def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId:
         sequence = self.next_sequences[precedence]
@@ -94,7 +97,7 @@ class ToyNode:
         self, record: BundleRecord, payload: bytes, *, is_arrival: bool, back: tuple[str, Hashable | None] = ("", None)
     ) -> None:
         persist = Persist(
-            effect_id=0,
+            effect_id=self._new_id(),
             bundle=record.id,
             payload_bytes=len(payload),
             record=record,
@@ -109,7 +112,7 @@ class ToyNode:
         bundle = BundleId.parse(name)
         if kind == "stored":
             if self.waiting.pop(bundle, None):
-                self._ask(Erase(effect_id=0, bundles=(bundle,), reason=EraseReason.FORWARDED))
+                self._ask(Erase(effect_id=self._new_id(), bundles=(bundle,), reason=EraseReason.FORWARDED))
             return
         if bundle in self.arriving:
             return
@@ -170,7 +173,7 @@ class ToyNode:
         elif isinstance(outcome, Loaded):
             for record in outcome.records:
                 self.loaded.append(record)
-                self._ask(Fetch(effect_id=0, bundle=record.id, offset=0, length=record.payload_bytes))
+                self._ask(Fetch(effect_id=self._new_id(), bundle=record.id, offset=0, length=record.payload_bytes))
         elif isinstance(outcome, Fetched):
             record = self.loaded.pop(0)
             self.waiting[record.id] = Waiting(record, outcome.payload, now_s)

@@ -131,13 +131,14 @@ class _Served:
 class PageServer(_Served):
     """One node's page on loopback. ``desk.posted`` are the actions it was given, oldest first."""
 
-    def __init__(self, make: StateMaker, *, port: int = 0) -> None:
+    def __init__(self, make: StateMaker, *, port: int = 0, clock: Callable[[], int] = now_ms) -> None:
         super().__init__(port)
         self.desk = ScriptedDesk(make)
+        self.clock = clock
 
     def _serve(self) -> Coroutine[Any, Any, None]:
         listen = f"127.0.0.1:{self.port}"
-        return serve(self.desk, listen, now_ms=now_ms, frame_ancestors=("http://127.0.0.1:*",))
+        return serve(self.desk, listen, now_ms=self.clock, frame_ancestors=("http://127.0.0.1:*",))
 
     def push(self) -> None:
         """Tell every page at once, as a node does when something changes."""

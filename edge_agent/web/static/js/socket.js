@@ -3,6 +3,7 @@
 
 const STALE_MS = 2500; // the server speaks at least every second; the page must say so within 3 s of silence
 const RETRY_MS = 1000;
+const CLOCK_SET_MS = 1000; // a server whose clock is this far behind what was shown has set it back; less is delay on the way
 
 export class Line {
   /** `changed()` is called after every message and every change of the connection. */
@@ -14,6 +15,7 @@ export class Line {
     this.heardAt = -Infinity; // performance.now() of the last message
     this.lostAt = null; // performance.now() when the page stopped being live
     this.serverMs = 0;
+    this.shownMs = 0; // the latest time that anybody was told
     this.tries = 0;
     this.gap = null;
     this.connect();
@@ -23,9 +25,13 @@ export class Line {
     return Boolean(this.state) && performance.now() - this.heardAt < STALE_MS;
   }
 
-  /** Server time now; once the page is not live, that of the last message. */
+  /** Server time now; once the page is not live, that of the last message. A message that took longer than the one
+   *  before does not turn it back, or ages would fall without news. */
   get nowMs() {
-    return this.isLive ? this.serverMs + performance.now() - this.heardAt : this.serverMs;
+    if (!this.isLive) return this.serverMs;
+    const nowMs = this.serverMs + performance.now() - this.heardAt;
+    if (nowMs > this.shownMs || nowMs < this.shownMs - CLOCK_SET_MS) this.shownMs = nowMs;
+    return this.shownMs;
   }
 
   /** Milliseconds since the last message. */

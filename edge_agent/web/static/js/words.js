@@ -279,6 +279,7 @@ const PAIRS = {
   "map.farther": ["缩小", "Zoom out"],
   "map.last_seen": ["最后位置 {at} · {age}", "last seen {at} · {age}"],
   "map.last_seen_at": ["最后位置 {at}", "last seen {at}"],
+  "map.position": ["位置 {age}", "position {age}"],
   "map.sos_position": ["求救 · 位置 {age}", "SOS · position {age}"],
   "map.missing": ["{time} 缺", "{time} missing"],
 

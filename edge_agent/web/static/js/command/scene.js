@@ -32,15 +32,17 @@ function mark(ctx, { unit, alarm, mark: name, look, rank }) {
   };
 }
 
+/** What stands beside a mark: how old the place is, never when its unit was last heard, which is another number. */
 function detail(ctx, unit, alarm) {
   const { say, time } = ctx;
-  if (alarm?.kind === "threat") return `${say("band.threat")}${say("sep")}${age(unit.position.captured_ms, time)}`;
-  if (alarm?.kind === "sos") return say("map.sos_position", { age: age(unit.position.captured_ms, time) });
+  const at = unit.position.captured_ms;
+  if (alarm?.kind === "threat") return `${say("band.threat")}${say("sep")}${say("map.position", { age: age(at, time) })}`;
+  if (alarm?.kind === "sos") return say("map.sos_position", { age: age(at, time) });
   if (unit.state === "lost") {
-    const at = clock(unit.position.captured_ms, time.nowMs, { seconds: false });
-    return time.isLive ? say("map.last_seen", { at, age: age(unit.last_heard_ms, time) }) : say("map.last_seen_at", { at });
+    const seen = clock(at, time.nowMs, { seconds: false });
+    return time.isLive ? say("map.last_seen", { at: seen, age: age(at, time) }) : say("map.last_seen_at", { at: seen });
   }
-  return age(unit.last_heard_ms, time);
+  return say("map.position", { age: age(at, time) });
 }
 
 function track(ctx, unit) {
