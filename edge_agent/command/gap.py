@@ -1,4 +1,4 @@
-"""A unit's last outage: which of its moments are told by now, by what came in late.
+"""A unit's last outages: which of their moments are told by now, by what came in late.
 
 Times are UTC milliseconds by this node's clock.
 """
@@ -68,16 +68,40 @@ class Gap:
         """Whether every interval is told."""
         return self.late_ms >= self.to_ms - self.from_ms
 
-    def to_json(self, complete_in_s: float | None) -> Json:
-        """Three parts that add up to the gap: received then, filled in late, still there."""
-        whole_ms, late_ms = self.to_ms - self.from_ms, self.late_ms
-        return {
-            "from_ms": self.from_ms,
-            "to_ms": self.to_ms,
-            "parts": [
-                {"state": "received", "ms": 0},
-                {"state": "late", "ms": late_ms},
-                {"state": "missing", "ms": whole_ms - late_ms},
-            ],
-            "complete_in_s": None if late_ms == whole_ms else complete_in_s,
-        }
+    def parts(self) -> list[Json]:
+        """What is known of the gap's time, in order: stretches that were filled in late, and those still missing."""
+        whole_ms, told = self.to_ms - self.from_ms, set(self.filled)
+        parts: list[Json] = []
+        for number in range(-(-whole_ms // self.bin_ms)):
+            part_ms = min(self.bin_ms, whole_ms - number * self.bin_ms)
+            _append(parts, "late" if number in told else "missing", part_ms)
+        return parts
+
+
+def _append(parts: list[Json], state: str, part_ms: int) -> None:
+    if parts and parts[-1]["state"] == state:
+        parts[-1]["ms"] += part_ms
+    elif part_ms > 0:
+        parts.append({"state": state, "ms": part_ms})
+
+
+def bar_json(gaps: Sequence[Gap], complete_in_s: float | None) -> Json | None:
+    """One bar over all ``gaps``, oldest first: filled in late, still missing, and received then in between.
+
+    Its parts are in the order of time and add up to the whole. None without gaps.
+    """
+    if not gaps:
+        return None
+    parts: list[Json] = []
+    for index, gap in enumerate(gaps):
+        if index:
+            _append(parts, "received", gap.from_ms - gaps[index - 1].to_ms)
+        for part in gap.parts():
+            _append(parts, part["state"], part["ms"])
+    is_complete = all(gap.is_complete for gap in gaps)
+    return {
+        "from_ms": gaps[0].from_ms,
+        "to_ms": gaps[-1].to_ms,
+        "parts": parts,
+        "complete_in_s": None if is_complete else complete_in_s,
+    }

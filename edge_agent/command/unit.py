@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from edge_agent.command.gap import Gap
+from edge_agent.command.gap import Gap, bar_json
 from edge_agent.core.bundle import BundleId
 from edge_agent.telemetry.payloads import Position, UnitReport
 
@@ -31,6 +31,8 @@ LOST_RATIO = 3.0
 NEWS_MS = 1000
 """A silent unit counts as heard again when its last frame is this much younger: clocks compared may differ by less."""
 BACK_SHOWN_S = 300.0
+GAPS_MAX = 8
+"""Outages on one bar; an older one has had the time of eight others to be filled in, and would be too thin to see."""
 GAP_KEPT_S = 86_400.0
 """What has not come within a day, the unit's stores have given up."""
 MUTE_MAX_MIN = 30
@@ -53,6 +55,7 @@ class Unit:
     reported_ms: int | None = None
     muted_until_ms: int | None = None
     position: Json | None = None
+    position_said_ms: int = 0
     track: list[Json] = field(default_factory=list)
     links: list[Json] = field(default_factory=list)
     backlog: list[Json] = field(default_factory=list)
@@ -63,21 +66,21 @@ class Unit:
     arrivals: list[Json] = field(default_factory=list)
     silent_since_ms: int | None = None
     back_ms: int | None = None
-    gap: Gap | None = None
+    gaps: list[Gap] = field(default_factory=list)
     report_bundle: str = ""
 
     def to_document(self) -> Json:
         """All fields, for Documents. Lists are the unit's own: pack them before it changes."""
         content = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {**content, "gap": None if self.gap is None else self.gap.to_document()}
+        return {**content, "gaps": [gap.to_document() for gap in self.gaps]}
 
     @classmethod
     def from_document(cls, content: Json) -> "Unit":
         """What ``to_document`` gave; fields of another version are left out."""
         names = cls.__dataclass_fields__
         known = {name: value for name, value in content.items() if name in names}
-        gap = known.pop("gap", None)
-        return cls(**known, gap=Gap.from_document(gap) if gap is not None else None)
+        gaps = [Gap.from_document(each) for each in known.pop("gaps", ())]
+        return cls(**known, gaps=gaps)
 
     def hear(self, at_ms: int) -> bool:
         """Something authentic came at ``at_ms``; True when the unit was in lost contact before."""
@@ -86,7 +89,8 @@ class Unit:
             return False
         if was_lost:
             self.state, self.back_ms, self.arrivals = "back", at_ms, []
-            self.gap = Gap.between(self.last_heard_ms, at_ms, self.due_s)
+            self.gaps.append(Gap.between(self.last_heard_ms, at_ms, self.due_s))
+            del self.gaps[:-GAPS_MAX]
         elif self.state == "late":
             self.state = "on_time"
         self.last_heard_ms = at_ms
@@ -120,18 +124,18 @@ class Unit:
 
     def settle(self, now_ms: int) -> bool:
         """End what has lasted long enough: a mute, "back", a gap that nothing more will fill; True when one ended."""
-        before = (self.muted_until_ms, self.state, self.gap)
+        before = (self.muted_until_ms, self.state, len(self.gaps))
         if self.muted_until_ms is not None and self.muted_until_ms <= now_ms:
             self.muted_until_ms = None
-        if self.gap is not None and self.back_ms is not None:
-            quiet_ms = now_ms - max(self.back_ms, self.gap.filled_at_ms)
+        if self.gaps and self.back_ms is not None:
+            quiet_ms = now_ms - max(self.back_ms, *(gap.filled_at_ms for gap in self.gaps))
             if quiet_ms > BACK_SHOWN_S * 1000:
                 if self.state == "back":
                     self.state = "on_time"
                 is_waiting = any(row["bundles"] for row in self.backlog) and quiet_ms <= GAP_KEPT_S * 1000
-                if self.state == "on_time" and (self.gap.is_complete or not is_waiting):
-                    self.gap = None
-        return before != (self.muted_until_ms, self.state, self.gap)
+                if self.state == "on_time":
+                    self.gaps = [gap for gap in self.gaps if is_waiting and not gap.is_complete]
+        return before != (self.muted_until_ms, self.state, len(self.gaps))
 
     def take_report(self, report: UnitReport, bundle: str, received_ms: int) -> list[tuple[str, str, str]]:
         """Links and backlog as the unit tells them, the last report it made; gives back (link, from, to) of changes.
@@ -152,11 +156,17 @@ class Unit:
         ]
 
     def take_position(self, position: Position, received_ms: int) -> None:
-        """A fix. An older one than the last goes into the track and never makes the unit's position younger."""
+        """A fix. An older one than the last goes into the track and never makes the unit's position younger.
+
+        A clock that is ahead makes every fix look as young as its arrival: there its own order tells old from new.
+        """
         place = position_json(position, received_ms)
+        said_ms = position.captured_at_ms
+        if received_ms < said_ms <= self.position_said_ms:
+            return
         is_late = received_ms - place["captured_ms"] > max(2 * self.due_s, 10.0) * 1000
         if self.position is None or place["captured_ms"] >= min(self.position["captured_ms"], received_ms):
-            self.position = place
+            self.position, self.position_said_ms = place, said_ms
         self.track.append({**place, "is_late": is_late})
         if len(self.track) > 1 and self.track[-2]["captured_ms"] > place["captured_ms"]:
             self.track.sort(key=lambda each: int(each["captured_ms"]))
@@ -188,8 +198,8 @@ class Unit:
         newest_ms = max(captured_ms)
         if self.last_received is None or newest_ms >= min(self.last_received["captured_ms"], arrived_ms):
             self.last_received = {"what": what, "text": text, "captured_ms": newest_ms}
-        if self.gap is not None:
-            self.gap.fill(captured_ms, arrived_ms)
+        for gap in self.gaps:
+            gap.fill(captured_ms, arrived_ms)
         if self.state != "back":
             return
         age_s = (arrived_ms - newest_ms) / 1000
@@ -212,16 +222,16 @@ class Unit:
             )
 
     def _gap_json(self) -> Json | None:
-        if self.gap is None or self.state == "lost":
+        if self.state == "lost":
             return None
         waiting = [row["expected_s"] for row in self.backlog if row["bundles"] and row["expected_s"] is not None]
-        return self.gap.to_json(max(waiting, default=None))
+        return bar_json(self.gaps, max(waiting, default=None))
 
     def to_json(self, now_ms: int) -> Json:
         """The unit as docs/api.md shows it."""
         back_after_s = None
-        if self.state == "back" and self.gap is not None:
-            back_after_s = (self.gap.to_ms - self.gap.from_ms) / 1000
+        if self.state == "back" and self.gaps:
+            back_after_s = (self.gaps[-1].to_ms - self.gaps[-1].from_ms) / 1000
         is_noted = self.state == "on_time" and any(row["state"] != "up" for row in self.links)
         return {
             "id": self.id,

@@ -73,6 +73,22 @@ def test_facts_of_a_corrected_clock_replace_those_from_the_future() -> None:
     assert offsets_ms == [-500, 0, 500, 1000]  # the samples keep their distances
 
 
+def test_a_position_that_comes_again_from_a_clock_ahead_gets_no_younger() -> None:
+    """Two hours ahead: a fix that was sent twice, or an older one by a slow link, is not as young as its arrival."""
+    board, arrivals = Board(), Arrivals()
+    for said_ms in (START_MS + 2 * HOUR_MS, START_MS + 2 * HOUR_MS + 10_000):
+        board.apply(arrivals.of(POSITION_FLOW, position(said_ms), said_ms - 2 * HOUR_MS))
+    for number in range(3):
+        old = position(START_MS + 2 * HOUR_MS + 5_000 * number)
+        board.apply(arrivals.of(POSITION_FLOW, old, START_MS + 600_000 + number))
+    unit = board.units["kit-7"]
+    assert unit.position is not None
+    assert unit.position["captured_ms"] == START_MS + 10_000
+    assert [point["captured_ms"] for point in unit.track] == [START_MS, START_MS + 10_000]
+    board.apply(arrivals.of(POSITION_FLOW, position(START_MS + 2 * HOUR_MS + 700_000), START_MS + 700_000))
+    assert unit.position["captured_ms"] == START_MS + 700_000
+
+
 def test_drift_between_clocks_does_not_end_lost_contact() -> None:
     """The last frame reads a few milliseconds later at each look; only a younger frame is news."""
     board, arrivals = Board(), Arrivals()

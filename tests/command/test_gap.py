@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from edge_agent.command.board import Board
 from edge_agent.command.gap import BINS_MAX, Gap
-from edge_agent.command.unit import BACK_SHOWN_S, Unit
+from edge_agent.command.unit import BACK_SHOWN_S, GAPS_MAX, Unit
 from edge_agent.telemetry.payloads import READING_FLOW, REPORT_FLOW, ReadingBatch
 from tests.command.deliveries import START_MS, Arrivals
 from tests.command.payloads import report
@@ -29,7 +29,7 @@ def _history(first_s: int, last_s: int, step_s: int) -> ReadingBatch:
 
 def _missing_ms(unit: Unit, now_ms: int) -> int | None:
     gap = unit.to_json(now_ms)["gap"]
-    return None if gap is None else next(part["ms"] for part in gap["parts"] if part["state"] == "missing")
+    return None if gap is None else sum(part["ms"] for part in gap["parts"] if part["state"] == "missing")
 
 
 def test_a_batch_of_history_fills_every_interval_it_covers() -> None:
@@ -71,6 +71,32 @@ def test_a_gap_that_nothing_fills_is_not_shown_for_ever() -> None:
     assert _missing_ms(board.units["kit-7"], later_ms) is None
 
 
+def test_a_second_outage_keeps_the_first_on_the_bar() -> None:
+    """What came between counts as received then; each outage is filled by its own history, whatever comes first."""
+    board, arrivals = _unit_back()
+    unit = board.units["kit-7"]
+    board.apply(arrivals.of(READING_FLOW, _history(200, 300, 10), BACK_MS))
+    lost_ms = BACK_MS + 100_000
+    board.apply(arrivals.of(REPORT_FLOW, report(lost_ms), lost_ms))
+    board.tick(lost_ms + 200_000, 0)
+    assert unit.state == "lost"
+    again_ms = lost_ms + 240_000
+    board.apply(arrivals.of(REPORT_FLOW, report(again_ms), again_ms))
+    board.apply(arrivals.of(READING_FLOW, _history(700, 940, 10), again_ms))
+    board.apply(arrivals.of(READING_FLOW, _history(0, 100, 10), again_ms))
+    unit = Unit.from_document(unit.to_document())
+    bar = unit.to_json(again_ms)["gap"]
+    told = [(part["state"], part["ms"] // 1000) for part in bar["parts"]]
+    assert told == [("late", 100), ("missing", 100), ("late", 100), ("missing", 300), ("received", 100), ("late", 240)]
+    assert sum(part["ms"] for part in bar["parts"]) == bar["to_ms"] - bar["from_ms"]
+    assert unit.to_json(again_ms)["back_after_s"] == 240
+    for number in range(20):
+        unit.hear(again_ms + number * 1_000_000 + 900_000)
+        unit.state = "lost"
+    unit.hear(again_ms + 30_000_000)
+    assert len(unit.gaps) == GAPS_MAX
+
+
 @given(
     whole_ms=st.integers(1, 10 * 86_400_000),
     due_s=st.floats(2, 86_400),
@@ -82,9 +108,10 @@ def test_the_parts_add_up_and_only_ever_fill(whole_ms: int, due_s: float, batche
     told_ms = 0
     for number, batch in enumerate(batches):
         gap.fill([START_MS + each for each in batch], START_MS + whole_ms + number)
-        parts = [part["ms"] for part in gap.to_json(None)["parts"]]
-        assert sum(parts) == whole_ms
-        assert min(parts) >= 0
+        parts = gap.parts()
+        assert sum(part["ms"] for part in parts) == whole_ms
+        assert sum(part["ms"] for part in parts if part["state"] == "late") == gap.late_ms
+        assert min(part["ms"] for part in parts) > 0
         assert gap.late_ms >= told_ms
         assert (gap.late_ms > told_ms) <= any(0 <= each < whole_ms for each in batch) or len(batch) > 1
         told_ms = gap.late_ms
