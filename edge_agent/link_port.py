@@ -69,6 +69,9 @@ class LinkPort:
         self.lost_reason = reason
         self._runner.link_down(self.link, self.config.policy, reason, is_listener=self.config.is_listener)
 
+    def link_busy(self, *, is_busy: bool) -> None:
+        self._runner.set_busy(self.link, is_busy=is_busy)
+
     def frames_received(self, frames: Sequence[tuple[Hashable | None, bytes]]) -> None:
         self._runner.receive(self.link, frames)
 

@@ -52,6 +52,12 @@ class TransportPort(Protocol):
     def link_up(self, limits: LinkLimits, send: FrameSender) -> None:
         """The way is open; from now on the node calls ``send``. Calling again replaces the limits (a changed rate)."""
 
+    def link_busy(self, *, is_busy: bool) -> None:
+        """Whether the medium takes no frame for now (the other side's turn, a modem that pushes back).
+
+        While it does not the node keeps its frames, so that an urgent one can still go first. A link begins free.
+        """
+
     def frames_received(self, frames: Sequence[tuple[Hashable | None, bytes]]) -> None:
         """Hand over everything one wake-up drained, as (address, frame); the address is None on a ``remote`` link."""
 

@@ -44,6 +44,7 @@ class NodeDoor(Protocol):
         is_listener: bool = False,
         reason: str = "",
     ) -> None: ...
+    def set_busy(self, link: str, now_s: float, *, is_busy: bool) -> None: ...
     def handle_timeout(self, now_s: float) -> None: ...
     def complete(self, effect_id: int, outcome: Outcome, now_s: float) -> None: ...
     def poll_transmit(self, now_s: float) -> Transmit | None: ...
@@ -104,6 +105,11 @@ class Runner:
         """Nothing leaves by ``link`` any more; ``reason`` is for people."""
         self._senders.pop(link, None)
         self._node.set_link(link, self._loop.time(), limits=None, policy=policy, is_listener=is_listener, reason=reason)
+        self.pump()
+
+    def set_busy(self, link: str, *, is_busy: bool) -> None:
+        """Whether the medium of ``link`` takes no frame for now."""
+        self._node.set_busy(link, self._loop.time(), is_busy=is_busy)
         self.pump()
 
     async def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:

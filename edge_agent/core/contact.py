@@ -23,7 +23,7 @@ ACK_DELAY_LAZY_S = 0.2
 ACK_DELAY_SLOW_S = 0.1
 ACK_FRAMES = 8
 ETA_NOISE_S = 0.002
-"""Links whose arrival times differ by less are equally fast: the estimates know no better, and changing costs frames."""
+"""Links whose arrival times differ by less are equally fast: the estimates know no better, and a change costs frames."""
 FIRST_PTO_S = 0.7
 """Without an RTT: longer than a geostationary round trip. The first frame of a link may be the lost one."""
 CONVICTION_PTOS = 3
@@ -40,6 +40,8 @@ class Link:
     policy: LinkPolicy
     is_listener: bool
     reason: str = ""
+    is_busy: bool = False
+    """Its medium takes no frame for now: what waits stays here, where FLASH can still go first."""
     day_bytes: int = 0
     """Wire bytes sent since ``day_began_s``, against the policy's budget of a day."""
     day_began_s: float = 0.0

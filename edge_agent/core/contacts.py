@@ -136,6 +136,8 @@ class Contacts:
             limits, reason = None, BURST_REASON
             self._outputs.drop("link_burst_refused")
         link.limits, link.policy, link.reason = limits, policy, reason
+        if not was_up:
+            link.is_busy = False
         if limits is None:
             for contact in link.contacts:
                 self.convict(contact, reason or "link down", now_s)

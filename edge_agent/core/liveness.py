@@ -36,26 +36,28 @@ class Liveness:
         if contact.link.limits is None:
             return math.inf
         deadline_s = self._idle_s(contact) if contact.is_usable else math.inf
-        pacer_s = contact.pacer.next_s
-        due_s = contact.probe_at_s
-        if due_s is not None and due_s < deadline_s:
-            deadline_s = max(due_s, pacer_s)
-        candidate, session = contact.candidate, contact.session
-        if candidate is not None and candidate.space.ack_due_s is not None:
-            deadline_s = min(deadline_s, candidate.space.ack_due_s)
+        session = contact.session
+        if not contact.link.is_busy:
+            deadline_s = min(deadline_s, self._sending_s(contact))
         if session is None:
             return deadline_s
-        due_s = session.space.ack_due_s
-        if due_s is not None and due_s < deadline_s and session.is_keyed:
-            deadline_s = min(deadline_s, max(due_s, pacer_s))
         if session.arq.in_flight and contact.state is not LinkState.DOWN:
-            due_s = self._doubt_s(contact)
-            if due_s < deadline_s:
-                deadline_s = due_s
-            due_s = session.arq.reorder_deadline_s(contact.reorder_s())
-            if due_s is not None and due_s < deadline_s:
-                deadline_s = due_s
+            deadline_s = min(deadline_s, self._doubt_s(contact))
+            overtaken_s = session.arq.reorder_deadline_s(contact.reorder_s())
+            if overtaken_s is not None and overtaken_s < deadline_s:
+                deadline_s = overtaken_s
         return deadline_s
+
+    @staticmethod
+    def _sending_s(contact: Contact) -> float:
+        """When a frame of words is due; infinity for none."""
+        pacer_s, candidate, session = contact.pacer.next_s, contact.candidate, contact.session
+        due_s = math.inf if contact.probe_at_s is None else max(contact.probe_at_s, pacer_s)
+        if candidate is not None and candidate.space.ack_due_s is not None:
+            due_s = min(due_s, candidate.space.ack_due_s)
+        if session is not None and session.is_keyed and session.space.ack_due_s is not None:
+            due_s = min(due_s, max(session.space.ack_due_s, pacer_s))
+        return due_s
 
     @staticmethod
     def _doubt_s(contact: Contact) -> float:

@@ -109,6 +109,21 @@ class Node:
         self._touch()
         self.contacts.set_link(link, limits, policy, is_listener, reason, now_s)
 
+    def set_busy(self, link: str, now_s: float, *, is_busy: bool) -> None:
+        """Whether the medium of a link takes no frame for now: another's turn, a modem that pushes back.
+
+        Nothing is offered to it until it says that it is free again; a link that stays busy dies as a silent one does.
+        """
+        known = self.contacts.links.get(link)
+        if known is None or known.is_busy is is_busy:
+            return
+        known.is_busy = is_busy
+        self.scheduler.version += 1
+        for contact in known.contacts:
+            contact.deadline_s = None
+            contact.was_drained = True  # the pause was the medium's, and says nothing of its rate
+        self._is_wakeup_known = False
+
     def set_free_bytes(self, free_bytes: int) -> None:
         """What the store can still take; bounds what peers may open."""
         self.arrivals.set_free_bytes(free_bytes)
@@ -173,7 +188,7 @@ class Node:
         count = len(contacts)
         for at in range(self._turn, self._turn + count):
             contact = contacts[at % count]
-            if contact.link.limits is None:
+            if contact.link.limits is None or contact.link.is_busy:
                 continue
             if contact.candidate is not None:
                 answer = self.builder.answer(contact, now_s)
@@ -260,7 +275,7 @@ class Node:
             if due_s < wakeup_s:
                 wakeup_s = due_s
             session, peer = contact.session, contact.peer
-            if session is None or contact.link.limits is None:
+            if session is None or contact.link.limits is None or contact.link.is_busy:
                 continue
             if contact.idle_version != version and contact.pacer.next_s < wakeup_s:  # it was waiting for the pacer
                 wakeup_s = contact.pacer.next_s

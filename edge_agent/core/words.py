@@ -26,7 +26,6 @@ from edge_agent.core.contact import ETA_NOISE_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.draft import Draft
 from edge_agent.core.peer import Peer, Reply
-from edge_agent.core.session import Session
 
 CUSTODY_RANGES_PER_FRAME = 32
 WINDOW_BYTES = 15

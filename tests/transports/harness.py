@@ -22,6 +22,7 @@ class RecordingPort(TransportPort):
     def __init__(self, link: str = "link") -> None:
         self.link = link
         self.limits: LinkLimits | None = None
+        self.is_busy = False
         self.sender: FrameSender | None = None
         self.frames: list[tuple[Hashable | None, bytes]] = []
         self.batches: list[int] = []
@@ -30,6 +31,10 @@ class RecordingPort(TransportPort):
 
     def link_up(self, limits: LinkLimits, send: FrameSender) -> None:
         self.limits, self.sender = limits, send
+        self._changed.set()
+
+    def link_busy(self, *, is_busy: bool) -> None:
+        self.is_busy = is_busy
         self._changed.set()
 
     def frames_received(self, frames: Sequence[tuple[Hashable | None, bytes]]) -> None:

@@ -130,9 +130,13 @@ def test_noise_for_ever_does_not_keep_us_silent() -> None:
     assert now_s < 4 * LINE.silence_s
 
 
-def test_the_queue_holds_one_turn_and_says_when_it_is_full() -> None:
+def test_one_frame_waits_and_none_is_wanted_in_the_peers_turn() -> None:
     keeper = TurnKeeper(LINE, random.Random(1))
-    keeper.receive(is_last=False, is_empty=False, now_s=0.0)  # the peer's turn
-    taken = [keeper.offer(bytes(LINE.mtu_bytes)) for _ in range(10)]
-    assert taken == [True] * int(TURN_S / FRAME_S) + [False] * (10 - int(TURN_S / FRAME_S))
+    assert keeper.wants_frame
+    assert keeper.offer(b"one")
+    assert not keeper.wants_frame
+    assert not keeper.offer(b"two")
+    keeper = TurnKeeper(LINE, random.Random(1))
+    keeper.receive(is_last=False, is_empty=False, now_s=0.0)
     assert keeper.turn is Turn.PEERS
+    assert not keeper.wants_frame

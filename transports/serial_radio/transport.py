@@ -127,6 +127,7 @@ class _SerialLine:
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._deframer = StreamDeframer(frame_max_bytes=MTU_MAX_BYTES, count=port.count)
         self._pending = b""
+        self._told_busy = False
         self._retry: asyncio.TimerHandle | None = None
         self._written_at_s = -_PAUSE_S
 
@@ -192,7 +193,22 @@ class _SerialLine:
         self._pending = self._framer.encode(frame, is_last=is_last, after_pause=after_pause)
         self._write_pending()
 
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._pending)
+
+    def _tell_busy(self) -> None:
+        """Let the node keep its frames while this line takes none. It may send from inside this call."""
+        if self._is_busy is not self._told_busy and not self._lost.done():
+            self._told_busy = self._is_busy
+            self._port.link_busy(is_busy=self._told_busy)
+
     def _write_pending(self) -> None:
+        """Write what waits, and say so when the port takes no more."""
+        self._write_some()
+        self._tell_busy()
+
+    def _write_some(self) -> None:
         """Write once the frame before has left the port: a UART may run 2 % slower than it says."""
         self._retry = None
         try:
@@ -241,6 +257,10 @@ class _HalfDuplexLine(_SerialLine):
             self._port.count("turn_queue_full")
         self._take_turn()
 
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._pending) or not self._turns.wants_frame
+
     def _receive(self, received: bytes) -> None:
         now_s = self._loop.time()
         self._turns.hear(now_s)
@@ -259,6 +279,7 @@ class _HalfDuplexLine(_SerialLine):
         wakeup_s = self._turns.next_wakeup()
         if wakeup_s is not None and not self._lost.done():
             self._timer = self._loop.call_at(wakeup_s, self._take_turn)
+        self._tell_busy()
 
     def _stop(self) -> None:
         super()._stop()

@@ -4,10 +4,10 @@ Two sides take turns of at most one second. The last frame of a turn carries the
 other side, which answers after the turn-around: with frames, or with an empty LAST when it was sent something and has
 nothing to say. An empty LAST is answered with frames only, so an idle line is silent. When the turn is lost (a
 damaged LAST, two sides at once), both wait out the silence and then a random time, and whoever is first goes on.
+At most one frame waits here: all others wait in the node, where FLASH still overtakes them (docs/adr/0008).
 """
 
 import random
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -53,14 +53,13 @@ class TurnWrite:
 
 
 class TurnKeeper:
-    """Holds frames while it is the peer's turn, at most one turn's worth: the rest of the queue stays in the node."""
+    """Holds at most one frame until the line is ours."""
 
     def __init__(self, line: Line, rng: random.Random) -> None:
         self._line = line
         self._rng = rng
         self._turn = Turn.OPEN
-        self._queue: deque[bytes] = deque()
-        self._queued_s = 0.0
+        self._next: bytes | None = None
         self._free_at_s = 0.0  # what we wrote has left the air, or the turn-around is over
         self._turn_ends_at_s = 0.0
         self._wrote_in_turn = False
@@ -75,13 +74,16 @@ class TurnKeeper:
         """Whose turn it is, as of the last call."""
         return self._turn
 
+    @property
+    def wants_frame(self) -> bool:
+        """Whether a frame offered now would be among the next to leave: none waits, and it is not the peer's turn."""
+        return self._next is None and self._turn is not Turn.PEERS
+
     def offer(self, frame: bytes) -> bool:
-        """Queue a frame; False when a whole turn's worth waits already."""
-        wire_s = self._line.wire_s(frame)
-        if self._queue and self._queued_s + wire_s > TURN_S:
+        """Take a frame; False when one waits already."""
+        if self._next is not None:
             return False
-        self._queue.append(frame)
-        self._queued_s += wire_s
+        self._next = frame
         return True
 
     def hear(self, now_s: float) -> None:
@@ -109,7 +111,7 @@ class TurnKeeper:
             self._turn = Turn.OPEN
             self._deadline_s = now_s
             self._is_contended = True
-        if self._turn is Turn.OPEN and self._queue:
+        if self._turn is Turn.OPEN and self._next is not None:
             self._contend(now_s)
         if self._turn is not Turn.OURS or now_s < self._free_at_s:
             return None
@@ -121,9 +123,9 @@ class TurnKeeper:
             case Turn.PEERS:
                 return self._deadline_s
             case Turn.OPEN:
-                return self._deadline_s if self._queue else None
+                return self._deadline_s if self._next is not None else None
             case Turn.OURS:
-                return self._free_at_s if self._queue else self._free_at_s + PASS_GRACE_S
+                return self._free_at_s if self._next is not None else self._free_at_s + PASS_GRACE_S
 
     def _contend(self, now_s: float) -> None:
         """Begin on an open line: at once, but after a lost turn at a random time, else two sides in step never part."""
@@ -148,17 +150,15 @@ class TurnKeeper:
         self._deadline_s = from_s + self._line.silence_s
 
     def _next_write(self, now_s: float) -> TurnWrite | None:
-        if not self._queue:
+        if self._next is None:
             return self._pass_empty(now_s)
-        wire_s = self._line.wire_s(self._queue[0])
+        wire_s = self._line.wire_s(self._next)
         if self._wrote_in_turn and now_s + wire_s > self._turn_ends_at_s:
             return self._write(b"", now_s, is_last=True)
-        frame = self._queue.popleft()
-        self._queued_s = self._queued_s - wire_s if self._queue else 0.0
+        frame, self._next = self._next, None
         self._wrote_in_turn = True
-        ends_at_s = now_s + wire_s
-        next_s = self._line.wire_s(self._queue[0]) if self._queue else 0.0
-        return self._write(frame, now_s, is_last=ends_at_s + next_s >= self._turn_ends_at_s)
+        # a turn that could not take one more such frame ends with this one: the mark is free, an empty frame is not
+        return self._write(frame, now_s, is_last=now_s + 2 * wire_s > self._turn_ends_at_s)
 
     def _pass_empty(self, now_s: float) -> TurnWrite | None:
         if now_s < self._free_at_s + PASS_GRACE_S:
