@@ -23,7 +23,7 @@ ACK_DELAY_LAZY_S = 0.2
 ACK_DELAY_SLOW_S = 0.1
 ACK_FRAMES = 8
 ETA_NOISE_S = 0.002
-"""Links whose arrival times differ by less are equally fast: the estimates know no better, and a change costs frames."""
+"""Links whose arrival times differ by less are equally fast: estimates know no better, and a change costs frames."""
 FIRST_PTO_S = 0.7
 """Without an RTT: longer than a geostationary round trip. The first frame of a link may be the lost one."""
 CONVICTION_PTOS = 3
