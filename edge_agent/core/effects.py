@@ -96,7 +96,30 @@ class LoadWindow:
     count: int
 
 
-Effect = Persist | Erase | Fetch | LoadWindow
+class LeaseNumbers(NamedTuple):
+    """Reserve the numbers of burst frames below ``up_to`` for this incarnation; complete with Done once synced."""
+
+    effect_id: int
+    up_to: int
+
+
+class BurstWindow(NamedTuple):
+    """Which burst frames of one sender's incarnation were taken: ``highest``, and in bit i whether highest - i was."""
+
+    sender_number: int
+    incarnation: int
+    highest: int
+    mask: int
+
+
+class SyncWindow(NamedTuple):
+    """Make a replay window durable before what its newest frame holds is acted upon; complete with Done."""
+
+    effect_id: int
+    window: BurstWindow
+
+
+Effect = Persist | Erase | Fetch | LoadWindow | LeaseNumbers | SyncWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +179,7 @@ class Restored:
 
     ``session_number`` is greater than in every earlier start of this store and was synced before the node is built.
     ``next_sequences`` are above every number ever leased. ``seen`` holds the closed numbers per (source, incarnation,
-    precedence).
+    precedence). Numbers of burst frames below ``burst_leased`` may have been used under this incarnation.
     """
 
     incarnation: int
@@ -165,6 +188,8 @@ class Restored:
     queues: tuple[QueueCount, ...] = ()
     seen: tuple[tuple[tuple[str, int, Precedence], IntervalSet], ...] = ()
     parts: tuple[StoredPart, ...] = ()
+    burst_leased: int = 0
+    burst_windows: tuple[BurstWindow, ...] = ()
 
 
 class BundleAccepted(NamedTuple):
