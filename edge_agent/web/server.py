@@ -61,7 +61,7 @@ async def serve(desk: Desk, listen: str, *, now_ms: Callable[[], int], frame_anc
             uvicorn.Config(
                 app,
                 http="h11",
-                ws="websockets-sansio",
+                ws=_PageSocket,
                 ws_per_message_deflate=False,  # loopback has bandwidth; CPU is what a kit lacks
                 ws_max_size=JSON_MAX_BYTES,
                 lifespan="off",
@@ -99,7 +99,6 @@ class _Server(uvicorn.Server):
         """End every connection, within STOP_LONGEST_S."""
         if not self.started:
             return
-        self._drop_closing()
         try:
             async with asyncio.timeout(STOP_LONGEST_S):
                 await self.shutdown(listeners)
@@ -107,12 +106,15 @@ class _Server(uvicorn.Server):
             for task in self.server_state.tasks:  # an answer that nobody fetches
                 task.cancel()
 
-    def _drop_closing(self) -> None:
-        """Let go of sockets whose page has begun to close: uvicorn would tell them to close and raise InvalidState."""
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, WebSocketsSansIOProtocol) and connection.conn.state is not State.OPEN:
-                connection.transport.close()
-                self.server_state.connections.discard(connection)
+
+class _PageSocket(WebSocketsSansIOProtocol):
+    """A page's line whose end is orderly also when the page has begun to close it: uvicorn would raise InvalidState."""
+
+    def shutdown(self) -> None:
+        if self.conn.state is State.OPEN:
+            super().shutdown()
+        else:
+            self.transport.close()
 
 
 def _bind(listen: str) -> socket.socket:

@@ -293,3 +293,27 @@ async def test_a_taken_address_is_said_and_a_stopped_server_gives_its_own_back(d
         await read_for_ever(line)
     with socket.create_server(("127.0.0.1", client.port)):
         pass
+
+
+async def test_a_stop_while_a_page_is_closing_is_quiet(desk: ScriptedDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that said goodbye with much unread, and goes while the server ends, makes no traceback."""
+    monkeypatch.setattr("edge_agent.web.server.SEND_LONGEST_S", 0.5)
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    desk.content["much"] = "x" * 20_000_000
+    async with serving(desk) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(
+            b"GET /api/state HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert b" 101 " in await reader.readline()
+        writer.write(b"\x88\x82\0\0\0\0\x03\xe8")  # close, code 1000, masked with zeros (RFC 6455, section 5.5.1)
+        made = -1
+        while made != desk.made:  # states are made for pages only: the server knows that this one has gone
+            made = desk.made
+            desk.alarm()
+            await asyncio.sleep(0.3)
+    writer.transport.abort()
+    await asyncio.sleep(0.05)
+    assert complaints == []

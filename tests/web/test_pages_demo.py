@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.web.axe import axe_findings
 from tests.web.demo_states import demo_proved, demo_running
 from tests.web.page_server import DemoServer, PageServer
-from tests.web.page_states import command_sos, kit_sos_received
+from tests.web.page_states import command_sos, kit_normal, kit_sos_received
 
 pytestmark = pytest.mark.browser
 AUDIT = Path(__file__).with_name("page_audit.js").read_text()
@@ -29,8 +30,9 @@ def _open(browser: Browser, server: DemoServer, width: int, height: int, query: 
     return page
 
 
-def _audit(page: Page, *, is_night: bool, scrolls: str) -> Any:
-    return page.evaluate(AUDIT, {"floor": 13, "target": 36, "isNight": is_night, "scrolls": scrolls})
+def _audit(page: Page, *, is_night: bool, scrolls: str) -> list[str]:
+    found: list[str] = page.evaluate(AUDIT, {"floor": 13, "target": 36, "isNight": is_night, "scrolls": scrolls})
+    return found + axe_findings(page)
 
 
 def test_wide_shows_both_pages_and_the_bench_acts(browser: Browser, pages: dict[str, str]) -> None:
@@ -55,6 +57,29 @@ def test_wide_shows_both_pages_and_the_bench_acts(browser: Browser, pages: dict[
             ("/demo/sos", {}),
             ("/demo/pause", {"paused": True}),
         ]
+        page.close()
+
+
+def test_both_pages_follow_the_language_and_keep_what_was_typed(browser: Browser, pages: dict[str, str]) -> None:
+    """One press in the demo's head: kit and command speak the other language, also at night, and lose no word."""
+    with (
+        PageServer(kit_normal) as kit,
+        DemoServer(lambda at_ms: demo_running(at_ms, pages | {"kit": kit.url + "/"})) as server,
+    ):
+        page = _open(browser, server, 1920, 1080, "lang=zh&view=day")
+        kit_frame, command_frame = page.frame_locator("iframe.kit"), page.frame_locator("iframe.command")
+        kit_frame.locator("[data-act=write]").click()
+        kit_frame.locator("[data-act=text]").fill("两人受伤")
+        command_frame.locator("[data-act=order]").click()
+        command_frame.locator("textarea[name=text]").fill("撤到二级避风点")
+        page.click(".demo-head .language")
+        kit_frame.locator("h1", has_text="Write a report").wait_for(timeout=3000)
+        command_frame.locator(".band.sos", has_text="Confirm").wait_for(timeout=3000)
+        page.click(".demo-head .tools button:not(.language)")
+        kit_frame.locator(":root[data-view=night]").wait_for(timeout=3000)
+        command_frame.locator(":root[data-view=night]").wait_for(timeout=3000)
+        assert kit_frame.locator("[data-act=text]").input_value() == "两人受伤"
+        assert command_frame.locator("textarea[name=text]").input_value() == "撤到二级避风点"
         page.close()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.web.axe import axe_findings
 from tests.web.page_server import STATIC, PageServer, now_ms
 from tests.web.page_states import COMMAND_STATES, KIT_STATES, command_normal, kit_normal
 
@@ -63,11 +64,11 @@ def _new_page(browser: Browser, width: int, height: int, complaints: list[str]) 
 
 
 def _audit(page: Page, *, floor: int, target: int, view: str) -> list[str]:
-    """What ``page_audit.js`` finds."""
+    """What ``page_audit.js`` and axe-core find."""
     found: list[str] = page.evaluate(
         AUDIT, {"floor": floor, "target": target, "isNight": view == "night", "scrolls": ".sheet"}
     )
-    return found
+    return found + axe_findings(page)
 
 
 @pytest.mark.parametrize("name", COMMAND_STATES)

@@ -14,7 +14,7 @@ const ARRIVALS_SHOWN = 7;
 const SIDE_BY_SIDE = window.matchMedia("(min-width: 1800px)");
 
 const prefs = new Prefs(["day", "night"]);
-const page = { state: null, heardAt: 0, tab: "command", isProofHidden: false, refused: "", framed: "" };
+const page = { state: null, heardAt: 0, tab: "command", isProofHidden: false, refused: "", framed: null };
 
 const say = (key, values = {}) =>
   DEMO_WORDS[key][prefs.lang === "zh" ? 0 : 1].replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
@@ -62,8 +62,8 @@ function headPart(state) {
     state.is_paused ? h("span", { class: "strong" }, say("demo.paused")) : null,
     h("span", { class: "tools" },
       h("span", { class: "soft" }, say("demo.note")),
-      h("button", { onclick: () => { prefs.switchView(); render(); } }, prefs.nextView === "night" ? { zh: "夜间", en: "Night" }[prefs.lang] : { zh: "日间", en: "Day" }[prefs.lang]),
-      h("button", { class: "language", onclick: () => { prefs.switchLanguage(); render(); } }, prefs.lang === "zh" ? "English" : "中文")));
+      h("button", { onclick: () => { prefs.switchView(); render(); tellFrames(); } }, prefs.nextView === "night" ? { zh: "夜间", en: "Night" }[prefs.lang] : { zh: "日间", en: "Day" }[prefs.lang]),
+      h("button", { class: "language", onclick: () => { prefs.switchLanguage(); render(); tellFrames(); } }, prefs.lang === "zh" ? "English" : "中文")));
 }
 
 function tallyPart(tally) {
@@ -109,11 +109,19 @@ function arrivalsPart(arrivals) {
     arrivals.length > shown.length ? h("span", { class: "soft" }, say("bench.arrivals_more", { n: arrivals.length - shown.length })) : null);
 }
 
+/** Both pages follow the demo's language and view; each still has buttons of its own. */
+function tellFrames() {
+  for (const frame of document.querySelectorAll("iframe.frame")) {
+    frame.contentWindow.postMessage({ lang: prefs.lang, view: prefs.view }, new URL(frame.src).origin);
+  }
+}
+
 function framesPart(state) {
   const wide = SIDE_BY_SIDE.matches;
-  const address = (base) => `${base}?lang=${prefs.lang}`;
-  if (!page.framed) page.framed = prefs.lang; // the frames keep the language they began with; each has its own button
-  const frame = (name, title) => h("iframe", { key: name, class: `frame ${name}`, title, src: address(state.pages[name]).replace(/lang=\w+/, `lang=${page.framed}`), allow: "autoplay" });
+  page.framed ??= `?lang=${prefs.lang}&view=${prefs.view}`; // a frame with a new address would lose what was typed in it
+  const frame = (name, title) => h("iframe", {
+    key: name, class: `frame ${name}`, title, src: `${state.pages[name]}${page.framed}`, allow: "autoplay", onload: tellFrames,
+  });
   const column = (name, title, note) => h("section", { key: name, class: `side ${name}`, hidden: !wide && page.tab !== name },
     h("p", { class: "side-head" }, h("b", {}, title), h("span", { class: "soft" }, note)), frame(name, title));
   return [

@@ -54,8 +54,15 @@ function timeline(line, own) {
   const ticks = Array.from({ length: TICKS + 1 }, (_, n) => (line.end_s * n) / TICKS).map((second, n) => h("text", {
     class: "lane", x: x(second), y: high - 6, "text-anchor": n === TICKS ? "end" : n === 0 ? "start" : "middle",
   }, running(second * 1000)));
-  return h("svg", { class: "timeline", viewBox: `0 0 ${WIDE} ${high}`, role: "img" },
+  return h("svg", { class: "timeline", viewBox: `0 0 ${WIDE} ${high}`, role: "img", "aria-label": spoken(line, own) },
     h("defs", {}, h("pattern", { id: "hatch", width: 9, height: 9, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
       h("rect", { width: 4, height: 9, fill: "currentColor" }))),
     ...lanes, ...marks, ...ticks);
+}
+
+/** The time line in words: when each link was not as built, then what happened. */
+function spoken(line, own) {
+  const times = ({ from_s: from, to_s: to }) => `${running(from * 1000)} – ${running(to * 1000)}`;
+  const links = line.links.map((link) => `${own(link)} ${link.spans.filter((span) => span.state !== "up").map(times).join(", ")}`);
+  return [...links, ...line.marks.map(own)].join("; ");
 }

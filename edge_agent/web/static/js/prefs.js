@@ -30,6 +30,18 @@ export class Prefs {
     this.apply();
   }
 
+  /** Let the page that shows this one in a frame choose too, then call `changed()`. Who may frame it, the server says. */
+  follow(changed) {
+    if (window.parent === window) return;
+    window.addEventListener("message", ({ source, data }) => {
+      if (source !== window.parent) return;
+      this.lang = pick(data?.lang, LANGUAGES) ?? this.lang;
+      this.view = pick(data?.view, this.views) ?? this.view;
+      this.apply();
+      changed();
+    });
+  }
+
   apply() {
     document.documentElement.lang = this.lang === "zh" ? "zh-CN" : "en";
     document.documentElement.dataset.view = this.view;

@@ -39,6 +39,7 @@ const PAIRS = {
   "legend.sos": ["求救", "SOS"],
   "legend.note": ["形状与字都说明状态", "Shape and word both carry the state"],
 
+  "band.region": ["告警", "Alarms"],
   "band.quiet": ["没有未确认的告警", "No unconfirmed alarm"],
   "band.last": ["上一条:{what}", "Last: {what}"],
   "band.last_none": ["本班还没有过告警", "No alarm so far"],

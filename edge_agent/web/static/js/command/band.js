@@ -21,7 +21,7 @@ export function bandParts(ctx) {
   if (others) parts.push(others);
   else if (!alarm && time.isLive) parts.push(quietLine(ctx));
   const spoken = alarm ? `${ctx.say(`band.${alarm.kind}`)} ${unitsText(ctx, alarm)}` : "";
-  return h("section", { class: "bands", key: "bands", "data-band": alarm?.kind ?? "none" },
+  return h("section", { class: "bands", key: "bands", "data-band": alarm?.kind ?? "none", "aria-label": ctx.say("band.region") },
     h("p", { class: "only-heard", role: "alert", "aria-live": alarm?.kind === "sos" ? "assertive" : "polite" }, spoken), ...parts);
 }
 

@@ -32,6 +32,7 @@ class CommandPage {
     this.map = null;
     this.ranFour = new Set();
     this.line = new Line({ path: "/api/state", changed: () => this.render() });
+    this.prefs.follow(() => { this.map?.redraw(); this.render(); });
     setInterval(() => this.render(), TICK_MS);
     WALL.addEventListener("change", () => { this.ui.isWall = WALL.matches; this.render(); });
     window.addEventListener("resize", () => this.render());

@@ -87,7 +87,7 @@ export function pictureItem(ctx, picture) {
   ].join(" ");
   return h("li", { key: picture.id },
     h("button", { class: "picture", onclick: () => ctx.openSheet({ name: "picture", id: picture.id }) },
-      h("img", { src: picture.url, alt: picture.caption || words, loading: "lazy" }), h("span", {}, words)));
+      h("img", { src: picture.url, alt: picture.caption, loading: "lazy" }), h("span", {}, words)));
 }
 
 export function linksPart(ctx, grows = false) {
@@ -98,7 +98,7 @@ export function linksPart(ctx, grows = false) {
   return h("section", { class: `panel links${grows ? " grow" : ""}`, key: "links" },
     h("div", { class: "panel-head" }, h("h2", {}, say("links.title")), h("span", { class: "soft" }, say("links.note"))),
     names.length ? h("table", {},
-      h("thead", {}, h("tr", {}, h("th", {}), STATES.map((name) => h("th", { class: "number" }, say(`link.${name}`))))),
+      h("thead", {}, h("tr", {}, h("td", {}), STATES.map((name) => h("th", { class: "number" }, say(`link.${name}`))))),
       h("tbody", {}, names.map((name) => h("tr", {}, h("td", { class: "keep" }, linkName(say, name)), STATES.map((each) => h("td", { class: "number" }, count(name, each)))))))
       : h("p", { class: "soft none" }, say("links.none")));
 }

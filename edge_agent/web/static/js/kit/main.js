@@ -23,6 +23,7 @@ class KitPage {
     this.ui = { sheet: "", text: recall("draft") ?? "", grade: "immediate", photo: null, caption: "", refused: "", folded: "", unfolded: "", undo: null };
     this.hold = new SosHold({ changed: () => this.render(), done: () => this.raiseSos() });
     this.line = new Line({ path: "/api/state", changed: () => this.render() });
+    this.prefs.follow(() => this.render());
     setInterval(() => this.render(), TICK_MS);
     window.addEventListener("resize", () => this.render());
   }
