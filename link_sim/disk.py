@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, BundleRecord, Precedence
 from edge_agent.core.effects import (
+    BurstWindow,
     Done,
     Effect,
     Erase,
     Failed,
     Fetch,
     Fetched,
+    LeaseNumbers,
     Loaded,
     LoadWindow,
     Outcome,
@@ -24,6 +26,7 @@ from edge_agent.core.effects import (
     QueueKey,
     Restored,
     StoredPart,
+    SyncWindow,
 )
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
@@ -96,6 +99,8 @@ class MemoryDisk:
         self._parts: dict[BundleId, _Part] = {}
         self._queues: dict[QueueKey, _Queue] = {}
         self._seen: dict[SeenKey, IntervalSet] = {}
+        self._burst_leased = 0
+        self._burst_windows: dict[tuple[int, int], BurstWindow] = {}
         self.failing: RefusalReason | None = None
 
     def __contains__(self, bundle: BundleId) -> bool:
@@ -124,7 +129,9 @@ class MemoryDisk:
             return self._erase(effect)
         if isinstance(effect, Fetch):
             return self._fetch(effect)
-        return self._load(effect)
+        if isinstance(effect, LoadWindow):
+            return self._load(effect)
+        return self._note_burst(effect)
 
     def _persist(self, effect: Persist) -> Outcome:
         if self.failing is not None:
@@ -175,6 +182,14 @@ class MemoryDisk:
             return Failed(RefusalReason.STORE_FAILED, f"bundle {effect.bundle}: no bytes {effect.offset} to {end}")
         return Fetched(payload[effect.offset : end])
 
+    def _note_burst(self, effect: LeaseNumbers | SyncWindow) -> Outcome:
+        if isinstance(effect, LeaseNumbers):
+            self._burst_leased = max(self._burst_leased, effect.up_to)
+        else:
+            window = effect.window
+            self._burst_windows[window.sender_number, window.incarnation] = window
+        return Done()
+
     def _load(self, effect: LoadWindow) -> Outcome:
         queue = self._queues.get(effect.queue)
         records: list[BundleRecord] = []
@@ -199,6 +214,8 @@ class MemoryDisk:
                 StoredPart(bundle=bundle, payload_bytes=len(part.payload), ranges=tuple(part.ranges))
                 for bundle, part in self._parts.items()
             ),
+            burst_leased=self._burst_leased,
+            burst_windows=tuple(self._burst_windows.values()),
         )
 
     def _queue_counts(self, now_s: float) -> Iterator[QueueCount]:

@@ -11,6 +11,7 @@ from edge_agent.core.bundle import COMMAND, Precedence
 from edge_agent.core.codec import (
     AGE_MAX_MS,
     Fragment,
+    Source,
     put_ack,
     put_control,
     put_fragment,
@@ -69,7 +70,7 @@ class FrameBuilder:
         if draft.room_bytes >= WINDOW_BYTES:
             put_window(draft.body, self.words.window())
         frame = header + session.seal.seal(number, header, bytes(draft.body))
-        self._charge(contact, frame, now_s)
+        charge(contact, frame, now_s)
         return contact.candidate_address, frame
 
     def build(self, contact: Contact, now_s: float) -> bytes | None:
@@ -215,25 +216,7 @@ class FrameBuilder:
         wants_second: bool,
     ) -> None:
         record = outgoing.record
-        header, age_low_ms, age_extra_ms = b"", 0, 0
-        if start == 0:
-            header = outgoing.header
-            age_low_ms = min(AGE_MAX_MS, max(0, round(record.age_low_at(now_s) * 1000)))
-            age_extra_ms = min(AGE_MAX_MS, max(0, round((record.age_high_s - record.age_low_s) * 1000)))
-        put_fragment(
-            draft.body,
-            Fragment(
-                outgoing.source,
-                record.id.precedence,
-                record.id.sequence,
-                start,
-                record.payload_bytes,
-                header,
-                age_low_ms,
-                age_extra_ms,
-                payload,
-            ),
-        )
+        put_fragment(draft.body, fragment_of(outgoing, outgoing.source, start, payload, now_s))
         outgoing.take(contact.link.name, start, end, wants_second=wants_second)
         if outgoing.second:
             self.custody.scheduler.version += 1  # the other link may take the copy at once
@@ -269,7 +252,7 @@ class FrameBuilder:
         else:
             header = put_hello(session.suite, session.epoch, session.own_salt, number)
         frame = header + session.seal.seal(number, header, bytes(draft.body))
-        wire_bytes = self._charge(contact, frame, now_s, is_bulk=bool(draft.pieces))
+        wire_bytes = charge(contact, frame, now_s, is_bulk=bool(draft.pieces))
         arq.sent_bytes_total += wire_bytes
         if draft.wants_ack:
             if not arq.in_flight:
@@ -288,15 +271,6 @@ class FrameBuilder:
             )
         return frame
 
-    @staticmethod
-    def _charge(contact: Contact, frame: bytes, now_s: float, *, is_bulk: bool = False) -> int:
-        wire_bytes = len(frame) + contact.limits.overhead_bytes
-        contact.pacer.charge(now_s, wire_bytes, contact.controller.pacing_bps(is_bulk=is_bulk))
-        contact.sent_bytes += wire_bytes
-        contact.link.day_bytes += wire_bytes
-        contact.last_sent_s = now_s
-        return wire_bytes
-
 
 def _range_at(outgoing: Outgoing, depth: int, link: str) -> tuple[int, int]:
     """Where the next piece for ``link`` lies: ``depth`` unsent bytes in, else in what wants a second copy."""
@@ -305,3 +279,34 @@ def _range_at(outgoing: Outgoing, depth: int, link: str) -> tuple[int, int]:
             return start + depth, end
         depth -= end - start
     return outgoing.second.first_range()
+
+
+def fragment_of(outgoing: Outgoing, source: Source | None, start: int, payload: bytes, now_s: float) -> Fragment:
+    """One piece as a block; the first byte brings the header and the ages with it."""
+    record = outgoing.record
+    header, age_low_ms, age_extra_ms = b"", 0, 0
+    if start == 0:
+        header = outgoing.header
+        age_low_ms = min(AGE_MAX_MS, max(0, round(record.age_low_at(now_s) * 1000)))
+        age_extra_ms = min(AGE_MAX_MS, max(0, round((record.age_high_s - record.age_low_s) * 1000)))
+    return Fragment(
+        source,
+        record.id.precedence,
+        record.id.sequence,
+        start,
+        record.payload_bytes,
+        header,
+        age_low_ms,
+        age_extra_ms,
+        payload,
+    )
+
+
+def charge(contact: Contact, frame: bytes, now_s: float, *, is_bulk: bool = False) -> int:
+    """Book a frame that leaves now; gives back its wire bytes."""
+    wire_bytes = len(frame) + contact.limits.overhead_bytes
+    contact.pacer.charge(now_s, wire_bytes, contact.controller.pacing_bps(is_bulk=is_bulk))
+    contact.sent_bytes += wire_bytes
+    contact.link.day_bytes += wire_bytes
+    contact.last_sent_s = now_s
+    return wire_bytes

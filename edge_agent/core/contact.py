@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.effects import LinkChanged, LinkState
-from edge_agent.core.limits import LinkLimits, LinkPolicy
+from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.pacing import Pacer, RateController, RttEstimate
 from edge_agent.core.peer import Peer
@@ -106,6 +106,11 @@ class Contact:
     def __post_init__(self) -> None:
         self.controller = RateController(self.limits.rate_bps, self.limits.rate_is_ceiling)
         self.goodput_since_s = self.since_s
+
+    @property
+    def is_burst(self) -> bool:
+        """Whether this is a burst link: no session, no liveness, nothing acknowledged."""
+        return self.limits.shape is LinkShape.BURST
 
     @property
     def frame_overhead_bytes(self) -> int:

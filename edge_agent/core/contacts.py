@@ -8,31 +8,27 @@ the salt is new (docs/adr/0003-early-data.md).
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 from edge_agent.core.arq import REORDER_FRAMES_TUNNELLED, SentFrame
-from edge_agent.core.bundle import NODE_ID_PATTERN, MalformedError
-from edge_agent.core.codec import Control, read_blocks
 from edge_agent.core.contact import Contact, Link
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import Envelope, rebuild_number
 from edge_agent.core.frame import SALT_BYTES, FrameCipher, LinkKeys
+from edge_agent.core.hello import Hello, read_hello
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.peer import Peer
 from edge_agent.core.report import NodeSettings
 from edge_agent.core.session import Session, answer_session, key_initiator, open_session, settle_initiator
 
-HELLO_KIND = 1
-HELLO_FIELDS = 7
 CONTACTS_MAX = 4096
 """Peers on one listening link; each costs a proof of the deployment secret before it costs memory."""
 REMEMBERED_SALTS = 256
 """Sessions of one start of a peer whose early data is acted on at once; later ones wait for the proof."""
 HELD_EARLY_BYTES = 65_536
 HELLO_WAIT_S = 0.5
-BURST_REASON = "burst links cannot be used yet"
-"""Their numbers would have to be leased on disk; a handshake there costs money (docs/adr/0007-burst-links.md)."""
+BURST_REASON = "a burst link needs this node's number ([node] number = 1 to 65535)"
+"""The number names the sender there, and its key is born of it (docs/adr/0007-burst-links.md)."""
 LOSER_WAIT_S = 8.0
 
 
@@ -44,46 +40,6 @@ class _Memory:
     is_whole: bool
     """The start came after an earlier one had proved to be alive: no session of it can be older than this process."""
     salts: set[bytes] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
-    """A node introduces itself: [1, id, number, role, incarnation, process number, receive id]."""
-
-    node_id: str
-    number: int
-    role: str
-    incarnation: int
-    process_number: int
-    receive_id: int
-
-    def fields(self) -> list[Any]:  # Any: msgpack's own types
-        """The CONTROL fields."""
-        incarnation = self.incarnation.to_bytes(8, "big")
-        return [HELLO_KIND, self.node_id, self.number, self.role, incarnation, self.process_number, self.receive_id]
-
-    @classmethod
-    def parse(cls, fields: list[Any]) -> "Hello":  # Any: a peer's
-        """The introduction in CONTROL fields. Raises MalformedError."""
-        if len(fields) < HELLO_FIELDS:
-            raise MalformedError("hello: fields missing")
-        _, node_id, number, role, incarnation, process_number, receive_id = fields[:HELLO_FIELDS]
-        if not (isinstance(node_id, str) and NODE_ID_PATTERN.fullmatch(node_id) and isinstance(role, str)):
-            raise MalformedError("hello: node id or role")
-        if not (isinstance(incarnation, bytes) and len(incarnation) == 8):
-            raise MalformedError("hello: incarnation")
-        if any(type(each) is not int or not 0 <= each < 1 << 63 for each in (number, process_number, receive_id)):
-            raise MalformedError("hello: a number")
-        if receive_id >= 1 << 32 or len(role) > 16:
-            raise MalformedError("hello: receive id or role")
-        return cls(
-            node_id=node_id,
-            number=number,
-            role=role,
-            incarnation=int.from_bytes(incarnation, "big"),
-            process_number=process_number,
-            receive_id=receive_id,
-        )
 
 
 class Contacts:
@@ -132,9 +88,8 @@ class Contacts:
         if link is None:
             link = self.links[name] = Link(name, None, policy, is_listener, day_began_s=now_s)
         was_up = link.limits is not None
-        if limits is not None and limits.shape is LinkShape.BURST:
+        if limits is not None and limits.shape is LinkShape.BURST and not self.settings.number:
             limits, reason = None, BURST_REASON
-            self._outputs.drop("link_burst_refused")
         link.limits, link.policy, link.reason = limits, policy, reason
         if not was_up:
             link.is_busy = False
@@ -148,9 +103,30 @@ class Contacts:
         for contact in link.contacts:
             self._apply_limits(contact, limits, now_s)
             if not was_up:
-                if not is_listener:
-                    self.begin_session(contact, now_s)
-                contact.probe_at_s = now_s
+                self._begin(contact, now_s)
+
+    def _begin(self, contact: Contact, now_s: float) -> None:
+        """A contact's link is there (again)."""
+        if contact.is_burst:
+            contact.change_state(LinkState.UP, "not watched", now_s, self._outputs)
+            return
+        if not contact.link.is_listener:
+            self.begin_session(contact, now_s)
+        contact.probe_at_s = now_s
+
+    def burst_contact(self, link: Link, address: Hashable | None, peer: Peer, now_s: float) -> Contact | None:
+        """The contact of a burst link from which ``peer`` was heard, made on first use; None (counted): too many."""
+        for contact in link.contacts:
+            if contact.address == address:
+                contact.peer = peer
+                return contact
+        if link.limits is None or len(link.contacts) >= CONTACTS_MAX:
+            self._outputs.drop("contact_limit")
+            return None
+        contact = Contact(link, link.limits, address, now_s, peer=peer)
+        self._add_contact(contact)
+        self._begin(contact, now_s)
+        return contact
 
     @staticmethod
     def _apply_limits(contact: Contact, limits: LinkLimits, now_s: float) -> None:
@@ -356,8 +332,9 @@ class Contacts:
         return contact
 
     def siblings(self, contact: Contact) -> list[Contact]:
-        """The same peer's other contacts."""
-        return [each for each in self.contacts if each is not contact and each.peer is contact.peer]
+        """The same peer's other contacts, burst links left out: nothing is divided with those."""
+        peer = contact.peer
+        return [each for each in self.contacts if each is not contact and each.peer is peer and not each.is_burst]
 
     def peer(self, node_id: str) -> Peer:
         """The peer of this name, made on first use."""
@@ -399,14 +376,3 @@ class Contacts:
 def is_narrow(link: Link) -> bool:
     """Whether ids on this link are one byte: two nodes share a line of their own."""
     return link.limits is not None and link.limits.shape in (LinkShape.STREAM, LinkShape.BURST)
-
-
-def read_hello(body: bytes) -> Hello | None:
-    """The introduction at the start of a HELLO body; None when there is none."""
-    try:
-        first = next(iter(read_blocks(body)), None)
-        if not isinstance(first, Control) or first.fields[0] != HELLO_KIND:
-            return None
-        return Hello.parse(first.fields)
-    except MalformedError:
-        return None

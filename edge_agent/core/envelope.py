@@ -6,7 +6,7 @@
     HELLO_ACK   id · suite · epoch · salt · number   sealed under the key of both salts
     COOKIE      id                                   reserved for floods of HELLO; parsed, counted, not sent yet
     UNKNOWN     id                                   a hint without authority: nobody here knows this id any more
-    BURST       sender number (2) · epoch · number (4)   no handshake; numbers are leased
+    BURST       sender number (2) · epoch · incarnation (8) · number (4)   no handshake; numbers are leased
 
 The frame number is cut so that it stays unambiguous: next - highest acknowledged < 2^(bits - 2). Source of the
 rebuilding: RFC 9000, appendix A.3.
@@ -47,6 +47,7 @@ class Envelope(NamedTuple):
     number: int
     number_bytes: int
     length: int
+    incarnation: int = 0
 
 
 def number_bytes_for(next_number: int, highest_acked: int) -> int:
@@ -100,14 +101,10 @@ def put_unknown(receive_id: int, is_wide_id: bool) -> bytes:
     return bytes((FrameClass.UNKNOWN << 5 | (4 if is_wide_id else 0),)) + id_bytes
 
 
-def put_burst(sender_number: int, epoch: int, number: int) -> bytes:
-    """The clear part of a BURST frame."""
-    return (
-        bytes((FrameClass.BURST << 5 | 2,))
-        + sender_number.to_bytes(2, "big")
-        + bytes((epoch,))
-        + number.to_bytes(4, "big")
-    )
+def put_burst(sender_number: int, epoch: int, incarnation: int, number: int) -> bytes:
+    """The clear part of a BURST frame; its number is never cut."""
+    ids = sender_number.to_bytes(2, "big") + bytes((epoch,)) + incarnation.to_bytes(8, "big")
+    return bytes((FrameClass.BURST << 5 | 2,)) + ids + number.to_bytes(4, "big")
 
 
 def read_envelope(frame: bytes) -> Envelope:
@@ -133,7 +130,7 @@ def read_envelope(frame: bytes) -> Envelope:
 
 def _read_long(frame: bytes, frame_class: FrameClass, is_wide_id: bool, number_bytes: int) -> Envelope:
     at = 1
-    receive_id = suite = epoch = sender_number = number = 0
+    receive_id = suite = epoch = sender_number = incarnation = number = 0
     salt = b""
     if frame_class in (FrameClass.HELLO_ACK, FrameClass.COOKIE, FrameClass.UNKNOWN):
         width = 4 if is_wide_id else 1
@@ -148,10 +145,13 @@ def _read_long(frame: bytes, frame_class: FrameClass, is_wide_id: bool, number_b
     elif frame_class is FrameClass.BURST:
         sender_number = int.from_bytes(frame[at : at + 2], "big")
         epoch = int.from_bytes(frame[at + 2 : at + 3], "big")
-        at += 3
+        incarnation = int.from_bytes(frame[at + 3 : at + 11], "big")
+        at += 11
     if frame_class not in (FrameClass.COOKIE, FrameClass.UNKNOWN):
         number = int.from_bytes(frame[at : at + number_bytes], "big")
         at += number_bytes
     if len(frame) < at:
         raise MalformedError("frame ends early")
-    return Envelope(frame_class, receive_id, is_wide_id, suite, epoch, salt, sender_number, number, number_bytes, at)
+    return Envelope(
+        frame_class, receive_id, is_wide_id, suite, epoch, salt, sender_number, number, number_bytes, at, incarnation
+    )

@@ -55,8 +55,8 @@ class LinkKeys(Protocol):
     def traffic(self, salts: SessionSalts, direction: Direction, suite: int, epoch: int) -> FrameCipher | None:
         """The cipher of one direction of a session, from both salts; None for an unknown suite or epoch."""
 
-    def burst(self, sender_number: int, link_key: int, suite: int, epoch: int) -> FrameCipher | None:
-        """The cipher of one sender on burst links, whose numbers are leased; None for an unknown suite or epoch."""
+    def burst(self, sender_number: int, incarnation: int, epoch: int) -> FrameCipher | None:
+        """The cipher of one incarnation of a sender on burst links, whose numbers are leased; None: unknown epoch."""
 
 
 class NullCipher:
@@ -101,5 +101,5 @@ class NullKeys:
     def traffic(self, salts: SessionSalts, direction: Direction, suite: int, epoch: int) -> FrameCipher | None:
         return self.cipher
 
-    def burst(self, sender_number: int, link_key: int, suite: int, epoch: int) -> FrameCipher | None:
+    def burst(self, sender_number: int, incarnation: int, epoch: int) -> FrameCipher | None:
         return self.cipher

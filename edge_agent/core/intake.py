@@ -5,7 +5,8 @@ from random import Random
 
 from edge_agent.core.arq import Arrived
 from edge_agent.core.arrivals import Arrivals
-from edge_agent.core.bundle import BundleId, MalformedError, Precedence
+from edge_agent.core.bundle import MalformedError, Precedence
+from edge_agent.core.burst_intake import BurstIntake
 from edge_agent.core.codec import (
     PROBE,
     TOKEN_BYTES,
@@ -16,7 +17,6 @@ from edge_agent.core.codec import (
     Fragment,
     Probe,
     Refused,
-    Source,
     Stored,
     StoredPartly,
     Window,
@@ -24,14 +24,16 @@ from edge_agent.core.codec import (
     read_blocks,
 )
 from edge_agent.core.contact import ACK_DELAY_LAZY_S, ACK_FRAMES, Contact, Link
-from edge_agent.core.contacts import HELD_EARLY_BYTES, HELLO_KIND, Contacts, Hello, is_narrow
+from edge_agent.core.contacts import HELD_EARLY_BYTES, Contacts, is_narrow
 from edge_agent.core.custody import Custody
-from edge_agent.core.effects import BundleRefused, Transmit
+from edge_agent.core.effects import Transmit
 from edge_agent.core.envelope import Envelope, FrameClass, number_bytes_for, put_data, put_unknown
+from edge_agent.core.hello import HELLO_KIND, Hello
 from edge_agent.core.liveness import Liveness
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.peer import Peer
 from edge_agent.core.session import Session
+from edge_agent.core.verdicts import Verdicts
 
 CLOSED_KIND = 2
 HINT_WAIT_S = 1.0
@@ -49,6 +51,8 @@ class Intake:
         custody: Custody,
         arrivals: Arrivals,
         liveness: Liveness,
+        bursts: BurstIntake,
+        verdicts: Verdicts,
         outputs: Outputs,
         rng: Random,
     ) -> None:
@@ -56,6 +60,8 @@ class Intake:
         self.custody = custody
         self.arrivals = arrivals
         self.liveness = liveness
+        self.bursts = bursts
+        self.verdicts = verdicts
         self.outputs = outputs
         self.hints: list[Transmit] = []
         """UNKNOWN frames to send; at most one a link and second."""
@@ -73,6 +79,8 @@ class Intake:
             self._take_hello_ack(link, envelope, frame, now_s)
         elif frame_class is FrameClass.UNKNOWN:
             self._take_unknown(link, envelope, now_s)
+        elif frame_class is FrameClass.BURST:
+            self.bursts.take(link, source, envelope, frame)
         else:
             self.outputs.drop(f"frame_{frame_class.name.lower()}_unused")
 
@@ -238,14 +246,14 @@ class Intake:
         elif peer is None:
             self.outputs.drop("block_before_hello")
         elif isinstance(block, Stored):
-            self._take_stored(peer, block)
+            self.verdicts.take_stored(peer, block)
         elif isinstance(block, StoredPartly):
-            self._take_stored_partly(peer, block)
+            self.verdicts.take_stored_partly(peer, block)
         elif isinstance(block, Window):
             peer.window_bytes, peer.reserve_bytes = block.window_bytes, block.reserve_bytes
             self.custody.scheduler.version += 1
         elif isinstance(block, Refused):
-            self._take_refused(peer, block, now_s)
+            self.verdicts.take_refused(peer, block, now_s)
         else:
             self.outputs.drop("repair_unused")
 
@@ -297,48 +305,6 @@ class Intake:
                 outgoing.forget_unstored()
                 if outgoing.unsent:
                     self.custody.wake(outgoing)
-
-    def _own(self, source: Source | None, precedence: Precedence, sequence: int) -> BundleId:
-        """The id of a bundle that the peer names: ours where it names no source."""
-        settings = self.contacts.settings
-        if source is None:
-            return BundleId(settings.node_id, self.custody.restored.incarnation, precedence, sequence)
-        return BundleId(source.node_id, source.incarnation, precedence, sequence)
-
-    def _take_stored(self, peer: Peer, block: Stored) -> None:
-        limit = 2 * len(self.custody.bundles) + 4096
-        for start, end in block.ranges:
-            if end - start > limit:  # more than can be open here: believe only what is
-                self.outputs.drop("stored_beyond")
-                continue
-            for sequence in range(start, end):
-                self.custody.forward(self._own(block.source, block.precedence, sequence), peer)
-        if peer.is_full:
-            peer.is_full = False
-            self.custody.scheduler.version += 1
-
-    def _take_stored_partly(self, peer: Peer, block: StoredPartly) -> None:
-        outgoing = self.custody.bundles.get(self._own(block.source, block.precedence, block.sequence))
-        if outgoing is not None and outgoing.peer is peer and outgoing.replace_stored(block.ranges):
-            self.custody.wake(outgoing)
-
-    def _take_refused(self, peer: Peer, block: Refused, now_s: float) -> None:
-        bundle = self._own(block.source, block.precedence, block.sequence)
-        outgoing = self.custody.bundles.get(bundle)
-        if outgoing is None:
-            return
-        outgoing.blocked_until_s = now_s + block.retry_after_s
-        outgoing.stored.remove(0, outgoing.span)
-        outgoing.forget_unstored()
-        for contact in self.contacts.contacts:  # else an acknowledgement of what was thrown away would count
-            if contact.session is not None:
-                contact.session.arq.forget(outgoing)
-        if outgoing.peer is not None:  # what it will not take now must not keep its window from others
-            outgoing.peer.opened_bytes -= outgoing.record.payload_bytes
-            outgoing.peer = None
-            outgoing.via.clear()
-        self.custody.wake(outgoing)
-        self.outputs.events.append(BundleRefused(bundle, block.reason, "", peer.node_id, block.retry_after_s))
 
     def _take_ack(self, contact: Contact, session: Session, ack: Ack, now_s: float) -> None:
         target, owner = session, contact

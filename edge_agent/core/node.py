@@ -12,6 +12,8 @@ from edge_agent.core.arq import SentFrame
 from edge_agent.core.arrivals import REPLY_WAIT_S, Arrivals
 from edge_agent.core.builder import FrameBuilder
 from edge_agent.core.bundle import BundleHeader, BundleId, MalformedError, Precedence
+from edge_agent.core.burst_intake import BurstIntake
+from edge_agent.core.burst_sender import BurstSender
 from edge_agent.core.codec import Window
 from edge_agent.core.contact import Contact
 from edge_agent.core.contacts import Contacts, is_narrow
@@ -27,6 +29,7 @@ from edge_agent.core.outputs import Outputs
 from edge_agent.core.payload_cache import PayloadCache
 from edge_agent.core.report import LinkReport, NodeReport, NodeSettings
 from edge_agent.core.scheduler import Scheduler
+from edge_agent.core.verdicts import Verdicts
 
 SWEEP_S = 1.0
 CUSTODY_WAIT_S = 5.0
@@ -54,7 +57,12 @@ class Node:
         )
         self.builder = FrameBuilder(self.contacts, self.custody, self.arrivals)
         self.liveness = Liveness(self.contacts, self.custody)
-        self.intake = Intake(self.contacts, self.custody, self.arrivals, self.liveness, self.outputs, rng)
+        self.bursts = BurstSender(self.contacts, self.custody, self.outputs, restored)
+        verdicts = Verdicts(self.contacts, self.custody, self.outputs)
+        burst_intake = BurstIntake(self.contacts, self.arrivals, verdicts, self.outputs, restored)
+        self.intake = Intake(
+            self.contacts, self.custody, self.arrivals, self.liveness, burst_intake, verdicts, self.outputs, rng
+        )
         self._turn = 0
         self._sweep_s = now_s + SWEEP_S
         self._wakeup_s: float | None = None
@@ -197,12 +205,12 @@ class Node:
                     return Transmit(contact.link.name, *answer)
             if not contact.pacer.is_open(now_s) or not self._may_have_work(contact, now_s):
                 continue
-            frame = self.builder.build(contact, now_s)
+            frame = (self.bursts if contact.is_burst else self.builder).build(contact, now_s)
             if frame is None:
                 contact.idle_version = self.scheduler.version
                 continue
             self.liveness.after_send(contact, now_s)
-            if self.builder.is_drained:
+            if self.builder.is_drained and not contact.is_burst:
                 contact.idle_version = self.scheduler.version
             self._renew_keys(contact, now_s)
             self._turn = at % count
@@ -275,12 +283,13 @@ class Node:
             if due_s < wakeup_s:
                 wakeup_s = due_s
             session, peer = contact.session, contact.peer
-            if session is None or contact.link.limits is None or contact.link.is_busy:
+            if (session is None and not contact.is_burst) or contact.link.limits is None or contact.link.is_busy:
                 continue
             if contact.idle_version != version and contact.pacer.next_s < wakeup_s:  # it was waiting for the pacer
                 wakeup_s = contact.pacer.next_s
             due_s = peer.replies_due_s if peer is not None else None
-            if due_s is not None and due_s < wakeup_s and contact.is_usable and session.is_keyed:
+            is_keyed = session is None or session.is_keyed
+            if due_s is not None and due_s < wakeup_s and contact.is_usable and is_keyed:
                 wakeup_s = min(wakeup_s, max(due_s, contact.pacer.next_s))
         due_s = self.custody.next_expiry_s()
         if due_s is not None and due_s < wakeup_s:

@@ -9,12 +9,21 @@ from edge_agent.core.peer import Peer
 
 
 @dataclass(slots=True, eq=False)
+class BurstCopy:
+    """What left on burst links, where only STORED tells of an arrival. ``again_s``: when it may leave once more."""
+
+    again_s: float
+    wait_s: float
+    sent: IntervalSet = field(default_factory=IntervalSet)
+
+
+@dataclass(slots=True, eq=False)
 class Outgoing:
     """Send state of one bundle. Ranges are payload bytes; an empty payload counts as one byte, so that it can be sent.
 
     A byte is in exactly one of: ``unsent``, in flight on some link, ``acked`` (arrived, volatile); ``stored`` is what
     the next node has synced and is part of ``acked``. FLASH bytes also stand in ``second`` until a copy left on
-    another link than ``first_link``.
+    another link than ``first_link``. What left on a burst link is still unsent for all others.
     """
 
     record: BundleRecord
@@ -33,6 +42,7 @@ class Outgoing:
     last_sent_s: float = 0.0
     is_closed: bool = False
     is_queued: bool = False
+    burst: BurstCopy | None = None
 
     def __post_init__(self) -> None:
         self.span = max(1, self.record.payload_bytes)

@@ -120,7 +120,7 @@ class WordWriter:
         """Tell as many ranges of one source as fit; False when not one does."""
         (source, precedence), ranges = next(iter(peer.custody.items()))
         block = Stored(source, precedence, tuple(islice(ranges, CUSTODY_RANGES_PER_FRAME)))
-        written = _fitting(block, draft.room_bytes)
+        written = fit_ranges(block, draft.room_bytes)
         if written is None:
             return False
         block, packed = written
@@ -137,7 +137,7 @@ class WordWriter:
         block = reply.block
         packed = bytearray()
         if isinstance(block, StoredPartly):
-            written = _fitting(block, draft.room_bytes)
+            written = fit_ranges(block, draft.room_bytes)
             if written is None:
                 return False
             packed = written[1]
@@ -192,7 +192,7 @@ def _word_eta_s(contact: Contact, now_s: float) -> float:
 RangesBlock = TypeVar("RangesBlock", Stored, StoredPartly)
 
 
-def _fitting(block: RangesBlock, room_bytes: int) -> tuple[RangesBlock, bytearray] | None:
+def fit_ranges(block: RangesBlock, room_bytes: int) -> tuple[RangesBlock, bytearray] | None:
     """``block`` with as many of its ranges as fit, and its bytes; None when not one fits."""
     count = len(block.ranges)
     while True:

@@ -129,11 +129,10 @@ class DeploymentKeys:
             return None
         return self._cipher(b"traffic", suite, epoch, salts.initiator + salts.responder, bytes((direction,)))
 
-    def burst(self, sender_number: int, link_key: int, suite: int, epoch: int) -> FrameCipher | None:
-        """The cipher of one sender on burst links, whose numbers are leased; None for an unknown suite or epoch."""
-        if suite not in (Suite.AES_256_GCM, Suite.AES_256_CCM_8):
-            return None
-        return self._cipher(b"burst", suite, epoch, b"", sender_number.to_bytes(4, "big") + link_key.to_bytes(8, "big"))
+    def burst(self, sender_number: int, incarnation: int, epoch: int) -> FrameCipher | None:
+        """The cipher of one incarnation of a sender on burst links, whose numbers are leased; None: unknown epoch."""
+        extra = sender_number.to_bytes(4, "big") + incarnation.to_bytes(8, "big")
+        return self._cipher(b"burst", Suite.AES_256_CCM_8, epoch, b"", extra)
 
     def _cipher(self, role: bytes, suite: int, epoch: int, salt: bytes, extra: bytes) -> AeadCipher | None:
         secret = self._secrets.get(epoch)

@@ -74,13 +74,10 @@ def test_long_headers_come_back(suite: int, epoch: int, salt: bytes, number: int
     assert hello[:1] + hello[3:6] + hello[7:8] == (FrameClass.HELLO, suite, epoch, salt, number)
     answer = read_envelope(put_hello_ack(number, True, suite, epoch, salt, number))
     assert answer[:2] + answer[3:6] == (FrameClass.HELLO_ACK, number, suite, epoch, salt)
-    burst = read_envelope(put_burst(number & 0xFFFF, epoch, number))
-    assert (burst.frame_class, burst.sender_number, burst.epoch, burst.number) == (
-        FrameClass.BURST,
-        number & 0xFFFF,
-        epoch,
-        number,
-    )
+    burst = read_envelope(put_burst(number & 0xFFFF, epoch, number << 32 | 7, number))
+    assert burst.frame_class is FrameClass.BURST
+    assert (burst.sender_number, burst.epoch, burst.number) == (number & 0xFFFF, epoch, number)
+    assert burst.incarnation == number << 32 | 7
     hint = read_envelope(put_unknown(number, True))
     assert (hint.frame_class, hint.receive_id) == (FrameClass.UNKNOWN, number)
 
@@ -93,7 +90,7 @@ def test_long_headers_come_back(suite: int, epoch: int, salt: bytes, number: int
             put_hello(1, 0, bytes(16), 3),
             put_hello_ack(9, False, 1, 0, bytes(16), 3),
             put_unknown(9, True),
-            put_burst(1, 0, 9),
+            put_burst(1, 0, 2, 9),
         ]
     )
 )

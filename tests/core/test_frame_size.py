@@ -120,7 +120,7 @@ def _ranges_by_estimate(block: words.RangesBlock, room_bytes: int) -> tuple[word
     return _FITTING(block, room_bytes + 10)
 
 
-_FITTING = words._fitting
+_FITTING = words.fit_ranges
 _PUT_REPLY = WordWriter._put_reply
 
 
@@ -134,7 +134,7 @@ def _only_with_much_room(self: WordWriter, draft: Draft, reply: Reply) -> bool:
     ("place", "name", "fault"),
     [
         (WordWriter, "put_window", _window_without_looking),
-        (words, "_fitting", _ranges_by_estimate),
+        (words, "fit_ranges", _ranges_by_estimate),
         (WordWriter, "_put_reply", _only_with_much_room),
     ],
 )

@@ -7,9 +7,10 @@ from itertools import count
 import pytest
 
 from edge_agent.core.bundle import Precedence
-from edge_agent.core.contacts import BURST_REASON, Contacts, Hello
+from edge_agent.core.contacts import BURST_REASON, Contacts
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import FrameClass, put_unknown, read_envelope
+from edge_agent.core.hello import Hello
 from edge_agent.core.limits import LinkShape
 from tests.core.bench import STREAM, Bench, Flight
 
@@ -224,8 +225,7 @@ def test_a_new_start_of_a_kit_that_is_known_costs_no_round_trip() -> None:
     assert payloads(bench) == [b"sos"]
 
 
-def test_a_burst_link_is_down_with_its_reason_and_nothing_is_sent_on_it() -> None:
-    """A handshake there would cost money and could not be answered."""
+def test_a_burst_link_of_a_node_without_number_is_down_with_that_reason() -> None:
     bench = Bench()
     bench.add("command", role="command")
     bench.add("kit-1")

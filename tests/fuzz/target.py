@@ -33,11 +33,11 @@ from edge_agent.core.codec import (
     put_window,
     read_blocks,
 )
-from edge_agent.core.contacts import Hello
 from edge_agent.core.effects import Done, Effect, Failed, Fetch, Fetched, Loaded, LoadWindow, Outcome, Restored
 from edge_agent.core.envelope import put_data, put_hello
 from edge_agent.core.errors import RefusalReason, RefusedError
 from edge_agent.core.frame import NullKeys
+from edge_agent.core.hello import Hello
 from edge_agent.core.intake import CLOSED_KIND, ECHOES_MAX
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.node import Node

@@ -61,7 +61,7 @@ ANY = {
     "hello_ack_unwanted",
     "hint_unknown",
     "frame_cookie_unused",
-    "frame_burst_unused",
+    "burst_unwanted",
     "frame_before_key",
 }
 
@@ -128,14 +128,14 @@ def test_a_stranger_costs_one_failed_check_and_no_memory() -> None:
 def test_classes_without_use_are_counted() -> None:
     bench, _ = talk()
     for frame in (
-        put_burst(1, 0, 1) + bytes(30),
+        put_burst(1, 0, 2, 1) + bytes(30),
         bytes((FrameClass.COOKIE << 5, 1)),
         put_unknown(12345, True),
         b"",
         b"\xff",
     ):
         bench.inject("command", "line", frame, "kit-1")
-    wanted = {"frame_burst_unused": 1, "frame_cookie_unused": 1, "hint_unknown": 1, "frame_malformed": 2}
+    wanted = {"burst_unwanted": 1, "frame_cookie_unused": 1, "hint_unknown": 1, "frame_malformed": 2}
     assert bench.places["command"].drops() == wanted
 
 

@@ -18,9 +18,9 @@ import pytest
 from edge_agent.client import Client
 from edge_agent.config import load_api_address
 from edge_agent.core.codec import put_control
-from edge_agent.core.contacts import Hello, read_hello
 from edge_agent.core.envelope import Envelope, FrameClass, put_hello, read_envelope, rebuild_number
 from edge_agent.core.frame import Direction, FrameCipher, SessionSalts
+from edge_agent.core.hello import Hello, read_hello
 from edge_agent.security.link_keys import DeploymentKeys, load_secret
 from tests.integration.agents import AgentProcess, free_port, running, udp_link, write_pair
 from tests.integration.tap import Seen, Tap

@@ -9,7 +9,8 @@ import pytest
 
 from edge_agent.core.arrivals import Arrivals
 from edge_agent.core.bundle import Precedence
-from edge_agent.core.contacts import Contacts, Hello
+from edge_agent.core.contacts import Contacts
+from edge_agent.core.hello import Hello
 from edge_agent.core.intake import Intake
 from tests.core.bench import DATAGRAM, STREAM, Bench, Flight
 from tests.properties.recording_keys import Recorder

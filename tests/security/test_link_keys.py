@@ -40,11 +40,10 @@ def all_ciphers(secret: bytes = SECRET) -> dict[str, FrameCipher]:
         "traffic, other salt": root.traffic(other, Direction.INITIATOR, 1, 0),
         "traffic, swapped salts": root.traffic(swapped, Direction.INITIATOR, 1, 0),
         "traffic, other epoch": root.traffic(SALTS, Direction.INITIATOR, 1, 1),
-        "burst": root.burst(7, 3, 2, 0),
-        "burst, other sender": root.burst(8, 3, 2, 0),
-        "burst, other link": root.burst(7, 4, 2, 0),
-        "burst, other suite": root.burst(7, 3, 1, 0),
-        "burst, other epoch": root.burst(7, 3, 2, 1),
+        "burst": root.burst(7, 3, 0),
+        "burst, other sender": root.burst(8, 3, 0),
+        "burst, other incarnation": root.burst(7, 4, 0),
+        "burst, other epoch": root.burst(7, 3, 1),
     }
     return {name: made(cipher) for name, cipher in wanted.items()}
 
@@ -107,10 +106,10 @@ def test_any_changed_bit_number_or_header_is_refused(
 ) -> None:
     for root in ("traffic", "burst"):
         sender = made(
-            keys().traffic(SALTS, Direction.INITIATOR, 1, 0) if root == "traffic" else keys().burst(1, 1, 2, 0)
+            keys().traffic(SALTS, Direction.INITIATOR, 1, 0) if root == "traffic" else keys().burst(1, 1, 0)
         )
         receiver = made(
-            keys().traffic(SALTS, Direction.INITIATOR, 1, 0) if root == "traffic" else keys().burst(1, 1, 2, 0)
+            keys().traffic(SALTS, Direction.INITIATOR, 1, 0) if root == "traffic" else keys().burst(1, 1, 0)
         )
         sealed = sender.seal(number, header, body)
         assert receiver.open(number, header, sealed) == body
@@ -146,18 +145,16 @@ def test_unknown_suites_and_epochs_have_no_cipher() -> None:
     for suite in (0, 2, 3, 255):  # 0 is the simulator's null cipher; 2, with its short tag, is for burst links only
         assert root.early(b"s" * 16, suite, 0) is None
         assert root.traffic(SALTS, Direction.INITIATOR, suite, 0) is None
-    assert root.burst(1, 1, 0, 0) is None
-    assert root.burst(1, 1, 3, 0) is None
     assert root.early(b"s" * 16, 1, 1) is None
     assert root.traffic(SALTS, Direction.INITIATOR, 1, 9) is None
-    assert root.burst(1, 1, 2, 9) is None
+    assert root.burst(1, 1, 9) is None
     assert root.early(b"short", 1, 0) is None
     assert (root.suite, root.epoch) == (Suite.AES_256_GCM, 0)
 
 
 def test_a_burst_key_opens_nothing_after_too_many_forgeries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_keys, "FAILED_OPENS_MAX", 3)
-    sender, receiver = made(keys().burst(1, 1, 2, 0)), keys().burst(1, 1, 2, 0)
+    sender, receiver = made(keys().burst(1, 1, 0)), keys().burst(1, 1, 0)
     assert isinstance(receiver, AeadCipher)
     sealed = sender.seal(0, b"", b"help")
     for _ in range(2):
