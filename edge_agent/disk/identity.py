@@ -1,32 +1,31 @@
 """Whose store this is: the incarnation, the count of its starts, and whether its folder was copied or restored.
 
-A copy that went on numbering under the same incarnation would give two bundles one name. So the store remembers where
-it was born: inode and birth time of the database file, and the machine. Each differs after a copy, a restore or a move
-of the disk to another kit; then a new incarnation begins. Device numbers are left out: they may change at any boot.
+A copy that went on numbering under the same incarnation would give two bundles one name, two burst frames one nonce. So
+the store remembers where it was born: inode and birth time of the database file, and the machine. Each differs after a
+copy or a move of the disk to another kit; then a new incarnation begins. Device numbers are left out: they may change
+at any boot. A database that an older one was written over keeps all of these; the count beside it (``starts``) tells.
 """
 
-import ctypes
-import os
 import secrets
 import sqlite3
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgpack
 import structlog
 
+from edge_agent.disk.birth import differences, read_birth
 from edge_agent.disk.schema import DATABASE_NAME
+from edge_agent.disk.starts import SESSION_FACT, StartCount, read_starts
 
 _MACHINE_FILES = {  # each may be absent or unreadable; only what was known both times is compared
     "machine": Path("/etc/machine-id"),
     "board": Path("/sys/class/dmi/id/product_uuid"),
     "serial": Path("/proc/device-tree/serial-number"),
 }
-_AT_FDCWD = -100
-_STATX_BTIME = 0x800
-_STATX_BYTES = 256
-_BIRTH_OFFSET = 0x50  # stx_btime in struct statx (linux/stat.h): s64 seconds, u32 nanoseconds
+
+BURST_LEASED_FACT = "burst_leased"
+"""Numbers of burst frames below this value may have been used under the incarnation of this store."""
 
 _log = structlog.get_logger()
 
@@ -38,40 +37,51 @@ class Identity:
     incarnation: int
     session_number: int
     was_copied: bool
+    starts: StartCount
 
 
 def begin_session(database: sqlite3.Connection, folder: Path) -> Identity:
-    """Count this start, and begin a new incarnation for a new or copied store. Synced on return."""
+    """Count this start, and begin a new incarnation for a new, copied or restored store. Synced on return."""
     here = fingerprint(folder)
+    outside = read_starts(folder)
     database.execute("BEGIN IMMEDIATE")
     facts: dict[str, object] = dict(database.execute("SELECT name, value FROM facts"))
     incarnation = _unsigned(facts.get("incarnation"))
+    count = facts.get(SESSION_FACT)
+    counted = count if isinstance(count, int) else 0
     packed = facts.get("fingerprint")
-    changed = _differences(msgpack.unpackb(packed), here) if isinstance(packed, bytes) else []
+    changed = differences(msgpack.unpackb(packed), here) if isinstance(packed, bytes) else []
+    if outside is not None and incarnation is not None:
+        changed += outside.evidence(counted)
     if incarnation is None or changed:
         incarnation = secrets.randbits(64)
         database.execute("DELETE FROM leases")  # numbers count from 0 again under the new name
-    count = facts.get("session_number")
-    session_number = (count if isinstance(count, int) else 0) + 1
+        database.execute("DELETE FROM facts WHERE name = ?", (BURST_LEASED_FACT,))
+    session_number = max(counted, outside.session_number if outside else 0) + 1  # peers must see it rise even so
     for name, value in (
         ("incarnation", to_signed(incarnation)),
-        ("session_number", session_number),
+        (SESSION_FACT, session_number),
         ("fingerprint", msgpack.packb(here)),
     ):
         database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
     database.execute("COMMIT")
+    starts = StartCount(database, folder, session_number)
+    starts.write_outside()
     if changed:
-        _log.error("store_copied", path=str(folder), changed=changed, incarnation=f"{incarnation:016x}")
-    return Identity(incarnation=incarnation, session_number=session_number, was_copied=bool(changed))
+        _log.error(
+            "store_copied",
+            path=str(folder),
+            changed=changed,
+            incarnation=f"{incarnation:016x}",
+            session_number=counted,
+            session_number_outside=outside.session_number if outside else None,
+        )
+    return Identity(incarnation=incarnation, session_number=session_number, was_copied=bool(changed), starts=starts)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
     """What tells this folder on this machine from a copy of it elsewhere."""
-    path = folder / DATABASE_NAME
-    found = {"inode": str(path.stat().st_ino)}
-    birth_ns = _birth_ns(path)
-    if birth_ns is not None:
-        found["birth"] = str(birth_ns)
+    found = read_birth(folder / DATABASE_NAME)
     for name, file in _MACHINE_FILES.items():
         try:
             text = file.read_bytes().strip(b"\0 \n")
@@ -94,26 +104,3 @@ def to_unsigned(stored: int) -> int:
 
 def _unsigned(stored: object) -> int | None:
     return to_unsigned(stored) if isinstance(stored, int) else None
-
-
-def _differences(known: dict[str, str], here: dict[str, str]) -> list[str]:
-    return [name for name, value in known.items() if name in here and here[name] != value]
-
-
-def _birth_ns(path: Path) -> int | None:
-    """When a file was created, in ns; None where the kernel, the C library or the file system does not tell."""
-    if sys.platform != "linux":
-        return None
-    try:
-        statx = ctypes.CDLL(None, use_errno=True).statx
-    except AttributeError:  # a C library older than glibc 2.28
-        return None
-    buffer = ctypes.create_string_buffer(_STATX_BYTES)
-    if statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, buffer) != 0:
-        return None
-    mask = int.from_bytes(buffer.raw[:4], sys.byteorder)
-    if not mask & _STATX_BTIME:
-        return None
-    born = buffer.raw[_BIRTH_OFFSET : _BIRTH_OFFSET + 12]
-    seconds = int.from_bytes(born[:8], sys.byteorder, signed=True)
-    return seconds * 1_000_000_000 + int.from_bytes(born[8:], sys.byteorder)

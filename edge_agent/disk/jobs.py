@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from edge_agent.core.bundle import Origin, Precedence
-from edge_agent.core.effects import Done, Erase, Failed, Outcome, Persist
+from edge_agent.core.effects import Done, Erase, Failed, LeaseNumbers, Outcome, Persist, SyncWindow
 from edge_agent.core.errors import EdgeAgentError, RefusalReason
 from edge_agent.disk.answers import Call
 from edge_agent.disk.consumers import Consumers
@@ -40,20 +40,25 @@ class Job(Protocol):
 
 @dataclass(slots=True)
 class EffectJob:
-    """A small Persist, or an Erase."""
+    """Any effect that is rows alone."""
 
-    effect: Persist | Erase
+    effect: Persist | Erase | LeaseNumbers | SyncWindow
     _outcome: Outcome = field(default_factory=Done)
 
     @property
     def is_essential(self) -> bool:
-        return isinstance(self.effect, Erase) or self.effect.bundle.precedence is Precedence.FLASH
+        return not isinstance(self.effect, Persist) or self.effect.bundle.precedence is Precedence.FLASH
 
     def run(self, tables: Consumers) -> None:
-        if isinstance(self.effect, Erase):
-            self._outcome = tables.rows.erase(self.effect)
+        effect = self.effect
+        if isinstance(effect, Persist):
+            self._outcome = tables.rows.store(effect)
+        elif isinstance(effect, Erase):
+            self._outcome = tables.rows.erase(effect)
+        elif isinstance(effect, LeaseNumbers):
+            self._outcome = tables.rows.bursts.lease(effect.up_to)
         else:
-            self._outcome = tables.rows.store(self.effect)
+            self._outcome = tables.rows.bursts.sync(effect.window)
 
     def answer(self, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
         outcomes.append((self.effect.effect_id, self._outcome))

@@ -83,6 +83,7 @@ def open_store(
                     quota=Quota(quota_bytes),
                     node_id=node_id,
                     incarnation=identity.incarnation,
+                    starts=identity.starts,
                     destinations=destinations,
                     can_evict_waiting=on_evicted is not None,
                 )
@@ -147,6 +148,8 @@ def _restored(rows: Rows, identity: Identity, ages: Ages, now_s: float) -> Resto
             for bundle, part in rows.parts.items()
             if part.ranges
         ),
+        burst_leased=rows.bursts.leased,
+        burst_windows=rows.bursts.windows(),
     )
 
 

@@ -15,10 +15,12 @@ from edge_agent.core.effects import Done, Erase, EraseReason, Failed, Outcome, P
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.disk.ages import Ages
+from edge_agent.disk.bursts import BurstNumbers
 from edge_agent.disk.fates import Fates, RowKey, join_via, state_of
 from edge_agent.disk.identity import to_signed, to_unsigned
 from edge_agent.disk.quota import ROW_BYTES, Quota
 from edge_agent.disk.seen import SeenNumbers
+from edge_agent.disk.starts import StartCount
 from edge_agent.disk.types import FateState, is_storable
 
 INLINE_BYTES = 1024  # a body of this size keeps its row on one page
@@ -46,10 +48,12 @@ class Rows:
     quota: Quota
     node_id: str
     incarnation: int
+    starts: StartCount
     destinations: frozenset[str]
     can_evict_waiting: bool
     seen: SeenNumbers = field(init=False)
     fates: Fates = field(init=False)
+    bursts: BurstNumbers = field(init=False)
     parts: dict[BundleId, Part] = field(default_factory=dict)
     removed: list[BundleId] = field(default_factory=list)
     """Bundles whose files are to be deleted once the transaction is durable."""
@@ -63,6 +67,7 @@ class Rows:
     def __post_init__(self) -> None:
         self.seen = SeenNumbers(self.database)
         self.fates = Fates(self.database)
+        self.bursts = BurstNumbers(self.database, self.starts)
         self.load()
 
     def load(self) -> None:
@@ -70,6 +75,8 @@ class Rows:
         execute = self.database.execute
         self.seen.load()
         self.fates.load()
+        self.starts.load()
+        self.bursts.load()
         self._origins = {
             (source, to_unsigned(incarnation)): origin
             for origin, source, incarnation in execute("SELECT origin, source, incarnation FROM origins")
@@ -238,6 +245,7 @@ class Rows:
         if bundle.sequence < self._leases[bundle.precedence] or bundle.incarnation != self.incarnation:
             return
         self.set_lease(bundle.precedence, bundle.sequence + LEASE_NUMBERS)
+        self.starts.rise()
 
     def set_lease(self, precedence: int, next_sequence: int) -> None:
         """The next start numbers from ``next_sequence``."""

@@ -14,7 +14,7 @@ DATABASE_NAME = "store.db"
 PAYLOADS_NAME = "payloads"
 DAMAGE_MARK = "store.damaged"
 """A file that tells the next start to set the database aside."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 QUICK_CHECK_MAX_BYTES = (
     64 << 20
 )  # about 50 ms; a larger file is checked by Disk.verify only, so that a kit is up in time
@@ -76,6 +76,14 @@ CREATE TABLE consumers (
     name TEXT PRIMARY KEY, flow TEXT NOT NULL, cursor INTEGER NOT NULL, handed INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+_TABLES_2 = """
+CREATE TABLE burst_windows (
+    row INTEGER PRIMARY KEY,                 -- rises with each write: the lowest was not heard for longest
+    sender_number INTEGER NOT NULL, incarnation INTEGER NOT NULL, highest INTEGER NOT NULL, mask INTEGER NOT NULL,
+    UNIQUE (sender_number, incarnation)
+);
+"""
+"""What version 2 has more than version 1."""
 
 _log = structlog.get_logger()
 
@@ -160,6 +168,8 @@ def _open(path: Path) -> sqlite3.Connection:
             found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise _DamagedError(str(found))
+        if version == 1:
+            database.executescript(f"BEGIN; {_TABLES_2} PRAGMA user_version = 2; COMMIT;")
     except BaseException:  # whatever ends the opening, the file must not stay open: it may be renamed next
         database.close()
         raise
@@ -169,7 +179,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _create(database: sqlite3.Connection, path: Path) -> None:
     if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise _DamagedError("tables without a version")
-    database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    database.executescript(f"BEGIN; {_TABLES} {_TABLES_2} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     sync_folder(path.parent)
 
 

@@ -18,11 +18,13 @@ from edge_agent.core.effects import (
     Erase,
     Failed,
     Fetch,
+    LeaseNumbers,
     Loaded,
     LoadWindow,
     Outcome,
     Persist,
     Restored,
+    SyncWindow,
 )
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.answers import Answers
@@ -131,6 +133,8 @@ class Disk:
             self._erasing[effect.effect_id] = effect.bundles
             for _, gone in self._windows.values():
                 gone.update(effect.bundles)
+            self._writer.put_effect(effect)
+        elif isinstance(effect, LeaseNumbers | SyncWindow):
             self._writer.put_effect(effect)
         elif isinstance(effect, Fetch):
             self._reader.fetch(effect)

@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 
 from edge_agent.core.bundle import BundleId, Origin, Precedence
-from edge_agent.core.effects import Erase, EraseReason, Failed, Outcome, Persist
+from edge_agent.core.effects import Erase, EraseReason, Failed, LeaseNumbers, Outcome, Persist, SyncWindow
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.answers import Answers, Call
 from edge_agent.disk.consumers import Consumers
@@ -59,12 +59,17 @@ class Writer:
         # has nothing to store yet would refuse everything, and so never store anything.
         self.disk_free_bytes = self.ballast.disk_free_bytes()
 
-    def put_effect(self, effect: Persist | Erase) -> Failed | None:
+    def put_effect(self, effect: Persist | Erase | LeaseNumbers | SyncWindow) -> Failed | None:
         """Queue an effect; a Failed when the intake is full, which only a Persist can meet."""
         if isinstance(effect, Erase):
             is_partial = effect.reason is EraseReason.PARTIAL_DROPPED  # keeps its place among the bundle's pieces
             with self._wake:
                 (self._file_jobs if is_partial else self._waiting).append(EffectJob(effect))
+                self._wake.notify()
+            return None
+        if not isinstance(effect, Persist):
+            with self._wake:
+                self._urgent.append(EffectJob(effect))  # a frame, perhaps an SOS, waits for it
                 self._wake.notify()
             return None
         with self._wake:
@@ -237,6 +242,7 @@ class Writer:
             rows.load()
             self.tables.load()
             return error
+        rows.starts.write_outside()
         outcomes: list[tuple[int, Outcome]] = []
         calls: list[Call] = []
         for job in jobs:

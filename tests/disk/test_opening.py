@@ -79,7 +79,7 @@ async def test_a_store_of_a_newer_program_is_refused_and_left_alone(tmp_path: Pa
         database.execute("PRAGMA user_version = 99")
     for _ in range(2):  # the lock is free again after the refusal
         with pytest.raises(
-            StoreError, match=f"store {tmp_path / DATABASE_NAME} has version 99, this program knows up to 1"
+            StoreError, match=f"store {tmp_path / DATABASE_NAME} has version 99, this program knows up to 2"
         ):
             async with opened(tmp_path):
                 pass
