@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.addresses import UNIX_PATH_MAX_BYTES, UNIX_PREFIX, Address, is_loopback, parse_host_port, spell
+from edge_agent.command.layers import ARCHIVE_ALLOWED, FOLDER_ALLOWED, LayerError, MapLayer, open_archive, open_folder
 from edge_agent.command.limits import ReadingLimit
 from edge_agent.config_lines import KeyPath, find_lines
 from edge_agent.config_schema import (
     API,
     DRIVER,
     FLOW,
+    LAYER,
     LIMIT,
     LINK,
     LINK_TABLE_KEYS,
@@ -82,6 +84,7 @@ class Config:
     flows: tuple[FlowRule, ...]
     drivers: tuple[DriverConfig, ...]
     limits: tuple[ReadingLimit, ...]
+    layers: tuple[MapLayer, ...]
 
 
 def load_config(path: Path, plugins: Plugins) -> Config:
@@ -92,6 +95,7 @@ def load_config(path: Path, plugins: Plugins) -> Config:
     drivers = _read_drivers(document, reader, plugins)
     flows = [reader.read(table, FLOW, at) for at, table in _tables(document, reader, "flow")]
     limits = _read_limits(document, reader)
+    layers = _read_layers(document, reader, sections["node"].get("role", COMMAND))
     api, web = _read_listeners(sections, reader)
     if reader.problems:
         raise ConfigError(tuple(sorted(reader.problems, key=lambda problem: problem.line)))
@@ -115,6 +119,7 @@ def load_config(path: Path, plugins: Plugins) -> Config:
         flows=tuple(flow_rule(values) for values in flows),
         drivers=tuple(drivers),
         limits=tuple(limits),
+        layers=tuple(layers),
     )
 
 
@@ -273,6 +278,33 @@ def _read_limits(document: Mapping[str, Any], reader: TableReader) -> list[Readi
             except ValueError as error:
                 reader.add(path, f"is not possible: {error}")
     return limits
+
+
+def _read_layers(document: Mapping[str, Any], reader: TableReader, role: str) -> list[MapLayer]:
+    layers: list[MapLayer] = []
+    taken: dict[str, KeyPath] = {}
+    for path, table in _tables(document, reader, "layer"):
+        values = reader.read(table, LAYER, path)
+        _refuse_second(values.get("name"), reader, path, taken)
+        if role != COMMAND:
+            reader.add(path, 'is not possible: only the page of role = "command" has a map')
+        given = [key for key in ("file", "folder") if key in table]
+        if len(given) != 1:
+            reader.add(path, "is not possible: give exactly one of file and folder")
+            continue
+        [key] = given
+        if key not in values:
+            continue
+        opener, allowed = (open_archive, ARCHIVE_ALLOWED) if key == "file" else (open_folder, FOLDER_ALLOWED)
+        try:
+            source = opener(Path(values[key]))
+        except LayerError as error:
+            reader.add((*path, key), f"= {show(table[key])}: {error}; allowed: {allowed}")
+            continue
+        if LAYER.keys() <= values.keys():
+            texts = {name: values[name] for name in ("name", "datum", "approval", "attribution")}
+            layers.append(MapLayer(source=source, **texts))
+    return layers
 
 
 def _plugin_settings(

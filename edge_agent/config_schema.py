@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_agent.addresses import UNIX_PREFIX, is_loopback, parse_host_port
+from edge_agent.command.layers import ARCHIVE_ALLOWED, DATUMS, FOLDER_ALLOWED
 from edge_agent.command.limits import ReadingLimit
 from edge_agent.core.bundle import LIFETIME_MAX_S, NODE_ID_PATTERN, FlowOrder, Precedence
 from edge_agent.core.limits import LinkPolicy
 from edge_agent.flows import FlowRule
 from edge_agent.ports import Setting
 
-SECTIONS = ("node", "security", "store", "api", "web", "link", "flow", "driver", "limit")
+SECTIONS = ("node", "security", "store", "api", "web", "link", "flow", "driver", "limit", "layer")
 ROLES = ("kit", "relay", "command")
 PRECEDENCE_WORDS = tuple(precedence.name.lower() for precedence in Precedence)
 ORDER_WORDS = tuple(order.value for order in FlowOrder)
@@ -139,6 +140,25 @@ LIMIT: Mapping[str, Setting] = {
     "unit": Setting(kind=str, allowed="a unit's id or a glob", default="*", accepts=bool),
     "high": Setting(kind=float, allowed=_BOUND_ALLOWED, default=None, accepts=lambda limit: 0 < limit < 1e300),
     "low": Setting(kind=float, allowed=_BOUND_ALLOWED, default=None, accepts=lambda limit: 0 < limit < 1e300),
+}
+
+LAYER: Mapping[str, Setting] = {
+    "name": Setting(kind=str, allowed="1 to 64 characters, shown on the map", accepts=lambda name: 0 < len(name) <= 64),
+    "file": Setting(kind=str, allowed=ARCHIVE_ALLOWED, default="", accepts=bool, is_path=True),
+    "folder": Setting(kind=str, allowed=FOLDER_ALLOWED, default="", accepts=bool, is_path=True),
+    "datum": Setting(
+        kind=str,
+        allowed=f"{', '.join(DATUMS)}; tiles in GCJ-02 are up to 700 m off and have to be made anew in one of these",
+        accepts=lambda datum: datum in DATUMS,
+    ),
+    "approval": Setting(
+        kind=str,
+        allowed="1 to 64 characters: the approval number of the map, shown on it",
+        accepts=lambda number: 0 < len(number) <= 64,
+    ),
+    "attribution": Setting(
+        kind=str, allowed="at most 128 characters, shown on the map", default="", accepts=lambda text: len(text) <= 128
+    ),
 }
 
 

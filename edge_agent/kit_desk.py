@@ -7,7 +7,8 @@ becomes a bundle when it can no longer be taken back; a restart in between sends
 import asyncio
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -202,6 +203,10 @@ class KitDesk:
 
     async def picture(self, picture_id: str) -> tuple[bytes, str] | None:
         """None: a kit's page shows no pictures of its store."""
+        return None
+
+    def tiles(self, numbers: Sequence[int]) -> Path | None:
+        """None: a kit's page has no map."""
         return None
 
     async def act(self, action: str, body: Mapping[str, Any], now_ms: int) -> Json:

@@ -41,7 +41,9 @@ async def run_page(parts: PageParts) -> None:
     """
     try:
         if parts.config.role == COMMAND:
-            desk: CommandPage | KitDesk = CommandPage(AgentCommandDoor(parts), limits=parts.config.limits)
+            desk: CommandPage | KitDesk = CommandPage(
+                AgentCommandDoor(parts), limits=parts.config.limits, layers=parts.config.layers
+            )
         else:
             desk = KitDesk(parts)
         async with asyncio.TaskGroup() as group:

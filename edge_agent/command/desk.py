@@ -6,6 +6,7 @@ Nothing is acknowledged to the store before the board has written it.
 import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from edge_agent.command.board import Board, DeliveredBundle
 from edge_agent.command.documents import open_documents
 from edge_agent.command.door import CommandDoor
+from edge_agent.command.layers import MapLayer, find_tiles, layers_json
 from edge_agent.command.limits import ReadingLimit
 from edge_agent.command.pictures import PictureFolder
 from edge_agent.command.presses import Presses
@@ -35,8 +37,11 @@ class CommandDesk:
 
     role = "command"
 
-    def __init__(self, door: CommandDoor, *, limits: Sequence[ReadingLimit] = ()) -> None:
+    def __init__(
+        self, door: CommandDoor, *, limits: Sequence[ReadingLimit] = (), layers: Sequence[MapLayer] = ()
+    ) -> None:
         self._door = door
+        self._layers = tuple(layers)
         self.board = Board()
         self._documents = open_documents(door.data_dir / "board.db")
         self._pictures = PictureFolder(door.data_dir / "pictures")
@@ -137,7 +142,7 @@ class CommandDesk:
             "node": {"id": self._door.node_id, "name": self._door.name},
             "operation": self._door.operation,
             "not_saved": self._writer.failure or None,
-            "layers": [],
+            "layers": layers_json(self._layers),
         }
 
     async def state(self, now_ms: int) -> Json:
@@ -155,6 +160,10 @@ class CommandDesk:
             return None
         image = await asyncio.to_thread(self._pictures.get, picture_id)
         return (image, known["mime"]) if image is not None else None
+
+    def tiles(self, numbers: Sequence[int]) -> Path | None:
+        """The file behind a map layer's address; None when there is none. Asks the disk."""
+        return find_tiles(self._layers, numbers)
 
     async def act(self, action: str, body: Mapping[str, Any], now_ms: int) -> Json:
         """Do what a person pressed; returns once it is on disk.

@@ -1,7 +1,8 @@
 """What the web server asks of the node it stands in: one desk for each role, implemented outside this package."""
 
 import asyncio
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -18,6 +19,9 @@ class Desk(Protocol):
 
     async def picture(self, picture_id: str) -> tuple[bytes, str] | None:
         """The image and its media type; None when there is none."""
+
+    def tiles(self, numbers: Sequence[int]) -> Path | None:
+        """The file behind a map layer's address, [layer] or [layer, z, x, y]; None when there is none."""
 
     def watch(self) -> asyncio.Event:
         """An event that is set at every change."""

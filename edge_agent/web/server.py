@@ -43,6 +43,13 @@ BODY_LONGEST_S = 120.0  # 12 MB over a poor Wi-Fi at 1 Mbit/s
 SEND_LONGEST_S = 10.0  # a page that takes nothing for so long asks again when it is back
 PAGES_MAX = 32
 STOP_LONGEST_S = 0.8
+TILE_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+}
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -152,6 +159,8 @@ class Pages:
                 Route(f"/{self._desk.role}", self._page),
                 WebSocketRoute("/api/state", self._say_state),
                 Route("/api/picture/{id:path}", self._picture),
+                Route("/layers/{layer:int}", self._tiles),
+                Route("/layers/{layer:int}/{z:int}/{x:int}/{y:int}", self._tiles),
                 Route("/api/{action:path}", self._act, methods=["POST"]),
                 Mount("/static", StaticFiles(directory=STATIC)),
             ],
@@ -168,6 +177,15 @@ class Pages:
             return JSONResponse({"error": "no such picture (any more)"}, status_code=404)
         image, media_type = found
         return Response(image, media_type=media_type if media_type.startswith("image/") else "image/x-unknown")
+
+    async def _tiles(self, request: Request) -> Response:
+        """Tiles of the deployment's own map: an archive in the ranges that are asked for, or one tile of a folder."""
+        path = await asyncio.to_thread(self._desk.tiles, list(request.path_params.values()))
+        if path is not None:
+            return FileResponse(path, media_type=TILE_TYPES.get(path.suffix, "application/octet-stream"))
+        if "z" in request.path_params:
+            return Response(status_code=204)  # beyond the edge of what was prepared: no fault, so no complaint
+        return JSONResponse({"error": "no such map layer"}, status_code=404)
 
     async def _act(self, request: Request) -> Response:
         action = request.path_params["action"]

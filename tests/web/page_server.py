@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,6 +70,9 @@ class ScriptedDesk:
 
     async def picture(self, picture_id: str) -> tuple[bytes, str] | None:
         return _DRAWING.encode(), "image/svg+xml"
+
+    def tiles(self, numbers: Sequence[int]) -> Path | None:
+        return None
 
     def watch(self) -> asyncio.Event:
         event = asyncio.Event()

@@ -25,6 +25,13 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     return port
 
 
+def make_secret(folder: Path) -> None:
+    """The key that all nodes of ``folder`` share."""
+    secret = folder / "secret.key"
+    secret.write_text(secrets.token_hex(32))
+    secret.chmod(0o600)
+
+
 class Node:
     """One agent as a process of its own, with its page."""
 
@@ -88,9 +95,7 @@ class Pair:
     """A kit and a command post that reach each other over loopback."""
 
     def __init__(self, folder: Path, *, report_interval_s: float = 30.0, command_more: str = "") -> None:
-        secret = folder / "secret.key"
-        secret.write_text(secrets.token_hex(32))
-        secret.chmod(0o600)
+        make_secret(folder)
         port = free_port(socket.SOCK_DGRAM)
         self.command = Node(
             folder,

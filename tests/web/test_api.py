@@ -5,9 +5,10 @@ import json
 import socket
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Hashable, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ class ScriptedDesk:
     error: Exception | None = None
     alarms: int = 0
     made: int = 0
+    files: dict[tuple[int, ...], Path] = field(default_factory=dict)
     watchers: Watchers = field(default_factory=Watchers)
 
     async def state_json(self, now_ms: int) -> str:
@@ -49,6 +51,9 @@ class ScriptedDesk:
 
     async def picture(self, picture_id: str) -> tuple[bytes, str] | None:
         return (b"<svg/>", "text/html") if picture_id == "p~1" else None
+
+    def tiles(self, numbers: Sequence[int]) -> Path | None:
+        return self.files.get(tuple(numbers))
 
     def watch(self) -> asyncio.Event:
         return self.watchers.watch()
@@ -235,6 +240,32 @@ async def test_a_picture_is_never_taken_for_a_page(desk: ScriptedDesk) -> None:
         assert not picture.headers["content-type"].startswith("text/")
         missing = await client.get("/api/picture/p~2")
         assert (missing.status, bool(missing.json["error"])) == (404, True)
+
+
+async def test_map_tiles_are_served_in_the_ranges_that_are_asked_for(desk: ScriptedDesk, tmp_path: Path) -> None:
+    """Of an archive of gigabytes a page reads a few kilobytes; a tile beyond the edge is no fault."""
+    whole = bytes(range(256)) * 8
+    desk.files = {(0,): tmp_path / "sea.pmtiles", (1, 3, 2, 1): tmp_path / "1.webp"}
+    for path in desk.files.values():
+        path.write_bytes(whole)
+    async with serving(desk) as client:
+        part = await client.request("GET", "/layers/0", headers={"Range": "bytes=7-126"})
+        assert (part.status, part.body) == (206, whole[7:127])
+        assert part.headers["content-range"] == f"bytes 7-126/{len(whole)}"
+        assert (await client.request("GET", "/layers/0", headers={"Range": "bytes=0-16383"})).body == whole
+        beyond = await client.request("GET", "/layers/0", headers={"Range": f"bytes={len(whole)}-"})
+        assert beyond.status == 416
+        tile = await client.get("/layers/1/3/2/1")
+        assert (tile.status, tile.headers["content-type"]) == (200, "image/webp")
+        assert (await client.get("/layers/1/3/2/2")).status == 204
+        for path in (
+            "/layers/2",
+            "/layers/1/3/2",
+            "/layers/-1",
+            "/layers/..%2f..%2fsecret.key",
+            "/layers/1/3/2/..%2f1",
+        ):
+            assert (await client.get(path)).status == 404
 
 
 async def test_a_page_that_takes_nothing_costs_nobody_anything(desk: ScriptedDesk) -> None:

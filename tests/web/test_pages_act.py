@@ -128,6 +128,45 @@ def test_only_the_named_button_confirms(browser: Browser) -> None:
         page.close()
 
 
+def test_the_keyboard_alone_reaches_confirm_and_signs_it(browser: Browser) -> None:
+    """From an untouched page: Tab to Confirm, say who is on duty, come back and confirm; no mouse, nothing skipped."""
+    duty: dict[str, Any] = {}
+
+    def answer(path: str, body: Any) -> dict[str, Any]:
+        if path == "/api/duty":
+            duty.update(name=body["name"], since_ms=now_ms())
+        return {}
+
+    def act_at_focus(page: Page) -> str:
+        return str(page.evaluate("document.activeElement.dataset.act ?? document.activeElement.localName"))
+
+    with PageServer(_frozen(command_sos)) as server:
+        server.desk.answer = answer
+        server.desk.change = lambda state: state.update(duty=duty or None)
+        page = _open(browser, server, WALL)
+        page.wait_for_selector("[data-act=confirm]")
+        walked = []
+        while "confirm" not in walked and len(walked) < 12:
+            page.keyboard.press("Tab")
+            walked.append(act_at_focus(page))
+        assert walked[:4] == ["sound", "duty", "view", "language"]
+        assert walked[-1] == "confirm", walked
+        page.keyboard.press("Enter")
+        _until(page, "document.activeElement.name === 'name'")
+        page.keyboard.type("李强")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".sheet", state="detached")
+        page.locator("[data-act=confirm]", has_text="as 李强").wait_for()
+        walked = []
+        while "confirm" not in walked and len(walked) < 60:
+            page.keyboard.press("Tab")
+            walked.append(act_at_focus(page))
+        page.keyboard.press("Space")
+        page.wait_for_timeout(100)
+        assert server.desk.posted == [("/api/duty", {"name": "李强"}), ("/api/confirm", {"alarm": "sos-7"})], walked
+        page.close()
+
+
 def test_a_lost_server_leaves_nothing_that_looks_live(browser: Browser) -> None:
     """Within 3 s a band, no running age in lists or map, Confirm disabled; within 5 s of its return all is back."""
     with PageServer(_frozen(command_sos)) as server:

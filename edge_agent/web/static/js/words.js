@@ -276,6 +276,7 @@ const PAIRS = {
   "fault": ["本页出了故障,可能已不是现在的情况。请重新打开。", "This page has a fault and may not show the present. Open it again."],
   "refused": ["没做成:{why}", "Not done: {why}"],
   "map.datum": ["WGS-84 / CGCS2000 · 陆地与海岸线 Natural Earth · 城镇 GeoNames", "WGS-84 / CGCS2000 · land and coast Natural Earth · towns GeoNames"],
+  "map.unreadable": ["读不出来", "cannot be read"],
   "map.closer": ["放大", "Zoom in"],
   "map.farther": ["缩小", "Zoom out"],
   "map.last_seen": ["最后位置 {at} · {age}", "last seen {at} · {age}"],

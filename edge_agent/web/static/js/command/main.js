@@ -28,7 +28,7 @@ class CommandPage {
     this.pager = new Pager();
     watchFaults(() => this.say("fault"));
     this.sound = new Sound();
-    this.ui = { tab: "orders", chosen: "", sheet: null, search: "", dms: false, refused: "", trueColours: false, isWall: WALL.matches };
+    this.ui = { tab: "orders", chosen: "", sheet: null, search: "", dms: false, refused: "", trueColours: false, unreadable: new Set(), isWall: WALL.matches };
     this.map = null;
     this.ranFour = new Set();
     this.line = new Line({ path: "/api/state", changed: () => this.render() });
@@ -186,7 +186,7 @@ class CommandPage {
   startMap(node) {
     this.map = new MapView(node, { choose: (id) => this.choose(id) });
     this.mapLook = "";
-    for (const layer of this.state.layers ?? []) this.map.addTiles(layer.url, { maxZoom: layer.max_zoom });
+    this.map.addLayers(this.state.layers ?? [], (layer) => { this.ui.unreadable.add(layer.url); this.mapLook = ""; });
     this.showMap();
     this.map.load();
   }

@@ -17,8 +17,16 @@ export function sceneOf(ctx) {
     marks: ranked.map((each) => mark(ctx, each)),
     tracks: unit && ui.chosen && unit.track?.length > 1 ? [track(ctx, unit)] : [],
     centre: unit ? { lat: unit.position.lat, lon: unit.position.lon } : null,
-    datum: say("map.datum"), isLive: time.isLive,
+    sources: sources(ctx), isLive: time.isLive,
   };
+}
+
+/** Datum, approval number and origin of each layer, then of the shipped map: one line each. */
+function sources({ state, ui, say }) {
+  const own = (state.layers ?? []).map((layer) => [
+    layer.name, layer.datum, layer.approval, layer.attribution, ui.unreadable.has(layer.url) ? say("map.unreadable") : "",
+  ].filter(Boolean).join(say("sep")));
+  return [...own, say("map.datum")];
 }
 
 function mark(ctx, { unit, alarm, mark: name, look, rank }) {

@@ -7,7 +7,8 @@
 import { h, patch } from "../dom.js";
 import { gridLines, rangeRings, scaleBar } from "./grid.js";
 import { drawLand, mercatorX, mercatorY, readRings } from "./land.js";
-import { overlayParts } from "./overlay.js";
+import { footHeight, overlayParts } from "./overlay.js";
+import { tileLayer } from "./tile_layers.js";
 
 const HANDS_OFF_MS = 30_000; // the map does not move by itself while a person used it this long ago
 const TOWNS_SHOWN = 14; // more hide the coast
@@ -17,7 +18,7 @@ export class MapView {
   constructor(element, { choose }) {
     this.element = element;
     this.choose = choose;
-    this.scene = { marks: [], tracks: [], centre: null, datum: "", isLive: true, note: "" };
+    this.scene = { marks: [], tracks: [], centre: null, sources: [], isLive: true, note: "" };
     this.rings = [];
     this.towns = [];
     this.usedAtMs = -Infinity;
@@ -50,9 +51,9 @@ export class MapView {
     this.redraw();
   }
 
-  /** A layer of the deployment: XYZ tiles served by this node. */
-  addTiles(url, options) {
-    window.L.tileLayer(url, options).addTo(this.leaflet);
+  /** Lay the deployment's own layers over the land, the first lowest; `failed(layer)` when one cannot be read. */
+  addLayers(layers, failed) {
+    for (const layer of layers) tileLayer(layer, () => failed(layer)).addTo(this.leaflet);
   }
 
   zoom(by) {
@@ -60,7 +61,7 @@ export class MapView {
     this.leaflet.setZoom(this.leaflet.getZoom() + by, { animate: false });
   }
 
-  /** Show `scene`: `{marks, tracks, centre, datum, isLive, note}`; see `overlay.js` for a mark. */
+  /** Show `scene`: `{marks, tracks, centre, sources, isLive, note}`, `sources` the lines that name datum and origin; see `overlay.js` for a mark. */
   show(scene) {
     this.scene = scene;
     this.follow();
@@ -84,7 +85,11 @@ export class MapView {
   fit() {
     if (!this.scene.marks.length) return;
     const bounds = window.L.latLngBounds(this.scene.marks.map((mark) => [mark.lat, mark.lon]));
-    this.leaflet.fitBounds(bounds.pad(0.04), { animate: false, maxZoom: 11, padding: [44, 44] });
+    const size = this.leaflet.getSize();
+    const foot = footHeight(this.scene, { width: size.x, height: size.y }, getComputedStyle(document.documentElement));
+    this.leaflet.fitBounds(bounds.pad(0.04), {
+      animate: false, maxZoom: 11, paddingTopLeft: [44, 44], paddingBottomRight: [44, Math.min(44 + foot, size.y / 2)],
+    });
   }
 
   /** Go to a unit a person chose: its track, or its place with its surroundings; `points` empty: all units. */

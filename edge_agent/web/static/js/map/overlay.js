@@ -183,14 +183,18 @@ function trackNotes(tracks, { toPx, taken, bounds, sizes, measure }) {
   }));
 }
 
-/** Datum and source at the bottom left, scale at the bottom right, a note in the middle where no unit is known. */
+/** Datum and sources at the bottom left, scale at the bottom right, a note in the middle where no unit is known. */
 function corners({ scene, scale, view }, sizes, measure) {
   const high = sizes.small + 12;
-  const datum = { x: 10, y: view.height - high - 8, w: measure(scene.datum, sizes.small) + 16, h: high };
+  const { lines, line, tall } = sourceBox(scene, view, sizes, measure);
+  const width = Math.max(...lines.map((text) => measure(text, sizes.small)), 0);
+  const datum = { x: 10, y: view.height - tall - 8, w: width + 16, h: tall };
   const bar = { x: view.width - 126 - 12, y: view.height - high - 16, w: 126, h: high + 8 };
   const parts = [
     h("rect", { class: "map-corner", x: datum.x, y: datum.y, width: datum.w, height: datum.h }),
-    h("text", { class: "map-corner-text", x: datum.x + 8, y: datum.y + sizes.small + 4 }, scene.datum),
+    ...lines.map((text, n) => h("text", {
+      class: "map-corner-text", x: datum.x + 8, y: datum.y + sizes.small + 4 + n * line, "data-source": n,
+    }, text)),
     h("rect", { class: "map-corner", x: bar.x, y: bar.y, width: bar.w, height: bar.h }),
     h("text", { class: "map-corner-text", x: bar.x + bar.w / 2, y: bar.y + sizes.small + 1, "text-anchor": "middle" }, scale.text),
     h("path", {
@@ -199,4 +203,27 @@ function corners({ scene, scale, view }, sizes, measure) {
     }),
   ];
   return { taken: [datum, bar], parts };
+}
+
+/** Pixels at the foot of the map that its sources take: no unit should be brought to stand behind them. */
+export function footHeight(scene, view, style) {
+  return sourceBox(scene, view, { small: px(style, "--f-floor") }, measurer(style)).tall + 8;
+}
+
+function sourceBox(scene, view, sizes, measure) {
+  const room = view.width - 126 - 60; // beside the scale
+  const lines = scene.sources.flatMap((text) => wrap(text, (part) => measure(part, sizes.small) <= room));
+  const line = sizes.small + 4;
+  return { lines, line, tall: sizes.small + 12 + line * (lines.length - 1) };
+}
+
+/** `text` in lines that fit, broken between words and between Chinese signs; nothing is left out. */
+function wrap(text, fits) {
+  const lines = [""];
+  for (const word of text.match(/[^\s\u3000-\u9fff]+\s*|[\s\S]/gu) ?? []) {
+    const last = lines[lines.length - 1];
+    if (last && !fits(`${last}${word}`.trimEnd())) lines.push(word);
+    else lines[lines.length - 1] = last + word;
+  }
+  return lines.map((line) => line.trimEnd());
 }
