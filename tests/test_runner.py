@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
@@ -108,26 +109,27 @@ def test_bundles_of_every_precedence_cross_and_are_accepted_first() -> None:
 
 @pytest.mark.slow
 def test_a_flood_leaves_the_loop_its_turns() -> None:
-    """While 2 MB of small bundles cross, a timer of somebody else is never late by more than 0.25 s."""
+    """While 2 MB of small bundles cross, the loop's thread never works for 0.1 s before others get their turn."""
 
     async def scenario() -> None:
         async with asyncio.timeout(30), pair() as (kit, command):
             header = BundleHeader(destination="command", flow="text")
-            latest_s, loop = 0.0, asyncio.get_running_loop()
+            longest_s, turns = 0.0, 0
 
             async def watch() -> None:
-                nonlocal latest_s
+                nonlocal longest_s, turns
                 while True:
-                    asked_s = loop.time() + 0.005
-                    await asyncio.sleep(0.005)
-                    latest_s = max(latest_s, loop.time() - asked_s)
+                    began_s = time.thread_time()  # what the thread worked, however busy the machine is
+                    await asyncio.sleep(0)
+                    longest_s, turns = max(longest_s, time.thread_time() - began_s), turns + 1
 
             watching = asyncio.create_task(watch(), name="watch")
             await asyncio.gather(*(kit.runner.submit(header, Precedence.ROUTINE, bytes(1000)) for _ in range(2000)))
             for _ in range(2000):
                 await next_delivery(command)
             watching.cancel()
-            assert latest_s < 0.25
+            assert longest_s < 0.1
+            assert turns > 100
 
     on_agent_loop(scenario)
 
