@@ -111,7 +111,6 @@ def _row(fate: Fate, kind: str, text: str, outlook: Outlook) -> Json:
         "reason": "" if is_read else _reason(fate),
         "undo_until_ms": None,
         "small_state": None,
-        "progress_ratio": None,
         "bytes": fate.payload_bytes,
         "why": outlook.why(fate),
     }
@@ -167,7 +166,6 @@ def held_row(held: HeldPhrase, until_ms: int) -> Json:
         "reason": "",
         "undo_until_ms": until_ms,
         "small_state": None,
-        "progress_ratio": None,
         "bytes": 0,
         "why": None,
     }
@@ -190,7 +188,6 @@ def order_row(order: KitOrder) -> Json:
         "reason": "",
         "undo_until_ms": None,
         "small_state": None,
-        "progress_ratio": None,
         "bytes": len(order.text.encode()),
         "why": None,
         "answer": order.answer,

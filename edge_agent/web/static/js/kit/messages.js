@@ -18,8 +18,6 @@ export function messageRow(page, message) {
     h("p", {}, FILLED[message.state] ? squares(FILLED[message.state], 4) : shape("cross"), " ", stateText(page, message)),
     message.state === "refused" ? h("p", { class: "why" }, say("message.refused_do", { why: message.reason })) : null,
     message.why ? h("p", { class: "why" }, whyText(page, message)) : null,
-    typeof message.progress_ratio === "number"
-      ? h("div", { class: "kit-progress", "aria-hidden": "true" }, h("div", { style: { width: `${Math.round(message.progress_ratio * 100)}%` } })) : null,
     isOrder && !message.answer ? answers(page, message) : null);
 }
 
