@@ -10,17 +10,20 @@ from typing import Any
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, FlowOrder, Origin, Precedence
 from edge_agent.core.effects import (
+    BurstWindow,
     Effect,
     Erase,
     EraseReason,
     Fetch,
     Fetched,
+    LeaseNumbers,
     Loaded,
     LoadWindow,
     Outcome,
     Persist,
     QueueKey,
     Restored,
+    SyncWindow,
 )
 from edge_agent.disk import Disk
 from edge_agent.disk.types import AckedBundle, DiskClock
@@ -105,6 +108,12 @@ class Store:
 
     def erase(self, *bundles: BundleId, reason: EraseReason = EraseReason.FORWARDED) -> "asyncio.Future[Outcome]":
         return self.begin(lambda number: Erase(effect_id=number, bundles=bundles, reason=reason))
+
+    def lease(self, up_to: int) -> "asyncio.Future[Outcome]":
+        return self.begin(lambda number: LeaseNumbers(number, up_to))
+
+    def sync(self, window: BurstWindow) -> "asyncio.Future[Outcome]":
+        return self.begin(lambda number: SyncWindow(number, window))
 
     async def fetch(self, bundle: BundleId, offset: int, length: int) -> Outcome:
         return await self.begin(lambda number: Fetch(effect_id=number, bundle=bundle, offset=offset, length=length))

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge_agent.core.bundle import BundleRecord, Precedence
-from edge_agent.core.effects import Done, Failed, Fetched
+from edge_agent.core.effects import BurstWindow, Done, Failed, Fetched
 from edge_agent.core.errors import RefusalReason
 from tests.disk.bench import PERSON, Store, opened, pattern
 
@@ -60,6 +60,10 @@ async def check_sos_and_erase(store: Store, rows: list[tuple[BundleRecord, bytes
         sos = store.own(300, precedence=Precedence.FLASH, **PERSON)
         assert await store.persist(sos, bytes(300)) == Done()
         assert isinstance(await store.fetch(sos.id, 0, 300), Fetched)
+    leased = store.restored.burst_leased + 64
+    for number in range(20):  # by a burst link it needs a number, and the other side a window
+        assert await store.lease(leased + 64 * number) == Done()
+        assert await store.sync(BurstWindow(7, leased, number, 1)) == Done()
     for record, payload in rows[::50]:
         assert await store.fetch_all(record) == payload
     for at in range(0, len(rows), 50):
@@ -83,6 +87,8 @@ async def test_a_full_disk_refuses_machines_and_takes_an_sos_and_erasures(small_
     events = [entry["event"] for entry in logs]
     assert events.count("store_disk_full") <= 2  # said at a change, not at each refusal
     async with opened(folder, quota_bytes=QUOTA_BYTES) as store:  # starts on what the ballast left
+        assert not store.disk.report().was_copied
+        assert (store.restored.burst_leased, len(store.restored.burst_windows)) == (64 * 20, 1)
         await check_sos_and_erase(store, rows[50:])
         (small_disk / "stranger").unlink()
         sos = store.own(300, precedence=Precedence.FLASH, **PERSON)

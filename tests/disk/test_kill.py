@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.core.bundle import BundleId
-from tests.disk.bench import Store, opened, pattern
+from tests.disk.bench import PEER_INCARNATION, Store, opened, pattern
+from tests.disk.victim import MASK
 
 KILLS = 20
 SEED = 20_260_405
@@ -26,12 +27,21 @@ class Promises:
     parts: dict[BundleId, list[tuple[int, int]]] = field(default_factory=dict)
     acked: int = 0
     session: int = 0
+    leased: int = 0
+    windows: dict[int, int] = field(default_factory=dict)
 
     def hear(self, line: str) -> None:
         word, *rest = line.split()
         if word == "opened":
             assert int(rest[0]) > self.session
             self.session = int(rest[0])
+            assert int(rest[1]) >= self.leased, "numbers that may have been used are given again"
+            return
+        if word == "leased":
+            self.leased = int(rest[0])
+            return
+        if word == "window":
+            self.windows[int(rest[0])] = int(rest[1])
             return
         if word == "acked":
             self.acked = max(self.acked, int(rest[0]))
@@ -63,11 +73,22 @@ class Promises:
                 assert bundle.sequence < store.restored.next_sequences[bundle.precedence]
         self.check_parts(store)
         assert store.restored.session_number > self.session
+        assert not store.disk.report().was_copied  # a kill is no restore, wherever it met the count
+        self.check_bursts(store)
         assert await store.disk.consumer_open("board") >= self.acked
         waiting = sum(count.bundles for count in store.restored.queues)
         own = sum(bundle.source == store.node_id for bundle in kept)
         assert waiting >= own
         assert await store.disk.verify() == []
+
+    def check_bursts(self, store: Store) -> None:
+        assert store.restored.burst_leased >= self.leased
+        (window,) = store.restored.burst_windows
+        assert (window.sender_number, window.incarnation) == (7, PEER_INCARNATION)
+        highest = max(self.windows)
+        assert window.highest >= highest
+        behind = window.highest - highest
+        assert window.mask >> behind == self.windows[highest] & (MASK >> behind), "what was taken is open again"
 
     def check_parts(self, store: Store) -> None:
         parts = {part.bundle: part for part in store.restored.parts}
@@ -111,3 +132,5 @@ async def test_nothing_promised_is_lost_over_twenty_kills(tmp_path: Path) -> Non
     assert len(promises.stored) > 100
     assert promises.erased
     assert promises.acked
+    assert promises.leased > 1_000
+    assert len(promises.windows) > 20

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge_agent.core.bundle import BundleId, BundleRecord, Precedence
-from edge_agent.core.effects import Done, EraseReason, Failed
+from edge_agent.core.effects import BurstWindow, Done, EraseReason, Failed
 from edge_agent.disk.types import Start
 from tests.disk.bench import Store, opened, pattern, queue_of
 
 SIZES = st.sampled_from((0, 5, 1_024, 1_025, 65_536, 65_537, 150_000))
 PRECEDENCES = st.sampled_from(list(Precedence))
 FLOWS = st.sampled_from(("reading", "text", "gas.ch4"))
+UNSIGNED = st.sampled_from((0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1))
 CONSUMERS = {"all": "*", "gas": "gas.*"}
 
 
@@ -35,6 +36,8 @@ class Model:
     part: BundleRecord | None = None
     part_ranges: set[int] = field(default_factory=set)
     parts_begun: int = 0
+    burst_leased: int = 0
+    burst_windows: dict[tuple[int, int], BurstWindow] = field(default_factory=dict)
 
 
 class DiskMachine(RuleBasedStateMachine):
@@ -70,6 +73,27 @@ class DiskMachine(RuleBasedStateMachine):
             await self._open()
 
         self.runner.run(again())
+        assert self.store.restored.burst_leased == self.model.burst_leased
+        assert self.store.restored.burst_windows == tuple(self.model.burst_windows.values())
+
+    @rule(up_to=st.integers(0, 1 << 36))
+    def lease(self, up_to: int) -> None:
+        async def wait() -> object:
+            return await self.store.lease(up_to)
+
+        assert self.runner.run(wait()) == Done()
+        self.model.burst_leased = max(self.model.burst_leased, up_to)
+
+    @rule(sender_number=st.integers(0, 2), incarnation=UNSIGNED, highest=UNSIGNED, mask=UNSIGNED)
+    def sync(self, sender_number: int, incarnation: int, highest: int, mask: int) -> None:
+        window = BurstWindow(sender_number, incarnation, highest, mask)
+
+        async def wait() -> object:
+            return await self.store.sync(window)
+
+        assert self.runner.run(wait()) == Done()
+        self.model.burst_windows.pop(window[:2], None)
+        self.model.burst_windows[window[:2]] = window
 
     @rule(size=SIZES, precedence=PRECEDENCES, flow=FLOWS)
     def submit(self, size: int, precedence: Precedence, flow: str) -> None:

@@ -1,7 +1,8 @@
 """A process to be killed: fills a store and prints each promise the moment it is made.
 
 ``stored ID SIZE`` · ``erasing ID`` before and ``erased ID`` after custody ends · ``part ID SIZE START END`` ·
-``acked POSITION`` · ``opened SESSION``. Run as ``python -m tests.disk.victim FOLDER SEED``.
+``acked POSITION`` · ``opened SESSION LEASED`` · ``leased UP_TO`` · ``window HIGHEST MASK``.
+Run as ``python -m tests.disk.victim FOLDER SEED``.
 """
 
 import asyncio
@@ -12,12 +13,14 @@ from pathlib import Path
 import structlog
 
 from edge_agent.core.bundle import BundleRecord, Precedence
-from edge_agent.core.effects import Done
-from tests.disk.bench import Store, opened, pattern
+from edge_agent.core.effects import BurstWindow, Done
+from tests.disk.bench import PEER_INCARNATION, Store, opened, pattern
 
 SIZES = (0, 20, 20, 200, 200, 5_000, 60_000, 90_000, 300_000)
 PIECE_BYTES = 50_000
 SIDE_BY_SIDE = 6
+LEASED_AT_A_TIME = 64
+MASK = (1 << 64) - 1
 
 
 def say(*words: object) -> None:
@@ -74,16 +77,37 @@ async def consume(store: Store) -> None:
             await asyncio.sleep(0.001)
 
 
+async def lease_numbers(store: Store) -> None:
+    """The sender of burst frames: some numbers at a time, each used once it is leased."""
+    leased = store.restored.burst_leased
+    while True:
+        leased += LEASED_AT_A_TIME
+        assert await store.lease(leased) == Done()
+        say("leased", leased)
+
+
+async def take_bursts(store: Store) -> None:
+    """The receiver of burst frames: every third number is lost, each window is kept before it counts."""
+    window = store.restored.burst_windows[0] if store.restored.burst_windows else BurstWindow(7, PEER_INCARNATION, 0, 1)
+    while True:
+        steps = 2 if window.highest % 3 == 1 else 1
+        window = window._replace(highest=window.highest + steps, mask=(window.mask << steps | 1) & MASK)
+        assert await store.sync(window) == Done()
+        say("window", window.highest, window.mask)
+
+
 async def main(folder: Path, seed: int) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # promises alone go to stdout
     rng = random.Random(seed)
     async with opened(folder, quota_bytes=1 << 30) as store:
-        say("opened", store.restored.session_number)
+        say("opened", store.restored.session_number, store.restored.burst_leased)
         async with asyncio.TaskGroup() as group:
             for _ in range(SIDE_BY_SIDE):
                 group.create_task(submit_and_erase(store, rng), name="submit")
             group.create_task(receive(store, rng), name="receive")
             group.create_task(consume(store), name="consume")
+            group.create_task(lease_numbers(store), name="lease")
+            group.create_task(take_bursts(store), name="bursts")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+PRAGMA auto_vacuum = INCREMENTAL;
+BEGIN TRANSACTION;
+CREATE TABLE bodies (row INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE boots (
+    boot INTEGER PRIMARY KEY, boot_id TEXT NOT NULL, first_s REAL NOT NULL, last_s REAL NOT NULL,
+    first_wall_ms INTEGER NOT NULL, last_wall_ms INTEGER NOT NULL
+);
+INSERT INTO "boots" VALUES(1,'boot-1',1000.0,1000.0,1700000000000,1700000000000);
+CREATE TABLE bundles (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,   -- the position of a delivery; never given twice
+    origin INTEGER NOT NULL, precedence INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    queue INTEGER,                           -- waits for the next node in this queue; NULL: delivered here
+    flow TEXT,                               -- of a delivery; that of a waiting bundle is its queue's
+    payload_bytes INTEGER NOT NULL,
+    boot INTEGER NOT NULL, as_of_s REAL NOT NULL, age_low_s REAL NOT NULL, age_high_s REAL NOT NULL,
+    stored_ms INTEGER NOT NULL,
+    receipt INTEGER,                         -- of a delivery: 0 not acknowledged, 1 receipt owed, 2 settled
+    peer TEXT, via TEXT,
+    digest BLOB,                             -- BLAKE2b of a payload that is a file
+    header BLOB NOT NULL,
+    body BLOB                                -- a payload of up to 1 KiB; longer ones are in bodies, so that an
+);
+INSERT INTO "bundles" VALUES(1,1,3,0,1,NULL,40,1,1000.0,0.0,0.0,1700000000000,NULL,NULL,NULL,NULL,X'95A7636F6D6D616E64A772656164696E670400CE05265C00',X'0000060A141C223648586E729CA4CAEE15375B7D81ABFF0C5262B4F803458DCF3474BAFE0D579B28');
+INSERT INTO "bundles" VALUES(2,1,3,1,1,NULL,40,1,1000.0,0.0,0.0,1700000000000,NULL,NULL,NULL,NULL,X'95A7636F6D6D616E64A772656164696E670400CE05265C00',X'00060A141C223648586E729CA4CAEE15375B7D81ABFF0C5262B4F803458DCF3474BAFE0D579B2876');
+INSERT INTO "bundles" VALUES(3,1,3,2,1,NULL,40,1,1000.0,0.0,0.0,1700000000000,NULL,NULL,NULL,NULL,X'95A7636F6D6D616E64A772656164696E670400CE05265C00',X'060A141C223648586E729CA4CAEE15375B7D81ABFF0C5262B4F803458DCF3474BAFE0D579B287686');
+INSERT INTO "bundles" VALUES(4,1,0,0,2,NULL,20,1,1000.0,0.0,0.0,1700000000000,NULL,NULL,NULL,NULL,X'95A7636F6D6D616E64A4746578740000CE05265C00',X'00060A141C223648586E729CA4CAEE15375B7D81');
+INSERT INTO "bundles" VALUES(5,2,3,0,NULL,'reading',11,1,1000.0,0.0,0.0,1700000000000,0,'','',NULL,X'95A56B69742D31A772656164696E670400CE05265C00',X'66726F6D20612070656572');
+CREATE TABLE consumers (
+    name TEXT PRIMARY KEY, flow TEXT NOT NULL, cursor INTEGER NOT NULL, handed INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT INTO "facts" VALUES('fingerprint',X'80');
+INSERT INTO "facts" VALUES('incarnation',81985529216486895);
+INSERT INTO "facts" VALUES('session_number',1);
+CREATE TABLE fates (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    origin INTEGER NOT NULL, precedence INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    is_message INTEGER NOT NULL, header BLOB NOT NULL, payload_bytes INTEGER NOT NULL, state INTEGER NOT NULL,
+    accepted_ms INTEGER, closed_ms INTEGER, forwarded_ms INTEGER, delivered_ms INTEGER, read_ms INTEGER,
+    done_ms INTEGER,
+    peer TEXT NOT NULL DEFAULT '', via TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '', payload BLOB
+);
+INSERT INTO "fates" VALUES(1,1,0,0,1,X'95A7636F6D6D616E64A4746578740000CE05265C00',20,0,1700000000000,NULL,NULL,NULL,NULL,NULL,'','','',X'00060A141C223648586E729CA4CAEE15375B7D81');
+INSERT INTO "fates" VALUES(2,1,3,3,0,X'95A7636F6D6D616E64A772656164696E670400CE05265C00',5,6,1700000000000,NULL,1700000000000,NULL,NULL,NULL,'','','',NULL);
+CREATE TABLE leases (precedence INTEGER PRIMARY KEY, next_sequence INTEGER NOT NULL);
+INSERT INTO "leases" VALUES(0,1);
+INSERT INTO "leases" VALUES(3,4);
+CREATE TABLE origins (
+    origin INTEGER PRIMARY KEY, source TEXT NOT NULL, incarnation INTEGER NOT NULL, UNIQUE (source, incarnation)
+);
+INSERT INTO "origins" VALUES(1,'kit-1',81985529216486895);
+INSERT INTO "origins" VALUES(2,'peer-9',-81985529216486896);
+CREATE TABLE parts (
+    origin INTEGER NOT NULL, precedence INTEGER NOT NULL, sequence INTEGER NOT NULL, payload_bytes INTEGER NOT NULL,
+    ranges BLOB NOT NULL, PRIMARY KEY (origin, precedence, sequence)
+) WITHOUT ROWID;
+CREATE TABLE queues (
+    queue INTEGER PRIMARY KEY, destination TEXT NOT NULL, precedence INTEGER NOT NULL, source TEXT NOT NULL,
+    flow TEXT NOT NULL, UNIQUE (destination, precedence, source, flow)
+);
+INSERT INTO "queues" VALUES(1,'command',3,'kit-1','reading');
+INSERT INTO "queues" VALUES(2,'command',0,'kit-1','text');
+CREATE TABLE seen (
+    origin INTEGER NOT NULL, precedence INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
+    PRIMARY KEY (origin, precedence, start)
+) WITHOUT ROWID;
+INSERT INTO "seen" VALUES(1,0,0,1);
+INSERT INTO "seen" VALUES(1,3,0,4);
+INSERT INTO "seen" VALUES(2,3,0,1);
+CREATE UNIQUE INDEX bundle_ids ON bundles (origin, precedence, sequence);
+CREATE INDEX waiting ON bundles (queue, origin, sequence) WHERE queue IS NOT NULL;
+CREATE INDEX deliveries ON bundles (row) WHERE receipt IS NOT NULL;
+CREATE INDEX owed ON bundles (row) WHERE receipt = 1;
+CREATE INDEX settled ON bundles (precedence, row) WHERE receipt = 2;
+CREATE UNIQUE INDEX fate_ids ON fates (origin, precedence, sequence);
+CREATE INDEX messages ON fates (row) WHERE is_message = 1;
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('bundles',6);
+INSERT INTO "sqlite_sequence" VALUES('fates',2);
+COMMIT;
+PRAGMA user_version = 1;
