@@ -139,6 +139,9 @@ LIMIT: Mapping[str, Setting] = {
     "series": Setting(kind=str, allowed="a series' name or a glob", accepts=bool),
     "unit": Setting(kind=str, allowed="a unit's id or a glob", default="*", accepts=bool),
     "high": Setting(kind=float, allowed=_BOUND_ALLOWED, default=None, accepts=lambda limit: 0 < limit < 1e300),
+    "life_threat": Setting(
+        kind=bool, allowed="true where whoever is there is in danger beyond the limit, else false", default=False
+    ),
     "low": Setting(kind=float, allowed=_BOUND_ALLOWED, default=None, accepts=lambda limit: 0 < limit < 1e300),
 }
 
@@ -192,5 +195,9 @@ def reading_limit(values: Mapping[str, Any]) -> ReadingLimit:
         raise ValueError("give exactly one of high and low")
     is_floor = high is None
     return ReadingLimit(
-        series=values["series"], unit=values["unit"], limit=low if is_floor else high, is_floor=is_floor
+        series=values["series"],
+        unit=values["unit"],
+        limit=low if is_floor else high,
+        is_floor=is_floor,
+        life_threat=values["life_threat"],
     )

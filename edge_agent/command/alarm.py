@@ -1,6 +1,7 @@
 """Alarms of the command post: something a person must act on. Ranks, grouping and ends: docs/api.md and the page rules.
 
-Confirm stops sound and fill; an SOS ends only when a person closes it with a reason; lost contact ends by itself.
+Confirm stops sound and fill; an SOS ends only when a person closes it with a reason; lost contact ends by itself; a
+life threat ends when it was acknowledged and the value is back; an alarm when it was acknowledged.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,10 @@ Json = dict[str, Any]  # Any: JSON
 
 @dataclass(slots=True, kw_only=True)
 class Alarm:
-    """One alarm. ``kind``: sos, threat, lost or alarm. ``ends``: when each unit of a lost contact was heard again."""
+    """One alarm. ``kind``: sos, threat, lost or alarm; ``series`` of a threat or alarm: whose limit was passed.
+
+    ``ends``: when each unit of a lost contact was heard again, or its value was back within the limit.
+    """
 
     id: str
     kind: str
@@ -25,6 +29,7 @@ class Alarm:
     received_ms: int
     via: list[str] = field(default_factory=list)
     text: str = ""
+    series: str = ""
     position: Json | None = None
     withdrawn_ms: int | None = None
     confirmed: Json | None = None
@@ -57,14 +62,20 @@ class Alarm:
         if self.confirmed is not None:
             return False
         self.confirmed = {"by": by, "at_ms": at_ms, "reason": ""}
-        if self.kind == "alarm":
+        if self.kind == "alarm" or (self.kind == "threat" and self.back_ms is not None):
             self.cleared_ms = at_ms
         return True
 
+    @property
+    def back_ms(self) -> int | None:
+        """When the last of its units was heard again, or had its value back; None: not all are."""
+        return max(self.ends.values()) if self.units and all(unit in self.ends for unit in self.units) else None
+
     def clear_unit(self, unit: str, at_ms: int) -> None:
-        """A unit in lost contact was heard; the alarm is over when all of its units were."""
+        """A unit was heard again, or its value is back: with the last one lost contact is over, a taken threat too."""
         self.ends[unit] = at_ms
-        if all(each in self.ends for each in self.units):
+        is_taken = self.kind == "lost" or (self.kind == "threat" and self.confirmed is not None)
+        if self.back_ms is not None and is_taken:
             self.cleared_ms = at_ms
 
     def to_json(self) -> Json:
@@ -78,6 +89,7 @@ class Alarm:
             "latency_s": max(0.0, (self.received_ms - self.raised_ms) / 1000) if self.kind == "sos" else None,
             "via": self.via,
             "text": self.text,
+            "back_ms": self.back_ms if self.kind == "threat" else None,
             "position": self.position,
             "withdrawn_ms": self.withdrawn_ms,
             "confirmed": self.confirmed,
@@ -95,22 +107,31 @@ def admit(alarms: list[Alarm], alarm: Alarm) -> list[str]:
     return [alarm.id, *(each.id for each in over)]
 
 
-def admit_lost(alarms: list[Alarm], alarm: Alarm) -> list[str]:
-    """Add a lost contact of one unit: GROUP_MIN or more within GROUP_S are one alarm. Gives back what changed."""
-    [unit], now_ms = alarm.units, alarm.raised_ms
-    recent = [each for each in alarms if each.kind == "lost" and each.is_unconfirmed and _is_close(each, now_ms)]
+def admit_alike(alarms: list[Alarm], alarm: Alarm) -> list[str]:
+    """Add an alarm of one unit that may have one cause with others: GROUP_MIN or more of a kind (and of a series)
+    within GROUP_S are one alarm. Gives back the ids of what changed."""
+    [unit] = alarm.units
+    recent = [each for each in alarms if each.is_unconfirmed and _is_alike(each, alarm)]
     if sum(len(each.units) for each in recent) + 1 < GROUP_MIN:
         return admit(alarms, alarm)
     group = min(recent, key=lambda each: each.raised_ms)
     for each in recent:
         if each is not group:
             group.units += [name for name in each.units if name not in group.units]
+            group.via += [link for link in each.via if link not in group.via]
             group.ends.update(each.ends)
             alarms.remove(each)
     if unit not in group.units:
         group.units.append(unit)
+    group.via += [link for link in alarm.via if link not in group.via]
     group.ends.pop(unit, None)
+    group.text = group.series  # the value of one unit would stand beside the names of all
     return [each.id for each in recent]
+
+
+def _is_alike(alarm: Alarm, other: Alarm) -> bool:
+    is_one_kind = (alarm.kind, alarm.series) == (other.kind, other.series)
+    return is_one_kind and _is_close(alarm, other.raised_ms)
 
 
 def _is_close(alarm: Alarm, now_ms: int) -> bool:

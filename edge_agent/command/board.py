@@ -5,13 +5,15 @@ position in the delivery order, which is stored with its effect.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from edge_agent.command.alarm import Alarm, Json, admit, admit_lost
+from edge_agent.command.alarm import Alarm, Json, admit, admit_alike
 from edge_agent.command.documents import Document, DocumentKey
+from edge_agent.command.limits import ReadingLimit
 from edge_agent.command.order import Order
+from edge_agent.command.thresholds import judge
 from edge_agent.command.unit import MESSAGES_MAX, Unit, position_json
 from edge_agent.core.bundle import BundleId, MalformedError
 from edge_agent.telemetry.payloads import (
@@ -72,10 +74,11 @@ class DeliveredBundle(Protocol):
 class Board:
     """Everything the command page shows. ``drops`` counts payloads that no page could show.
 
-    ``early_withdrawals``: when (UTC ms) each SOS that has yet to come was withdrawn. ``revisions`` rises with what is
-    to be drawn again: (kind, unit for "unit" and "readings", else "").
+    A reading beyond one of ``limits`` is an alarm. ``early_withdrawals``: when (UTC ms) each SOS that has yet to come
+    was withdrawn. ``revisions`` rises with what is to be drawn again: (kind, unit for "unit" and "readings", else "").
     """
 
+    limits: Sequence[ReadingLimit] = ()
     units: dict[str, Unit] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
@@ -284,8 +287,12 @@ class Board:
             return
         ahead_ms = max(0, max(row[4] for row in batch.rows) - received_ms)  # the unit's clock, and the plot's shape
         rows = [[*row[:4], row[4] - ahead_ms] for row in batch.rows]
-        for row in rows:
-            unit.take_reading(row, received_ms)
+        for row in sorted(rows, key=lambda row: int(row[4])):
+            if unit.take_reading(row, received_ms):
+                verdict = judge(self.alarms, self.limits, unit, row[0], received_ms)
+                self._touch_alarms(verdict.touched)
+                if verdict.raised:
+                    self.note("alarm", received_ms, unit.id, text=verdict.raised)
         self.revisions["readings", unit.id] += 1
         series, value, unit_text, _, _ = max(rows, key=lambda row: int(row[4]))
         text = f"{series} {value:g} {unit_text}" if value is not None else series
@@ -362,7 +369,7 @@ class Board:
                     via=[unit.last_link] if unit.last_link else [],
                     position=unit.position,
                 )
-                self._touch_alarms(admit_lost(self.alarms, alarm))
+                self._touch_alarms(admit_alike(self.alarms, alarm))
         return changed
 
 

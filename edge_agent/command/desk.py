@@ -42,7 +42,7 @@ class CommandDesk:
     ) -> None:
         self._door = door
         self._layers = tuple(layers)
-        self.board = Board()
+        self.board = Board(limits=tuple(limits))
         self._documents = open_documents(door.data_dir / "board.db")
         self._pictures = PictureFolder(door.data_dir / "pictures")
         self._writer = BoardWriter(self.board, self._documents, door.incarnation, door.acknowledge)

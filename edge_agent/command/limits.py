@@ -12,13 +12,14 @@ NEARNESS_MAX = 1000.0
 class ReadingLimit:
     """What a series must stay below, or above where ``is_floor``, in the unit of its values.
 
-    ``series`` and ``unit`` are names or globs.
+    ``series`` and ``unit`` are names or globs. ``life_threat``: whoever is there is in danger beyond it.
     """
 
     series: str
     limit: float
     unit: str = "*"
     is_floor: bool = False
+    life_threat: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.limit < 1e300:  # nearness is a ratio: it means nothing for a limit of 0 or below

@@ -62,6 +62,7 @@ class Unit:
     last_link: str = ""
     last_received: Json | None = None
     readings: dict[str, Json] = field(default_factory=dict)
+    beyond: list[str] = field(default_factory=list)
     messages: list[Json] = field(default_factory=list)
     arrivals: list[Json] = field(default_factory=list)
     silent_since_ms: int | None = None
@@ -172,21 +173,23 @@ class Unit:
             self.track.sort(key=lambda each: int(each["captured_ms"]))
         del self.track[:-TRACK_MAX]
 
-    def take_reading(self, row: list[Any], received_ms: int) -> None:  # Any: a checked row of ReadingBatch
-        """One value of one series; the newest is shown, all go into its plot."""
+    def take_reading(self, row: list[Any], received_ms: int) -> bool:  # Any: a checked row of ReadingBatch
+        """One value of one series; all go into its plot, the newest is shown: True when this one is."""
         series, value, unit_text, quality, captured_ms = row
         known = self.readings.get(series)
         if known is None:
             if len(self.readings) >= SERIES_MAX:
-                return
+                return False
             known = self.readings[series] = {"captured_ms": -1, "history": []}
         history = known["history"]
         history.append([captured_ms, value])
         if len(history) > 1 and history[-2][0] > captured_ms:
             history.sort(key=lambda each: int(each[0]))
         del history[:-HISTORY_MAX]
-        if captured_ms >= min(known["captured_ms"], received_ms):
-            known.update(captured_ms=captured_ms, value=value, unit_text=unit_text, quality=quality)
+        if captured_ms < min(known["captured_ms"], received_ms):
+            return False
+        known.update(captured_ms=captured_ms, value=value, unit_text=unit_text, quality=quality)
+        return True
 
     def note_arrival(
         self, *, what: str, text: str, captured_ms: Sequence[int], arrived_ms: int, is_urgent: bool

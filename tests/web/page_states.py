@@ -194,6 +194,7 @@ def _alarm(raised_ms: int, kind: str, numbers: list[int], *, confirmed: str = ""
         "confirmed": {"by": confirmed, **stamp} if confirmed else None,
         "closed": {"by": closed, **stamp} if closed else None,
         "cleared_ms": None,
+        "back_ms": None,
         "position": None,
     } | more
 
@@ -227,7 +228,7 @@ def command_group_lost(now_ms: int) -> State:
     numbers = [14, 15, 16, 17, 18, 19, 38]
     for number in numbers:
         unit_of(state, number).update(state="lost", last_heard_ms=now_ms - 400_000, reported_ms=now_ms - 400_000)
-    state["alarms"].append(_alarm(now_ms - 220_000, "lost", numbers))
+    state["alarms"].append(_alarm(now_ms - 220_000, "lost", numbers, via=["4g"]))
     return state
 
 
@@ -235,7 +236,7 @@ def command_threat(now_ms: int) -> State:
     """A rule with ``life_threat`` and, unconfirmed beside it, an ordinary alarm; an SOS was withdrawn."""
     state = command_normal(now_ms)
     state["alarms"] += [
-        _alarm(now_ms - 20_000, "threat", [21], text="甲烷 5.6 %LEL"),
+        _alarm(now_ms - 20_000, "threat", [21], text="甲烷 5.6 %LEL", back_ms=now_ms - 4000),
         _alarm(now_ms - 9000, "alarm", [9], text="内河水位 3.92 m"),
     ]
     return state

@@ -11,9 +11,11 @@ from playwright.sync_api import Browser, Page
 from tests.web.page_server import PageServer, now_ms
 from tests.web.page_states import (
     command_after_outage,
+    command_group_lost,
     command_lost,
     command_normal,
     command_sos,
+    command_threat,
     kit_all_down,
     kit_normal,
 )
@@ -161,8 +163,8 @@ def test_the_keyboard_alone_reaches_confirm_and_signs_it(browser: Browser) -> No
         while "confirm" not in walked and len(walked) < 60:
             page.keyboard.press("Tab")
             walked.append(act_at_focus(page))
-        page.keyboard.press("Space")
-        page.wait_for_timeout(100)
+        with page.expect_response("**/api/confirm"):
+            page.keyboard.press("Space")
         assert server.desk.posted == [("/api/duty", {"name": "李强"}), ("/api/confirm", {"alarm": "sos-7"})], walked
         page.close()
 
@@ -228,6 +230,39 @@ def test_lost_contact_sounds_lower_than_sos_and_only_one_sounds(browser: Browser
         assert page.locator(".band.sos").count() == 1
         assert page.locator(".band.lost").count() == 0
         assert "1 more not confirmed" in page.locator(".band-line").inner_text()
+        page.close()
+
+
+def test_each_alarm_can_be_acknowledged_with_or_without_a_band(browser: Browser) -> None:
+    """A threat in the band, which says that its value is back; an alarm of rank 4, which has none, at its unit."""
+    with PageServer(_frozen(command_threat)) as server:
+        page = _open(browser, server, WALL)
+        band = page.locator(".band.threat", has_text="甲烷 5.6 %LEL")
+        assert "value back within its limit" in band.inner_text()
+        band.locator("[data-act=confirm]").click()
+        assert page.locator(".band.alarm").count() == 0
+        card = page.locator(".cards [data-unit=kit-9]")
+        assert "Alarm" in card.inner_text()
+        assert "内河水位 3.92 m" in card.inner_text()
+        card.click()
+        page.click("[data-act=acknowledge]")
+        _until(page, "document.querySelector('.sheet') === null")
+        page.locator(".unit-detail").wait_for()
+        confirmed = [("/api/confirm", {"alarm": f"{name}"}) for name in ("threat-21", "alarm-9")]
+        assert server.desk.posted == confirmed
+        page.close()
+
+
+def test_one_cause_is_told_once(browser: Browser) -> None:
+    """Seven units lost within a minute, the last of each by one link: one band that says so and names them."""
+    with PageServer(_frozen(command_group_lost)) as server:
+        page = _open(browser, server, WALL)
+        band = page.locator(".band.lost")
+        assert band.count() == 1
+        text = band.inner_text()
+        assert "7 units lost contact since" in text
+        assert "all by 4G" in text
+        assert "14 三门健跳队" in text
         page.close()
 
 

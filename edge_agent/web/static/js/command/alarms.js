@@ -4,10 +4,15 @@
 export const RANKS = { sos: 1, threat: 2, lost: 3, alarm: 4 };
 const LOUDER_MS = 60_000; // not confirmed after this: sound twice as often, and the band says so
 
+/** Whether `alarm` still calls for a person. */
+export function isOpen(alarm) {
+  return !alarm.confirmed && !alarm.cleared_ms && !alarm.closed;
+}
+
 /** Alarms of `state` that nobody confirmed and that are not over, the highest rank first, in it the oldest. */
 export function openAlarms(state) {
   return state.alarms
-    .filter((alarm) => !alarm.confirmed && !alarm.cleared_ms && !alarm.closed)
+    .filter(isOpen)
     .sort((one, other) => RANKS[one.kind] - RANKS[other.kind] || one.raised_ms - other.raised_ms);
 }
 
@@ -35,7 +40,8 @@ export function soundFor(state, { isLive, nowMs }) {
   return isLate(sounding, nowMs) ? `${sounding.kind}_louder` : sounding.kind;
 }
 
-function isMuted(state, alarm, nowMs) {
+/** Whether every unit of `alarm` is muted now. */
+export function isMuted(state, alarm, nowMs) {
   if (alarm.kind === "sos") return false; // nothing mutes a person's call
   const muted = alarm.units.map((id) => state.units.find((unit) => unit.id === id)?.muted_until_ms ?? 0);
   return muted.length > 0 && muted.every((until) => until > nowMs);

@@ -44,6 +44,7 @@ function urgentBand(ctx, alarm) {
       ].filter(Boolean).join(say("sep"))),
       positionLine(ctx, alarm),
       alarm.text ? h("p", { class: "strong" }, alarm.text) : null,
+      alarm.back_ms ? h("p", { class: "strong" }, say("band.value_back", { at: clock(alarm.back_ms, time.nowMs) })) : null,
       alarm.withdrawn_ms ? h("p", { class: "strong" }, say("band.withdrawn", { at: clock(alarm.withdrawn_ms, time.nowMs) }))
         : isSos ? h("p", { class: "strong" }, say("band.team_sees", { what: say("sos.received") })) : null),
     h("div", { class: "waited" }, h("span", {}, say("band.unconfirmed")),
@@ -85,7 +86,8 @@ function lostBand(ctx, alarm) {
     : [unitName(unit), say("sep"), time.isLive
       ? say("band.silent_for", { age: exactDuration(time.nowMs - unit.last_heard_ms) })
       : say("band.silent_since", { at: clock(unit.last_heard_ms, time.nowMs) })];
-  const details = isGroup || !unit ? unitsText(ctx, alarm) : lostDetails(ctx, unit).join(say("sep"));
+  const allBy = alarm.via.length === 1 ? [say("band.all_by", { link: linkNames(say, alarm.via) })] : [];
+  const details = isGroup || !unit ? [...allBy, unitsText(ctx, alarm)].join(say("sep")) : lostDetails(ctx, unit).join(say("sep"));
   return h("div", { class: "band lost", key: `band-${alarm.id}`, "data-alarm": alarm.id },
     h("div", { class: "word" }, shape("lost"), h("span", {}, say("band.lost"))),
     h("div", { class: "facts" }, h("p", { class: "unit" }, headline), h("p", {}, details),

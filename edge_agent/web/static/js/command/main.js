@@ -9,7 +9,7 @@ import { Prefs } from "../prefs.js";
 import { Line, RefusedAction } from "../socket.js";
 import { Sound } from "../sound.js";
 import { hasWord, say as sayIn } from "../words.js";
-import { bandAlarm, openAlarms, soundFor } from "./alarms.js";
+import { bandAlarm, isMuted, openAlarms, soundFor } from "./alarms.js";
 import { bandParts } from "./band.js";
 import { footPart, headPart } from "./head.js";
 import { tabbedColumn, wallColumn } from "./right.js";
@@ -202,7 +202,7 @@ class CommandPage {
   soundNow() {
     this.sound.want(soundFor(this.state, this.time));
     for (const alarm of openAlarms(this.state)) {
-      if (alarm.kind === "alarm" && !this.ranFour.has(alarm.id)) {
+      if (alarm.kind === "alarm" && !this.ranFour.has(alarm.id) && !isMuted(this.state, alarm, this.time.nowMs)) {
         this.ranFour.add(alarm.id);
         this.sound.once("alarm");
       }

@@ -4,6 +4,7 @@
 import { age, clock, duration, exactDuration, loss, place, placeDms, rate, roundTrip } from "../age.js";
 import { h } from "../dom.js";
 import { linkShape, shape } from "../shapes.js";
+import { isOpen } from "./alarms.js";
 import { aged, forecast, linkName, unitName, whatWord } from "./naming.js";
 import { backlogRow } from "./right.js";
 import { alarmOf, moreButton } from "./units.js";
@@ -32,10 +33,13 @@ function actionsPart(ctx, unit) {
   const { say, time, state } = ctx;
   const alarm = alarmOf(state, unit);
   const isMutable = alarm && alarm.kind !== "sos";
+  const open = state.alarms.find((each) => each.kind !== "sos" && each.units.includes(unit.id) && isOpen(each));
   return h("p", { class: "unit-actions" },
     h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "order", to: [unit.id] }) }, say("orders.new")),
     alarm?.kind === "sos" && alarm.confirmed
       ? h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "close", alarm: alarm.id }) }, say("unit.close_sos")) : null,
+    open ? h("button", { class: "small", "data-act": "acknowledge", disabled: !time.isLive, onclick: () => ctx.asDuty("/api/confirm", { alarm: open.id }) },
+      say("unit.acknowledge", { what: say(`band.${open.kind}`) })) : null,
     isMutable ? h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "mute", unit: unit.id }) }, say("unit.mute")) : null,
     h("button", { class: "small", "data-act": "close-unit", onclick: () => ctx.choose("") }, say("unit.close")));
 }

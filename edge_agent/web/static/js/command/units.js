@@ -125,6 +125,7 @@ function stateWord(ctx, unit, alarm) {
     return say(alarm.withdrawn_ms ? "state.sos_withdrawn" : "state.sos");
   }
   if (alarm?.kind === "lost") return alarm.confirmed ? say("state.lost_acked", { name: alarm.confirmed.by }) : say("state.lost");
+  if (alarm?.confirmed) return say("state.acked", { what: say(`band.${alarm.kind}`), name: alarm.confirmed.by });
   if (alarm) return say(`band.${alarm.kind}`);
   return say(`state.${unit.state}`);
 }
