@@ -77,13 +77,14 @@ async def test_the_window_least_recently_written_goes(tmp_path: Path) -> None:
     windows = [BurstWindow(number // 4, number, number, 1) for number in range(WINDOWS_MAX)]
     async with opened(tmp_path) as store:
         await sync_all(store, windows)
-        again, stranger = windows[0]._replace(mask=3), BurstWindow(99, 99, 0, 1)
-        await sync_all(store, [again])
+        again, stranger = windows[1]._replace(mask=3), BurstWindow(99, 99, 0, 1)
+        await sync_all(store, [again])  # full, but it has its place
+    kept = (windows[0], *windows[2:], again)
     async with opened(tmp_path) as store:
-        assert store.restored.burst_windows == (*windows[1:], again)
-        await sync_all(store, [stranger])
+        assert store.restored.burst_windows == kept
+        await sync_all(store, [kept[0], stranger])
     async with opened(tmp_path) as store:
-        assert store.restored.burst_windows == (*windows[2:], again, stranger)
+        assert store.restored.burst_windows == (*kept[2:], kept[0], stranger)
 
 
 async def test_numbers_that_no_column_holds_are_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from edge_agent.core.effects import BurstWindow, Done
 from edge_agent.disk.identity import fingerprint
+from edge_agent.disk.rows import LEASE_NUMBERS
 from edge_agent.disk.schema import DATABASE_NAME
 from edge_agent.disk.starts import STARTS_NAME
 from tests.disk.bench import Store, opened
@@ -29,6 +30,14 @@ async def use(store: Store, *, up_to: int = LEASED) -> None:
     assert await store.persist(store.own(), bytes(10)) == Done()
     assert await store.lease(up_to) == Done()
     assert await store.sync(WINDOW) == Done()
+
+
+async def lease_bundles(store: Store) -> None:
+    assert await store.persist(store.own(sequence=LEASE_NUMBERS + 1), bytes(10)) == Done()
+
+
+async def lease_bursts(store: Store) -> None:
+    assert await store.lease(2 * LEASED) == Done()
 
 
 def write_over(folder: Path, content: dict[str, bytes]) -> None:
@@ -108,13 +117,16 @@ async def test_a_backup_put_back_after_a_kill_is_noticed(tmp_path: Path) -> None
     await check_is_restored(tmp_path, old=store, changed=["session_number"], above=number)
 
 
-async def test_a_backup_made_while_the_same_process_ran_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lease", [lease_bundles, lease_bursts])
+async def test_a_backup_made_while_the_same_process_ran_is_noticed(
+    tmp_path: Path, lease: Callable[[Store], Awaitable[object]]
+) -> None:
     """No start lies between backup and restore, but numbers that the backup knows nothing of: database and its log."""
     names = (DATABASE_NAME, f"{DATABASE_NAME}-wal")
     async with opened(tmp_path) as store:
         await use(store)
         backup = {name: (tmp_path / name).read_bytes() for name in names}
-        await use(store, up_to=2 * LEASED)
+        await lease(store)
         number = store.restored.session_number
     write_over(tmp_path, backup)
     with closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as database:
