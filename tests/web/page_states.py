@@ -63,6 +63,13 @@ def unit_of(state: State, number: int) -> State:
     return next(unit for unit in state["units"] if unit["number"] == number)
 
 
+def _fall_silent(unit: State, state: str, heard_ms: int) -> None:
+    """Nothing of ``unit`` is younger than ``heard_ms``."""
+    unit.update(state=state, last_heard_ms=heard_ms, reported_ms=heard_ms)
+    for fact in ("position", "last_received"):
+        unit[fact]["captured_ms"] = heard_ms
+
+
 def command_empty(now_ms: int) -> State:
     """A command post to which no unit has reported."""
     return {
@@ -87,7 +94,7 @@ def command_normal(now_ms: int) -> State:
     state = command_empty(now_ms)
     state["units"] = [_unit(row, now_ms) for row in _UNITS.split(";")]
     for number, silent_s in ((31, 134), (29, 96)):
-        unit_of(state, number).update(state="late", last_heard_ms=now_ms - silent_s * 1000)
+        _fall_silent(unit_of(state, number), "late", now_ms - silent_s * 1000)
     for number in (21, 24, 35):
         unit_of(state, number)["state"] = "noted"
     unit_of(state, 24)["links"][0]["state"] = "down"
@@ -203,9 +210,7 @@ def command_lost(now_ms: int, *, acknowledged: str = "") -> State:
     """Unit 19 silent for 31 min 12 s."""
     state = command_normal(now_ms)
     unit = unit_of(state, 19)
-    heard_ms = now_ms - 1_872_000
-    unit.update(state="lost", last_heard_ms=heard_ms, reported_ms=heard_ms)
-    unit["position"]["captured_ms"] = heard_ms
+    _fall_silent(unit, "lost", now_ms - 1_872_000)
     state["alarms"].append(_alarm(now_ms - 1_692_000, "lost", [19], confirmed=acknowledged))
     return state
 
@@ -227,7 +232,7 @@ def command_group_lost(now_ms: int) -> State:
     state = command_normal(now_ms)
     numbers = [14, 15, 16, 17, 18, 19, 38]
     for number in numbers:
-        unit_of(state, number).update(state="lost", last_heard_ms=now_ms - 400_000, reported_ms=now_ms - 400_000)
+        _fall_silent(unit_of(state, number), "lost", now_ms - 400_000)
     state["alarms"].append(_alarm(now_ms - 220_000, "lost", numbers, via=["4g"]))
     return state
 
@@ -311,6 +316,21 @@ def command_after_outage(now_ms: int) -> State:
     return state
 
 
+def command_many_reports(now_ms: int) -> State:
+    """As after the outage, with five reports of the unit and four outages on its bar."""
+    state = command_after_outage(now_ms)
+    unit = unit_of(state, 32)
+    [message] = unit["messages"]
+    unit["messages"] = [
+        message
+        | {"id": f"m-{n}", "at_ms": now_ms - n * 60_000, "read": {"by": "王敏", "at_ms": now_ms} if n % 2 else None}
+        for n in range(5)
+    ]
+    minutes = (("late", 4), ("received", 9), ("missing", 2), ("late", 1), ("received", 9), ("late", 3), ("received", 4))
+    unit["gap"]["parts"] = [{"state": name, "ms": count * 60_000} for name, count in minutes]
+    return state
+
+
 COMMAND_STATES = {
     "empty": command_empty,
     "normal": command_normal,
@@ -320,6 +340,7 @@ COMMAND_STATES = {
     "threat": command_threat,
     "withdrawn": command_withdrawn,
     "after_outage": command_after_outage,
+    "many_reports": command_many_reports,
 }
 
 

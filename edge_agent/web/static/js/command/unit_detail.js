@@ -24,8 +24,9 @@ function positionLine(ctx, unit) {
   const { say } = ctx;
   const at = unit.position;
   if (!at) return h("p", { class: "line soft" }, say("unit.no_position"));
-  return h("p", { class: "line" }, say("unit.position"), " ",
-    h("button", { class: "coordinates", onclick: () => ctx.toggleDms() }, (ctx.ui.dms ? placeDms : place)(at.lat, at.lon)),
+  const text = (ctx.ui.dms ? placeDms : place)(at.lat, at.lon);
+  return h("p", { class: "line" },
+    h("button", { class: "coordinates", "aria-label": `${say("unit.position")} ${text}`, onclick: () => ctx.toggleDms() }, text),
     say("sep"), age(at.captured_ms, ctx.time), at.system ? `${say("sep")}${ctx.system(at.system)}` : "", say("sep"), at.datum);
 }
 
@@ -102,7 +103,7 @@ function messagesPart(ctx, unit) {
   const messages = unit.messages ?? [];
   if (!messages.length) return null;
   const cut = pager.cut("messages", messages);
-  return h("div", { class: "messages-part" },
+  return h("div", { class: `messages-part${messages.length > 1 ? " many" : ""}` },
     h("div", { class: "panel-head" }, h("h3", {}, say("unit.messages"))),
     h("ul", { class: "list", "data-list": "messages", "data-total": messages.length }, cut.shown.map((each) => h("li", { class: "message", key: each.id },
       h("span", { class: "soft" }, clock(each.at_ms, time.nowMs)),
