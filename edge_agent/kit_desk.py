@@ -205,6 +205,10 @@ class KitDesk:
         """None: a kit's page shows no pictures of its store."""
         return None
 
+    def track(self, unit: str) -> list[Json] | None:
+        """None: a kit's page has no map."""
+        return None
+
     def tiles(self, numbers: Sequence[int]) -> Path | None:
         """None: a kit's page has no map."""
         return None

@@ -161,6 +161,11 @@ class CommandDesk:
         image = await asyncio.to_thread(self._pictures.get, picture_id)
         return (image, known["mime"]) if image is not None else None
 
+    def track(self, unit: str) -> list[Json] | None:
+        """Where a unit was, as far as is kept; None for a unit that is not known."""
+        known = self.board.units.get(unit)
+        return None if known is None else known.track
+
     def tiles(self, numbers: Sequence[int]) -> Path | None:
         """The file behind a map layer's address; None when there is none. Asks the disk."""
         return find_tiles(self._layers, numbers)

@@ -20,6 +20,9 @@ class Desk(Protocol):
     async def picture(self, picture_id: str) -> tuple[bytes, str] | None:
         """The image and its media type; None when there is none."""
 
+    def track(self, unit: str) -> list[dict[str, Any]] | None:  # Any: JSON
+        """Where a unit was, as far as is kept; None for a unit that is not known."""
+
     def tiles(self, numbers: Sequence[int]) -> Path | None:
         """The file behind a map layer's address, [layer] or [layer, z, x, y]; None when there is none."""
 

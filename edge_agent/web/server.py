@@ -159,6 +159,7 @@ class Pages:
                 Route(f"/{self._desk.role}", self._page),
                 WebSocketRoute("/api/state", self._say_state),
                 Route("/api/picture/{id:path}", self._picture),
+                Route("/api/track/{unit:path}", self._track),
                 Route("/layers/{layer:int}", self._tiles),
                 Route("/layers/{layer:int}/{z:int}/{x:int}/{y:int}", self._tiles),
                 Route("/api/{action:path}", self._act, methods=["POST"]),
@@ -177,6 +178,12 @@ class Pages:
             return JSONResponse({"error": "no such picture (any more)"}, status_code=404)
         image, media_type = found
         return Response(image, media_type=media_type if media_type.startswith("image/") else "image/x-unknown")
+
+    async def _track(self, request: Request) -> Response:
+        track = self._desk.track(request.path_params["unit"])
+        if track is None:
+            return JSONResponse({"error": "no such unit"}, status_code=404)
+        return JSONResponse(track)
 
     async def _tiles(self, request: Request) -> Response:
         """Tiles of the deployment's own map: an archive in the ranges that are asked for, or one tile of a folder."""

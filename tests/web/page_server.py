@@ -51,6 +51,7 @@ class ScriptedDesk:
         self.answer: Callable[[str, Any], State] = lambda path, body: {}
         self.posted: list[tuple[str, Any]] = []
         self.pushes = 0
+        self.tracks: dict[str, list[State]] = {}
         self._watchers: set[asyncio.Event] = set()
 
     async def state_json(self, now_ms: int) -> str:
@@ -70,6 +71,9 @@ class ScriptedDesk:
 
     async def picture(self, picture_id: str) -> tuple[bytes, str] | None:
         return _DRAWING.encode(), "image/svg+xml"
+
+    def track(self, unit: str) -> list[State] | None:
+        return self.tracks.get(unit)
 
     def tiles(self, numbers: Sequence[int]) -> Path | None:
         return None

@@ -52,6 +52,9 @@ class ScriptedDesk:
     async def picture(self, picture_id: str) -> tuple[bytes, str] | None:
         return (b"<svg/>", "text/html") if picture_id == "p~1" else None
 
+    def track(self, unit: str) -> list[dict[str, Any]] | None:
+        return [{"lat": 28.46}] if unit == "kit-7" else None
+
     def tiles(self, numbers: Sequence[int]) -> Path | None:
         return self.files.get(tuple(numbers))
 
@@ -266,6 +269,13 @@ async def test_map_tiles_are_served_in_the_ranges_that_are_asked_for(desk: Scrip
             "/layers/1/3/2/..%2f1",
         ):
             assert (await client.get(path)).status == 404
+
+
+async def test_the_whole_track_of_a_unit_is_there_for_who_asks(desk: ScriptedDesk) -> None:
+    """The state has the end of it, for forty units at once."""
+    async with serving(desk) as client:
+        assert json.loads((await client.get("/api/track/kit-7")).body) == [{"lat": 28.46}]
+        assert (await client.get("/api/track/kit-8")).status == 404
 
 
 async def test_a_page_that_takes_nothing_costs_nobody_anything(desk: ScriptedDesk) -> None:

@@ -253,6 +253,28 @@ def test_each_alarm_can_be_acknowledged_with_or_without_a_band(browser: Browser)
         page.close()
 
 
+def test_the_chosen_units_whole_track_is_drawn(browser: Browser) -> None:
+    """The state has its end only; the page asks for the rest, and what comes later is joined to it."""
+    made = command_normal(now_ms())
+    unit = next(unit for unit in made["units"] if unit["id"] == "kit-7")
+    fixes = [
+        unit["position"]
+        | {"lat": 28.40 + n * 0.001, "captured_ms": made["now_ms"] - (120 - n) * 30_000, "is_late": False}
+        for n in range(120)
+    ]
+    unit["track"] = fixes[90:110]
+    with PageServer(lambda at_ms: made) as server:
+        server.desk.tracks = {"kit-7": fixes[:110]}
+        page = _open(browser, server, WALL)
+        page.fill("[data-act=search]", "07")
+        page.click(".units [data-unit=kit-7]")
+        _until(page, "document.querySelectorAll('.map-past').length === 110")
+        unit["track"] = fixes[95:]
+        _until(page, "document.querySelectorAll('.map-past').length === 120")
+        assert page.locator(".map-track.gap").count() == 0
+        page.close()
+
+
 def test_one_cause_is_told_once(browser: Browser) -> None:
     """Seven units lost within a minute, the last of each by one link: one band that says so and names them."""
     with PageServer(_frozen(command_group_lost)) as server:

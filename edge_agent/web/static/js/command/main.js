@@ -15,6 +15,7 @@ import { footPart, headPart } from "./head.js";
 import { tabbedColumn, wallColumn } from "./right.js";
 import { sceneOf } from "./scene.js";
 import { sheetPart } from "./sheets.js";
+import { Tracks } from "./tracks.js";
 import { unitPart } from "./unit_detail.js";
 import { unitsPart } from "./units.js";
 import { wallRow } from "./wall.js";
@@ -31,6 +32,7 @@ class CommandPage {
     this.ui = { tab: "orders", chosen: "", sheet: null, search: "", dms: false, refused: "", trueColours: false, unreadable: new Set(), isWall: WALL.matches };
     this.map = null;
     this.ranFour = new Set();
+    this.tracks = new Tracks();
     this.line = new Line({ path: "/api/state", changed: () => this.render() });
     this.prefs.follow(() => { this.map?.redraw(); this.render(); });
     setInterval(() => this.render(), TICK_MS);
@@ -63,6 +65,7 @@ class CommandPage {
     const unit = this.ui.chosen ? this.unit(this.ui.chosen) : null;
     if (!unit) this.map?.goTo([]);
     else if (unit.position) this.map?.goTo([unit.position, ...(unit.track ?? [])]);
+    if (unit) this.tracks.load(unit.id).then(() => this.render());
   }
 
   openTab(name) {

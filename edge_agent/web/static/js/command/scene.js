@@ -15,7 +15,7 @@ export function sceneOf(ctx) {
   const unit = ranked.find(({ id }) => id === focus)?.unit;
   return {
     marks: ranked.map((each) => mark(ctx, each)),
-    tracks: unit && ui.chosen && unit.track?.length > 1 ? [track(ctx, unit)] : [],
+    tracks: unit && ui.chosen ? [track(ctx, ctx.tracks.of(unit))].filter(({ points }) => points.length > 1) : [],
     centre: unit ? { lat: unit.position.lat, lon: unit.position.lon } : null,
     sources: sources(ctx), isLive: time.isLive,
   };
@@ -53,16 +53,16 @@ function detail(ctx, unit, alarm) {
   return say("map.position", { age: age(at, time) });
 }
 
-function track(ctx, unit) {
-  const steps = unit.track.slice(1).map((to, n) => to.captured_ms - unit.track[n].captured_ms).sort((one, other) => one - other);
+function track(ctx, fixes) {
+  const steps = fixes.slice(1).map((to, n) => to.captured_ms - fixes[n].captured_ms).sort((one, other) => one - other);
   const usual = Math.max(1000, steps[Math.floor(steps.length / 2)]);
-  const points = unit.track.map((point, n) => {
-    const next = unit.track[n + 1];
+  const points = fixes.map((point, n) => {
+    const next = fixes[n + 1];
     return { lat: point.lat, lon: point.lon, isLate: point.is_late, isGapAfter: Boolean(next) && next.captured_ms - point.captured_ms > usual * GAP_FACTOR };
   });
   const notes = points.flatMap((point, n) => (point.isGapAfter ? [{
     lat: (point.lat + points[n + 1].lat) / 2, lon: (point.lon + points[n + 1].lon) / 2,
-    text: ctx.say("map.missing", { time: duration(unit.track[n + 1].captured_ms - unit.track[n].captured_ms) }),
+    text: ctx.say("map.missing", { time: duration(fixes[n + 1].captured_ms - fixes[n].captured_ms) }),
   }] : []));
   return { points, notes };
 }
