@@ -14,7 +14,7 @@ from edge_agent.command.documents import Document, DocumentKey
 from edge_agent.command.limits import ReadingLimit
 from edge_agent.command.order import Order
 from edge_agent.command.thresholds import judge
-from edge_agent.command.unit import MESSAGES_MAX, Unit, position_json
+from edge_agent.command.unit import MESSAGES_MAX, Unit
 from edge_agent.core.bundle import BundleId, MalformedError
 from edge_agent.telemetry.payloads import (
     PICTURE_FLOW,
@@ -233,9 +233,8 @@ class Board:
         except MalformedError:  # somebody calls for help all the same; only what they say of it is lost
             self.drops[f"payload_{delivery.flow}"] += 1
             sos = Sos(at_ms=received_ms)
-        position = unit.position
         if sos.position is not None:
-            position = position_json(Position.unpack(sos.position), received_ms)
+            unit.take_position(Position.unpack(sos.position), received_ms)
         alarm = Alarm(
             id=delivery.bundle,
             kind="sos",
@@ -244,7 +243,7 @@ class Board:
             received_ms=received_ms,
             via=list(delivery.via),
             text=sos.text,
-            position=position,
+            position=unit.position,
         )
         self._touch_alarms(admit(self.alarms, alarm))
         self.note("sos", received_ms, unit.id)
@@ -335,6 +334,8 @@ class Board:
             "precedence": delivery.precedence,
             "read": None,
         }
+        if text.position is not None:
+            unit.take_position(Position.unpack(text.position), delivery.received_at_ms)
         unit.messages.append(message)
         del unit.messages[:-MESSAGES_MAX]
         self.note("text", delivery.received_at_ms, unit.id, text=text.text, phrase=text.phrase)

@@ -165,6 +165,8 @@ class Unit:
         said_ms = position.captured_at_ms
         if received_ms < said_ms <= self.position_said_ms:
             return
+        if any((each["captured_ms"], each["lat"], each["lon"]) == _moment(place) for each in self.track):
+            return  # the same fix by another bundle: calls for help and reports carry the last one too
         is_late = received_ms - place["captured_ms"] > max(2 * self.due_s, 10.0) * 1000
         if self.position is None or place["captured_ms"] >= min(self.position["captured_ms"], received_ms):
             self.position, self.position_said_ms = place, said_ms
@@ -267,6 +269,10 @@ def position_json(position: Position, received_ms: int) -> Json:
         "system": position.system,
         "datum": position.datum,
     }
+
+
+def _moment(place: Json) -> tuple[int, float, float]:
+    return place["captured_ms"], place["lat"], place["lon"]
 
 
 def _was_made_before(bundle: str, other: str) -> bool:

@@ -11,8 +11,10 @@ from edge_agent.telemetry.payloads import (
     SOS_CONFIRM_FLOW,
     SOS_FLOW,
     SOS_WITHDRAW_FLOW,
+    TEXT_FLOW,
     Sos,
     SosUpdate,
+    Text,
 )
 from tests.command.deliveries import START_MS, Arrivals
 from tests.command.payloads import position
@@ -28,6 +30,25 @@ def test_any_bytes_on_the_sos_flow_raise_the_alarm(payload: bytes) -> None:
     assert (alarm.kind, alarm.units, alarm.via, alarm.received_ms) == ("sos", ["kit-7"], ["radio"], START_MS + 5)
     assert alarm.position is not None
     assert board.drops == {"payload_sos": 1}
+
+
+def test_the_place_of_a_call_for_help_is_the_newest_that_is_known() -> None:
+    """It brings a fix of its own: the unit is on the map by it; one that comes again, or is older, adds nothing."""
+    board, arrivals = Board(), Arrivals()
+    sos = Sos(at_ms=START_MS, position=position(START_MS - 9000).pack())
+    board.apply(arrivals.of(SOS_FLOW, sos, START_MS + 5, precedence="flash"))
+    unit = board.units["kit-7"]
+    assert board.alarms[0].position == unit.position
+    assert unit.position is not None
+    assert unit.position["captured_ms"] == START_MS - 9000
+    board.apply(arrivals.of(POSITION_FLOW, position(START_MS - 9000), START_MS + 6))
+    board.apply(arrivals.of(POSITION_FLOW, position(START_MS - 2000), START_MS + 7))
+    text = Text(text="", at_ms=START_MS + 8, phrase="need_people", position=position(START_MS - 9000).pack())
+    board.apply(arrivals.of(TEXT_FLOW, text, START_MS + 9))
+    assert [each["captured_ms"] for each in unit.track] == [START_MS - 9000, START_MS - 2000]
+    assert unit.position["captured_ms"] == START_MS - 2000
+    board.apply(arrivals.of(SOS_FLOW, sos, START_MS + 20, precedence="flash"))
+    assert board.alarms[1].position == unit.position
 
 
 def test_a_withdrawal_that_came_first_is_shown_with_its_sos() -> None:
