@@ -124,7 +124,12 @@ def test_a_flood_leaves_the_loop_its_turns() -> None:
                     longest_s, turns = max(longest_s, time.thread_time() - began_s), turns + 1
 
             watching = asyncio.create_task(watch(), name="watch")
-            await asyncio.gather(*(kit.runner.submit(header, Precedence.ROUTINE, bytes(1000)) for _ in range(2000)))
+
+            async def produce() -> None:
+                for _ in range(250):
+                    await kit.runner.submit(header, Precedence.ROUTINE, bytes(1000))
+
+            await asyncio.gather(*(produce() for _ in range(8)))
             for _ in range(2000):
                 await next_delivery(command)
             watching.cancel()

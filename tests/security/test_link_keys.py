@@ -105,9 +105,7 @@ def test_any_changed_bit_number_or_header_is_refused(
     number: int, header: bytes, body: bytes, noise: random.Random
 ) -> None:
     for root in ("traffic", "burst"):
-        sender = made(
-            keys().traffic(SALTS, Direction.INITIATOR, 1, 0) if root == "traffic" else keys().burst(1, 1, 0)
-        )
+        sender = made(keys().traffic(SALTS, Direction.INITIATOR, 1, 0) if root == "traffic" else keys().burst(1, 1, 0))
         receiver = made(
             keys().traffic(SALTS, Direction.INITIATOR, 1, 0) if root == "traffic" else keys().burst(1, 1, 0)
         )
