@@ -73,7 +73,7 @@ class ScriptedDesk:
         return _DRAWING.encode(), "image/svg+xml"
 
     def track(self, unit: str) -> list[State] | None:
-        return self.tracks.get(unit)
+        return self.tracks.get(unit, [])
 
     def tiles(self, numbers: Sequence[int]) -> Path | None:
         return None
