@@ -28,7 +28,7 @@ REMEMBERED_SALTS = 256
 HELD_EARLY_BYTES = 65_536
 HELLO_WAIT_S = 0.5
 BURST_REASON = "a burst link needs this node's number ([node] number = 1 to 65535)"
-"""The number names the sender there, and its key is born of it (docs/adr/0007-burst-links.md)."""
+"""The number names the sender there, and its key is born of it (docs/adr/0009-burst-links.md)."""
 LOSER_WAIT_S = 8.0
 
 
