@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from link_sim.model import NS_PER_S
+from link_sim.services import NS_PER_S
 
 _CLOCK_MONOTONIC = 1  # linux/time.h; the clock of time.monotonic_ns
 _TFD_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)  # what sys/timerfd.h names TFD_... (Linux)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edge_agent.addresses import HostPort, parse_host_port
 from link_sim.control import ControlError, ControlServer
-from link_sim.model import ProfileError
+from link_sim.errors import ProfileError
 from link_sim.profiles import NAMED, PathProfile, profile, serial_rate_bps
 from link_sim.udp_proxy import UdpProxy
 

@@ -15,8 +15,9 @@ from urllib.parse import unquote
 
 from edge_agent.addresses import HostPort, is_loopback
 from edge_agent.core.errors import EdgeAgentError
+from link_sim.errors import ProfileError
 from link_sim.live import Direction, LiveLink
-from link_sim.model import Outage, ProfileError
+from link_sim.model import Outage
 
 _HEAD_MAX_BYTES = 8192
 _BODY_MAX_BYTES = 65_536

@@ -4,23 +4,50 @@
 proxies drive the same object.
 """
 
-from collections import deque
-from typing import Generic, TypeVar
+import heapq
+from collections.abc import Callable
+from itertools import count
+from typing import Generic, NamedTuple, TypeVar
 
-from link_sim.model import Fate, LinkModel, LinkProfile, Outage, Verdict, stretched_ns
+from link_sim.link_profile import LinkProfile
+from link_sim.media import Medium, Transmission
+from link_sim.model import Fate, LinkModel, Outage, Verdict, stretched_ns
 
 Frame = TypeVar("Frame")
 
 
+class _Flight(NamedTuple):
+    """A frame on its way; flights compare by when they are due, then by when they were offered."""
+
+    due_ns: int
+    order: int
+    sent_ns: int
+    frame: object
+    air: Transmission | None
+
+
 class Line(Generic[Frame]):
-    """Frames between ``offer`` and ``take``, first in, first out. ``now_ns`` never goes back."""
+    """Frames between ``offer`` and ``take``. ``now_ns`` never goes back.
 
-    __slots__ = ("_flying", "_original", "model")
+    They come out in the order of their due times; those of a profile that does not ``reorders`` are due in the order
+    they were offered. ``spoil`` makes a damaged frame of a whole one (``Verdict.damage``); without it damage is lost.
+    """
 
-    def __init__(self, profile: LinkProfile, rng_seed: int) -> None:
+    __slots__ = ("_flying", "_order", "_original", "_spoil", "model")
+
+    def __init__(
+        self,
+        profile: LinkProfile,
+        rng_seed: int,
+        *,
+        medium: Medium | None = None,
+        spoil: Callable[[Frame, int], Frame] | None = None,
+    ) -> None:
         self._original = profile
-        self.model = LinkModel(profile, rng_seed)
-        self._flying: deque[tuple[Verdict, Frame]] = deque()  # bounded by queue_bytes, and by rate x delay
+        self._spoil = spoil
+        self.model = LinkModel(profile, rng_seed, medium)
+        self._flying: list[_Flight] = []  # a heap, bounded by queue_bytes, and by rate x delay
+        self._order = count()
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -37,24 +64,33 @@ class Line(Generic[Frame]):
 
     def offer(self, now_ns: int, frame_bytes: int, frame: Frame) -> Verdict:
         """Give a frame to the link; it comes out of ``take`` unless its verdict says otherwise."""
-        verdict = self.model.offer(now_ns, frame_bytes)
+        model = self.model
+        verdict = model.offer(now_ns, frame_bytes)
         if verdict.fate <= Fate.HELD:
-            self._flying.append((verdict, frame))
+            if verdict.damage and self._spoil is not None:
+                frame = self._spoil(frame, verdict.damage)
+            flying, order = self._flying, self._order
+            heapq.heappush(flying, _Flight(verdict.due_ns, next(order), verdict.sent_ns, frame, model.air))
+            if verdict.copy_due_ns >= 0:
+                copy = _Flight(verdict.copy_due_ns, next(order), verdict.sent_ns, frame, model.air)
+                heapq.heappush(flying, copy)
         return verdict
 
     def next_due_ns(self) -> int | None:
         """When the next frame comes out, on the caller's clock; None while there is none or the link holds."""
-        held_ns = self.model.held_ns
-        if not self._flying or held_ns is None:
+        if not self._flying:
             return None
-        return self._flying[0][0].due_ns + held_ns
+        held_ns = self.model.held_ns
+        return None if held_ns is None else self._flying[0].due_ns + held_ns
 
     def take(self, now_ns: int) -> Frame | None:
         """The next frame that is due by ``now_ns``, or None."""
-        due_ns = self.next_due_ns()
-        if due_ns is None or due_ns > now_ns:
-            return None
-        return self._flying.popleft()[1]
+        while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
+            flight = heapq.heappop(self._flying)
+            if flight.air is None or not flight.air.is_spoiled:
+                return flight.frame  # type: ignore[return-value]  # only this line puts frames in
+            self.model.count_collided()
+        return None
 
     def set(self, now_ns: int, profile: LinkProfile) -> None:
         """New numbers from now on; what has not been sent yet goes on at the new rate."""
@@ -63,10 +99,14 @@ class Line(Generic[Frame]):
         if old_rate_bps == profile.rate_bps:
             return
         last_due_ns = 0
-        for at, (verdict, frame) in enumerate(self._flying):
-            sent_ns = stretched_ns(verdict.sent_ns, clock_ns, old_rate_bps, profile.rate_bps)
-            last_due_ns = max(last_due_ns, sent_ns + verdict.due_ns - verdict.sent_ns)
-            self._flying[at] = (verdict._replace(sent_ns=sent_ns, due_ns=last_due_ns), frame)
+        moved: list[_Flight] = []
+        for flight in sorted(self._flying):
+            sent_ns = stretched_ns(flight.sent_ns, clock_ns, old_rate_bps, profile.rate_bps)
+            due_ns = sent_ns + flight.due_ns - flight.sent_ns
+            if not profile.reorders:
+                due_ns = last_due_ns = max(last_due_ns, due_ns)
+            moved.append(flight._replace(sent_ns=sent_ns, due_ns=due_ns))
+        self._flying = sorted(moved)
         self.model.keep_order_after(last_due_ns)
 
     def cut(self, now_ns: int, outage: Outage = Outage.DROP, *, kills_in_flight: bool = False) -> None:

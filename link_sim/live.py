@@ -13,8 +13,10 @@ from typing import Any, Generic
 from link_sim.alarm import Alarm, make_alarm
 from link_sim.lateness import Lateness, LatenessMeter
 from link_sim.line import Frame, Line
-from link_sim.model import Fate, LinkProfile, Outage, Verdict, derived_seed
-from link_sim.profiles import PathProfile, profile_from
+from link_sim.link_profile import LinkProfile
+from link_sim.model import Fate, Outage, Verdict
+from link_sim.profiles import PathProfile, profile_from, profile_table
+from link_sim.streams import derived_seed
 
 LATE_LIMIT_MS = 5.0  # above this p99 a run says nothing about links; a busy two-core machine stays below it
 _BATCH = 256  # frames handed over before the sockets get their turn again
@@ -31,8 +33,15 @@ class Direction(Enum):
 class LiveLine(Generic[Frame]):
     """A line that hands each frame to ``deliver`` when it is due: never early, late by what the machine needs."""
 
-    def __init__(self, profile: LinkProfile, seed: int, deliver: Callable[[Frame], None]) -> None:
-        self.line: Line[Frame] = Line(profile, seed)
+    def __init__(
+        self,
+        profile: LinkProfile,
+        seed: int,
+        deliver: Callable[[Frame], None],
+        *,
+        spoil: Callable[[Frame, int], Frame] | None = None,
+    ) -> None:
+        self.line: Line[Frame] = Line(profile, seed, spoil=spoil)
         self.counts: Counter[str] = Counter()
         self.on_change: Callable[[], None] | None = None
         self._deliver = deliver
@@ -115,7 +124,7 @@ class LiveLine(Generic[Frame]):
         """Numbers in force, outage, frames by fate, lateness: for JSON."""
         outage = self.line.model.outage
         return {
-            **asdict(self.line.profile),
+            **profile_table(self.line.profile),
             "outage": outage.value if outage else None,
             "in_flight": len(self.line),
             "frames": self.line.model.counts(),
@@ -189,10 +198,11 @@ def live_link(
     *,
     deliver_up: Callable[[Frame], None],
     deliver_down: Callable[[Frame], None],
+    spoil: Callable[[Frame, int], Frame] | None = None,
 ) -> LiveLink:
-    """A link of two lines whose random streams have nothing in common."""
+    """A link of two lines whose random streams have nothing in common; ``spoil`` as in Line."""
     return LiveLink(
         name=name,
-        up=LiveLine(profile.up, derived_seed(seed, name, "up"), deliver_up),
-        down=LiveLine(profile.down, derived_seed(seed, name, "down"), deliver_down),
+        up=LiveLine(profile.up, derived_seed(seed, name, "up"), deliver_up, spoil=spoil),
+        down=LiveLine(profile.down, derived_seed(seed, name, "down"), deliver_down, spoil=spoil),
     )

@@ -3,27 +3,26 @@
 Pure: integer nanoseconds come in with every call, nothing here reads a clock or a socket, and the same seed and the
 same calls give the same verdicts in virtual time and in a real-time proxy.
 
-The order of effects is that of a radio or a modem: queue (drop-tail, in bytes), serialisation at ``rate_bps``, outage,
-loss, propagation. A frame lost on the air has used its air time. A ``hold`` outage stops the link's own clock: whatever
-waits or flies stays where it is and goes on, in order, when the outage ends.
+The order of effects is that of a radio or a modem: size, queue, medium and service, outage, loss, damage, flight,
+copies. A frame lost on the air has used its air time. A ``hold`` outage stops the link's own clock: whatever waits or
+flies stays where it is and goes on, in order, when the outage ends. What each part knows: docs/adr/0010-link-model.md.
 """
 
 import hashlib
-import random
 from array import array
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
-from edge_agent.core.errors import EdgeAgentError
+from link_sim.delays import next_poll_ns
+from link_sim.link_profile import LinkProfile
+from link_sim.media import Medium, Transmission
+from link_sim.parts import Streams, make_delays, make_jitter, make_losses, make_service
+from link_sim.queues import CoDel, QueueKind, Waiting
+from link_sim.services import NEVER_NS, NS_PER_S, SteadyRate
 
-NS_PER_S = 1_000_000_000
 _DIGEST_FIELDS = 4
 _DIGEST_CHUNK = _DIGEST_FIELDS * 1024  # numbers hashed at once: a hash call a frame would cost as much as the model
-
-
-class ProfileError(EdgeAgentError):
-    """A profile holds a value that no link can have; the message names the field and what is allowed."""
+_SERVICE_FIELDS = ("rate_schedule", "schedule_period_s", "trace", "duty_ratio", "interval_s")
 
 
 class Fate(IntEnum):
@@ -36,6 +35,8 @@ class Fate(IntEnum):
     OUTAGE = 4
     CUT_IN_FLIGHT = 5
     OVERSIZE = 6
+    AGED = 7
+    COLLIDED = 8
 
     @property
     def word(self) -> str:
@@ -50,148 +51,155 @@ class Outage(Enum):
     HOLD = "hold"
 
 
-def derived_seed(seed: int, *names: str) -> int:
-    """A seed for one random stream; streams of different names have nothing in common (BLAKE2b, 64 bits)."""
-    return int.from_bytes(hashlib.blake2b("/".join((str(seed), *names)).encode(), digest_size=8).digest(), "big")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkProfile:
-    """Physics of one direction. ``rate_bps`` None: no limit; ``mtu_bytes`` None: any frame passes.
-
-    ``jitter_s`` spreads the delay evenly over ``delay_s`` +- ``jitter_s``, frames staying in order. ``queue_bytes``
-    bounds what waits, the rest of the frame in service included; an idle link always takes a frame. ``overhead_bytes``
-    is what one frame costs beyond itself. ``noise_ratio`` is the share of bytes that arrive wrong (serial lines only).
-    """
-
-    rate_bps: int | None = None
-    delay_s: float = 0.0
-    jitter_s: float = 0.0
-    loss_ratio: float = 0.0
-    queue_bytes: int = 256 * 1024
-    overhead_bytes: int = 0
-    mtu_bytes: int | None = None
-    noise_ratio: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.rate_bps is not None and self.rate_bps < 1:
-            raise ProfileError(f"rate_bps {self.rate_bps}: allowed is 1 or more, or none for no limit")
-        if not 0 <= self.delay_s <= 3600:
-            raise ProfileError(f"delay_s {self.delay_s}: allowed is 0 to 3600")
-        if not 0 <= self.jitter_s <= self.delay_s:  # else a frame would arrive before it was sent
-            raise ProfileError(f"jitter_s {self.jitter_s}: allowed is 0 to delay_s ({self.delay_s})")
-        for name, ratio in (("loss_ratio", self.loss_ratio), ("noise_ratio", self.noise_ratio)):
-            if not 0 <= ratio <= 1:
-                raise ProfileError(f"{name} {ratio}: allowed is 0 to 1")
-        if self.queue_bytes < 1 or self.overhead_bytes < 0:
-            raise ProfileError(f"queue_bytes {self.queue_bytes} or overhead_bytes {self.overhead_bytes} is too small")
-        if self.mtu_bytes is not None and self.mtu_bytes < 1:
-            raise ProfileError(f"mtu_bytes {self.mtu_bytes}: allowed is 1 or more, or none")
-
-
 class Verdict(NamedTuple):
     """Fate of one frame; ``sent_ns`` and ``due_ns`` are on the link's own clock, which stands still in a hold.
 
     ``deliver_at_ns`` is on the caller's clock; None when the frame is dropped, or held until nobody knows when. It is
-    right as long as the link is not changed. A tuple, because one is made for every frame.
+    right as long as the link is not changed. ``damage`` above 0: it arrives with a bit flipped (``spoiled``);
+    ``copy_due_ns`` 0 or more: it arrives once more then. A tuple, because one is made for every frame.
     """
 
     fate: Fate
     sent_ns: int
     due_ns: int
     deliver_at_ns: int | None
+    damage: int = 0
+    copy_due_ns: int = -1
 
 
 class LinkModel:
     """One direction of a link: ``offer`` frames, ``set`` its numbers, ``cut`` and ``mend`` it.
 
-    Calls come with ``now_ns`` that never goes back. Each effect draws from a random stream of its own, once a frame, so
-    that jitter, queue or outages never change which frames the loss takes.
+    Calls come with ``now_ns`` that never goes back. Each effect draws from a random stream of its own, once for each
+    frame offered, so that jitter, queue or outages never change which frames the loss takes.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_busy_bits",
-        "_busy_from_ns",
-        "_counts",
-        "_delay_ns",
-        "_draw_jitter",
-        "_draw_loss",
-        "_free_ns",
-        "_hash",
-        "_held_bytes",
-        "_held_ns",
-        "_held_since_ns",
-        "_jitter_ns",
-        "_last_due_ns",
-        "outage",
-        "profile",
-    )
-
-    def __init__(self, profile: LinkProfile, rng_seed: int) -> None:
-        self._draw_loss = random.Random(derived_seed(rng_seed, "loss")).random
-        self._draw_jitter = random.Random(derived_seed(rng_seed, "jitter")).random
+    def __init__(self, profile: LinkProfile, rng_seed: int, medium: Medium | None = None) -> None:
         self.outage: Outage | None = None
+        self.air: Transmission | None = None
+        """The frame offered last on its medium; None without one."""
+        self.price = 0.0
+        self._streams = Streams.of(rng_seed)
+        self._medium = medium
+        self._station = medium.join() if medium is not None else 0
+        self._number = 0
         self._counts = [0] * len(Fate)
-        self._busy_from_ns = 0
-        self._busy_bits = 0
-        self._free_ns = 0
+        self._extra = {"damaged": 0, "copies": 0}
         self._last_due_ns = 0
         self._held_ns = 0
         self._held_since_ns: int | None = None
         self._held_bytes = 0
         self._hash = hashlib.blake2b(digest_size=16)
         self._buffer = array("q")
+        self._service = make_service(profile)
+        self._waiting = Waiting()
+        self._codel = CoDel()
         self._adopt(profile)
 
     def offer(self, now_ns: int, frame_bytes: int) -> Verdict:
         """Give one frame to the link; its fate and when it comes out."""
         verdict = self._judge(now_ns, frame_bytes)
         self._counts[verdict.fate] += 1
-        self._record(now_ns, frame_bytes, verdict.fate, verdict.due_ns)
+        buffer = self._buffer
+        buffer.extend((now_ns, frame_bytes, verdict.fate, verdict.due_ns))
+        if verdict.damage or verdict.copy_due_ns >= 0:
+            self._record(now_ns, -4, verdict.damage, verdict.copy_due_ns)
+        if len(buffer) >= _DIGEST_CHUNK:
+            self._flush()
         return verdict
 
     def _judge(self, now_ns: int, frame_bytes: int) -> Verdict:
-        profile = self.profile
-        is_lost = self._draw_loss() < profile.loss_ratio
-        jitter_ns = int((2 * self._draw_jitter() - 1) * self._jitter_ns)
-        clock_ns = self.clock_ns(now_ns)
+        profile, held_since_ns = self.profile, self._held_since_ns
+        clock_ns = (now_ns if held_since_ns is None else held_since_ns) - self._held_ns
+        is_lost = False
+        for loss in self._losses:  # each draws, whatever becomes of the frame
+            is_lost |= loss.takes(self._number, frame_bytes, clock_ns)
+        self._number += 1
+        flight_ns = self._delay_ns if self._jitter is None else self._delay_ns + self._jitter.flight_ns(clock_ns)
+        damage, has_copy = self._draw_damage() if self._has_damage else (0, False)
+        self.air = None
         if profile.mtu_bytes is not None and frame_bytes > profile.mtu_bytes:
             return Verdict(Fate.OVERSIZE, clock_ns, clock_ns, None)
         wire_bytes = frame_bytes + profile.overhead_bytes
-        waiting_bytes = self._waiting_bytes(clock_ns)
-        if waiting_bytes and waiting_bytes + wire_bytes > profile.queue_bytes:
-            return Verdict(Fate.QUEUE_FULL, clock_ns, clock_ns, None)
-        sent_ns = self._serialise(clock_ns, wire_bytes)
-        if self.outage is Outage.DROP:
-            return Verdict(Fate.OUTAGE, sent_ns, sent_ns, None)
+        refused = self._refusal(clock_ns, wire_bytes)
+        if refused is not None:
+            return Verdict(refused, clock_ns, clock_ns, None)
+        sent_ns = self._serve(clock_ns, wire_bytes)
+        if sent_ns >= NEVER_NS or self.outage is Outage.DROP:
+            return Verdict(Fate.OUTAGE, min(sent_ns, NEVER_NS), min(sent_ns, NEVER_NS), None)
+        self.price += profile.price_per_frame
         if is_lost:
             return Verdict(Fate.LOST, sent_ns, sent_ns, None)
-        due_ns = max(sent_ns + self._delay_ns + jitter_ns, self._last_due_ns)
-        self._last_due_ns = due_ns
-        if self._held_since_ns is not None:
-            return Verdict(Fate.HELD, sent_ns, due_ns, None)
-        return Verdict(Fate.DELIVERED, sent_ns, due_ns, due_ns + self._held_ns)
+        for part in self._delays:
+            flight_ns += part.flight_ns(sent_ns)
+        due_ns = self._due_ns(sent_ns, flight_ns)
+        copy_due_ns = self._due_ns(sent_ns, flight_ns) if has_copy else -1
+        if held_since_ns is not None:
+            return Verdict(Fate.HELD, sent_ns, due_ns, None, damage, copy_due_ns)
+        return Verdict(Fate.DELIVERED, sent_ns, due_ns, due_ns + self._held_ns, damage, copy_due_ns)
 
-    def _serialise(self, clock_ns: int, wire_bytes: int) -> int:
-        """When the last bit leaves. Counted from the start of the busy period, so that rounding never adds up."""
+    def _due_ns(self, sent_ns: int, flight_ns: int) -> int:
+        due_ns = sent_ns + flight_ns if flight_ns > 0 else sent_ns
+        if self._poll_ns:
+            due_ns = next_poll_ns(due_ns, self._poll_ns)
+        if self.profile.reorders:
+            return due_ns
+        if due_ns < self._last_due_ns:
+            due_ns = self._last_due_ns
+        self._last_due_ns = due_ns
+        return due_ns
+
+    def _draw_damage(self) -> tuple[int, bool]:
+        profile, damage, has_copy = self.profile, 0, False
+        if profile.corrupt_ratio:
+            rng = self._streams["damage"]
+            is_damaged, where = rng.random() < profile.corrupt_ratio, rng.getrandbits(30)
+            damage = where + 1 if is_damaged else 0
+            self._extra["damaged"] += is_damaged
+        if profile.duplicate_ratio:
+            has_copy = self._streams["copies"].random() < profile.duplicate_ratio
+            self._extra["copies"] += has_copy
+        return damage, has_copy
+
+    def _refusal(self, clock_ns: int, wire_bytes: int) -> Fate | None:
+        """Why the queue does not take a frame; None when it does."""
+        profile = self.profile
+        waiting_bytes = self._waiting_bytes(clock_ns)
+        if not waiting_bytes:
+            return None
+        if waiting_bytes + wire_bytes > profile.queue_bytes:
+            return Fate.QUEUE_FULL
+        waits_ns = max(0, self._service.free_ns - clock_ns)
+        if self._queue_ns is not None and waits_ns > self._queue_ns:
+            return Fate.QUEUE_FULL
+        if self._has_codel and self._codel.drops(clock_ns + waits_ns, waits_ns, is_last=waiting_bytes <= wire_bytes):
+            return Fate.AGED
+        return None
+
+    def _serve(self, clock_ns: int, wire_bytes: int) -> int:
+        """When the last bit leaves."""
         if self._held_since_ns is not None:
             self._held_bytes += wire_bytes
-        if self._free_ns <= clock_ns:
-            self._busy_from_ns, self._busy_bits = clock_ns, 0
-        self._busy_bits += wire_bytes * 8
-        rate_bps = self.profile.rate_bps
-        service_ns = 0 if rate_bps is None else -(-self._busy_bits * NS_PER_S // rate_bps)  # rounded up: never early
-        self._free_ns = self._busy_from_ns + service_ns
-        return self._free_ns
+        from_ns = clock_ns
+        if self._medium is not None:
+            wish_ns = max(clock_ns, self._service.free_ns)
+            from_ns = self._medium.start_ns(self._station, wish_ns)
+        sent_ns = self._service.serve(from_ns, wire_bytes)
+        if self._medium is not None and sent_ns < NEVER_NS:
+            self.air = self._medium.transmit(self._station, from_ns, sent_ns)
+        if not self._is_steady:
+            self._waiting.add(sent_ns, wire_bytes)
+        return sent_ns
 
     def _waiting_bytes(self, clock_ns: int) -> int:
         if self._held_since_ns is not None:
             return self._held_bytes
-        rate_bps = self.profile.rate_bps
-        if self._free_ns <= clock_ns or rate_bps is None:
+        if not self._is_steady:
+            return self._waiting.at(clock_ns)
+        free_ns, rate_bps = self._service.free_ns, self.profile.rate_bps
+        if free_ns <= clock_ns or rate_bps is None:
             return 0
-        return -(-(self._free_ns - clock_ns) * rate_bps // (8 * NS_PER_S))
+        return -(-(free_ns - clock_ns) * rate_bps // (8 * NS_PER_S))
 
     def waiting_bytes(self, now_ns: int) -> int:
         """Wire bytes that have not left the sender yet, the rest of the frame in service included."""
@@ -207,18 +215,27 @@ class LinkModel:
         return self._held_ns if self._held_since_ns is None else None
 
     def set(self, now_ns: int, profile: LinkProfile) -> None:
-        """New numbers: rate for everything not yet sent, the others for the next frame."""
-        clock_ns = self.clock_ns(now_ns)
-        old_rate_bps = self.profile.rate_bps
+        """New numbers: a rate for everything not yet sent, the others for the next frame."""
+        clock_ns, old = self.clock_ns(now_ns), self.profile
+        free_ns = stretched_ns(self._service.free_ns, clock_ns, old.rate_bps, profile.rate_bps)
+        is_same = all(getattr(old, name) == getattr(profile, name) for name in _SERVICE_FIELDS)
+        if not is_same or old.rate_bps != profile.rate_bps:
+            self._service = make_service(profile)
+            self._service.free_ns = free_ns
         self._adopt(profile)
-        self._free_ns = stretched_ns(self._free_ns, clock_ns, old_rate_bps, profile.rate_bps)
-        self._busy_from_ns, self._busy_bits = self._free_ns, 0  # a frame that queues behind is counted from there
         self._record(now_ns, -1, profile.rate_bps or 0, self._delay_ns)
 
     def _adopt(self, profile: LinkProfile) -> None:
         self.profile = profile
         self._delay_ns = round(profile.delay_s * NS_PER_S)
-        self._jitter_ns = round(profile.jitter_s * NS_PER_S)
+        self._poll_ns = 0 if profile.poll_s is None else round(profile.poll_s * NS_PER_S)
+        self._queue_ns = None if profile.queue_s is None else round(profile.queue_s * NS_PER_S)
+        self._has_codel = profile.queue_kind is QueueKind.CODEL
+        self._has_damage = bool(profile.corrupt_ratio or profile.duplicate_ratio)
+        self._is_steady = isinstance(self._service, SteadyRate) and self._medium is None
+        self._losses = make_losses(profile, self._streams)
+        self._jitter = make_jitter(profile, self._streams)
+        self._delays = make_delays(profile, self._streams)
 
     def cut(self, now_ns: int, outage: Outage, *, kills_in_flight: bool = False) -> None:
         """Begin an outage, or turn one kind into the other. ``kills_in_flight`` empties the queue as well."""
@@ -230,7 +247,7 @@ class LinkModel:
                 self._held_since_ns = now_ns
         if kills_in_flight:
             clock_ns = self.clock_ns(now_ns)
-            self._free_ns = min(self._free_ns, clock_ns)
+            self._service.free_ns = min(self._service.free_ns, clock_ns)
             self._last_due_ns = min(self._last_due_ns, clock_ns)
             self._held_bytes = 0
         self._record(now_ns, -2, 1 if outage is Outage.HOLD else 0, int(kills_in_flight))
@@ -253,14 +270,21 @@ class LinkModel:
 
     def counts(self) -> dict[str, int]:
         """Frames by the name of their fate; HELD ones are those offered in a hold, whatever came later."""
-        return {fate.word: self._counts[fate] for fate in Fate}
+        return {fate.word: self._counts[fate] for fate in Fate} | self._extra
+
+    def count_collided(self) -> None:
+        """A frame that was to be delivered met another on the air."""
+        self._counts[Fate.DELIVERED] -= 1
+        self._counts[Fate.COLLIDED] += 1
 
     def _record(self, *numbers: int) -> None:
-        buffer = self._buffer
-        buffer.extend(numbers)
-        if len(buffer) >= _DIGEST_CHUNK:
-            self._hash.update(buffer.tobytes())
-            del buffer[:]
+        self._buffer.extend(numbers)
+        if len(self._buffer) >= _DIGEST_CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._hash.update(self._buffer.tobytes())
+        del self._buffer[:]
 
     def digest(self) -> str:
         """Hash of every verdict and change so far: equal for equal seeds and calls, on every machine."""
@@ -276,3 +300,13 @@ def stretched_ns(at_ns: int, clock_ns: int, old_rate_bps: int | None, new_rate_b
     if new_rate_bps is None:
         return clock_ns
     return clock_ns - (-(at_ns - clock_ns) * old_rate_bps // new_rate_bps)
+
+
+def spoiled(frame: bytes, damage: int) -> bytes:
+    """``frame`` with the bit flipped that ``Verdict.damage`` names; an empty one stays empty."""
+    if not frame:
+        return frame
+    changed = bytearray(frame)
+    at, bit = divmod(damage % (8 * len(frame)), 8)
+    changed[at] ^= 1 << bit
+    return bytes(changed)

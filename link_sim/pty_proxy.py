@@ -20,8 +20,9 @@ from typing import Self
 
 from link_sim.alarm import Alarm, make_alarm
 from link_sim.live import LiveLine, LiveLink, live_link
-from link_sim.model import NS_PER_S, derived_seed
 from link_sim.profiles import PathProfile
+from link_sim.services import NS_PER_S
+from link_sim.streams import derived_seed
 
 PIECE_S = 0.004  # a piece is what the line carries in that time: fine beside a frame, 250 wake-ups a second at most
 _READ_MAX_BYTES = 4096

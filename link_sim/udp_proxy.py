@@ -15,6 +15,7 @@ from typing import Self
 
 from edge_agent.addresses import HostPort
 from link_sim.live import LiveLink, live_link
+from link_sim.model import spoiled
 from link_sim.profiles import PathProfile
 
 CLIENTS_MAX = 256  # the one silent for longest goes when another comes
@@ -38,7 +39,7 @@ class UdpProxy:
 
     def __init__(self, name: str, profile: PathProfile, *, listen: HostPort, upstream: HostPort, seed: int = 1) -> None:
         self.link: LiveLink = live_link(
-            name, profile, seed, deliver_up=self._deliver_up, deliver_down=self._deliver_down
+            name, profile, seed, deliver_up=self._deliver_up, deliver_down=self._deliver_down, spoil=_spoiled
         )
         self._listen = listen
         self._upstream = upstream
@@ -161,6 +162,10 @@ class UdpProxy:
         """The link's word on itself, with the share of a core that this process took since the start."""
         wall_s, cpu_s = time.monotonic() - self._started_s[0], time.process_time() - self._started_s[1]
         return {**self.link.describe(), "clients": len(self._clients), "process_cpu_ratio": cpu_s / max(wall_s, 1e-9)}
+
+
+def _spoiled(item: tuple[_Client, bytes], damage: int) -> tuple[_Client, bytes]:
+    return item[0], spoiled(item[1], damage)
 
 
 async def _resolve(address: HostPort) -> tuple[socket.AddressFamily, SocketAddress]:

@@ -34,9 +34,13 @@ from link_sim.disk import MemoryDisk
 from link_sim.door import NodeDoor, NodeMaker
 from link_sim.ledger import Delivery, Ledger
 from link_sim.line import Line
-from link_sim.model import NS_PER_S, LinkProfile, Outage, derived_seed
+from link_sim.link_profile import LinkProfile
+from link_sim.media import Medium
+from link_sim.model import Outage, spoiled
 from link_sim.profiles import PathProfile, profile_from
 from link_sim.seat import Address, Joint, Port, Seat, Way
+from link_sim.services import NS_PER_S
+from link_sim.streams import derived_seed
 
 DEFAULT_MTU_BYTES = 1400  # fits the 1,500 of Ethernet under IPv6, UDP and a tunnel
 DEFAULT_COMMIT_S = 0.002  # one sync of a small flash disk
@@ -88,11 +92,12 @@ class World:
         limits: LinkLimits | None = None,
         policy: LinkPolicy | None = None,
         listener_link: str | None = None,
+        medium: Medium | None = None,
     ) -> None:
         """Join ``link`` of node ``remote`` with a listening link of node ``listener`` that may serve many.
 
         The listening link has the same name unless ``listener_link`` says another. ``limits`` None: a datagram link
-        that knows nothing of its rate.
+        that knows nothing of its rate. ``medium``: both directions sit on it, with those of other links on it.
         """
         up, down = (profile, profile) if isinstance(profile, LinkProfile) else (profile.up, profile.down)
         limits = limits or LinkLimits(
@@ -106,7 +111,7 @@ class World:
         ways = [
             Way(
                 name=f"{remote}/{link}/{name}",
-                line=Line(numbers, derived_seed(self.seed, remote, link, name)),
+                line=Line(numbers, derived_seed(self.seed, remote, link, name), medium=medium, spoil=spoiled),
                 to=to,
                 link=to_link,
                 source=source,

@@ -2,7 +2,7 @@
 
 from edge_agent.core.bundle import COMMAND, BundleHeader, Origin, Precedence
 from edge_agent.core.report import NodeSettings
-from link_sim.model import LinkProfile
+from link_sim.link_profile import LinkProfile
 from link_sim.world import World
 
 

@@ -5,7 +5,7 @@ import pytest
 from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
 from edge_agent.core.frame import Direction, FrameCipher, NullKeys, SessionSalts
 from edge_agent.core.report import NodeSettings
-from link_sim.model import LinkProfile
+from link_sim.link_profile import LinkProfile
 from link_sim.world import World
 
 

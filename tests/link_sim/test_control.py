@@ -8,8 +8,9 @@ import pytest
 
 from edge_agent.addresses import HostPort
 from link_sim.control import ControlError, ControlServer
+from link_sim.link_profile import LinkProfile
 from link_sim.live import LiveLink, live_link
-from link_sim.model import LinkProfile, Outage
+from link_sim.model import Outage
 from link_sim.profiles import profile
 
 LOCAL = HostPort(host="127.0.0.1", port=0)
@@ -72,7 +73,7 @@ async def test_links_are_listed_and_changed(server: ControlServer, link: LiveLin
     ("body", "said"),
     [
         ({"outage": "explode", "rate_bps": 5}, "outage 'explode': allowed is drop, hold, null"),
-        ({"rate": 5, "outage": "drop"}, "rate is not known; allowed are delay_s"),
+        ({"rate": 5, "outage": "drop"}, "rate is not known; allowed are bit_error_ratio"),
         ({"rate_bps": 0}, "rate_bps 0: allowed is 1 or more"),
         ({"rate_bps": 9.5}, "rate_bps 9.5 is not a whole number"),
         ({"loss_ratio": True}, "loss_ratio True is not a number"),

@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from link_sim.errors import ProfileError
 from link_sim.line import Line
-from link_sim.model import NS_PER_S, Fate, LinkModel, LinkProfile, Outage, ProfileError, derived_seed
+from link_sim.link_profile import LinkProfile
+from link_sim.model import Fate, LinkModel, Outage
+from link_sim.services import NS_PER_S
+from link_sim.streams import derived_seed
 
 MS = 1_000_000
 Arrivals = list[tuple[int, int]]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from link_sim.link_profile import LinkProfile
 from link_sim.live import LATE_LIMIT_MS
-from link_sim.model import LinkProfile, Outage
+from link_sim.model import Outage
 from link_sim.profiles import PathProfile, profile, serial_profile
 from link_sim.pty_proxy import PtyProxy
 

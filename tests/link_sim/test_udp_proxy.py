@@ -10,8 +10,9 @@ from typing import cast
 import pytest
 
 from edge_agent.addresses import HostPort
+from link_sim.link_profile import LinkProfile
 from link_sim.live import LATE_LIMIT_MS, LiveLink
-from link_sim.model import LinkProfile, Outage
+from link_sim.model import Outage
 from link_sim.profiles import PathProfile
 from link_sim.udp_proxy import CLIENTS_MAX, UdpProxy
 

@@ -10,7 +10,8 @@ from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.report import NodeSettings
 from link_sim.ledger import BrokenPromiseError
-from link_sim.model import LinkProfile, Outage
+from link_sim.link_profile import LinkProfile
+from link_sim.model import Outage
 from link_sim.profiles import profile
 from link_sim.world import World, WorldError
 from tests.link_sim.toy_node import ToyNode
