@@ -31,6 +31,9 @@ class _Arrivals(asyncio.DatagramProtocol, TransportPort):
     def link_up(self, limits: LinkLimits, send: FrameSender) -> None:
         self.is_up.set()
 
+    def link_busy(self, *, is_busy: bool) -> None:
+        raise AssertionError("a datagram link is never busy")
+
     def frames_received(self, frames: Sequence[tuple[Hashable | None, bytes]]) -> None:
         self._add(len(frames))
 

@@ -48,8 +48,8 @@ class TappedKeys:
         cipher = self._keys.traffic(salts, direction, suite, epoch)
         return None if cipher is None else _TappedCipher(cipher, self._frames)
 
-    def burst(self, sender_number: int, link_key: int, suite: int, epoch: int) -> FrameCipher | None:
-        return self._keys.burst(sender_number, link_key, suite, epoch)
+    def burst(self, sender_number: int, incarnation: int, epoch: int) -> FrameCipher | None:
+        return self._keys.burst(sender_number, incarnation, epoch)
 
 
 class _TappedCipher:
