@@ -44,6 +44,11 @@ class Jitter:
         self._draw = rng.random
         self._state = rng.gauss(0, 1) if correlation_ratio else 0.0
 
+    @property
+    def even_draw(self) -> Callable[[], float] | None:
+        """The stream, when the next flight is an even draw from it and nothing else."""
+        return self._draw if self._shape is JitterShape.EVEN and not self._correlation else None
+
     def flight_ns(self, clock_ns: int) -> int:
         if self._correlation:
             noise = self._rng.gauss(0, 1)

@@ -4,9 +4,8 @@
 proxies drive the same object.
 """
 
-import heapq
 from collections.abc import Callable
-from itertools import count
+from heapq import heappop, heappush
 from typing import Generic, NamedTuple, TypeVar
 
 from link_sim.link_profile import LinkProfile
@@ -24,6 +23,9 @@ class _Flight(NamedTuple):
     sent_ns: int
     frame: object
     air: Transmission | None
+
+
+_flight = tuple.__new__  # as in model: one is made for every frame
 
 
 class Line(Generic[Frame]):
@@ -47,7 +49,7 @@ class Line(Generic[Frame]):
         self._spoil = spoil
         self.model = LinkModel(profile, rng_seed, medium)
         self._flying: list[_Flight] = []  # a heap, bounded by queue_bytes, and by rate x delay
-        self._order = count()
+        self._order = 0
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -69,11 +71,11 @@ class Line(Generic[Frame]):
         if verdict.fate <= Fate.HELD:
             if verdict.damage and self._spoil is not None:
                 frame = self._spoil(frame, verdict.damage)
-            flying, order = self._flying, self._order
-            heapq.heappush(flying, _Flight(verdict.due_ns, next(order), verdict.sent_ns, frame, model.air))
+            self._order = order = self._order + 2
+            flight = _flight(_Flight, (verdict.due_ns, order, verdict.sent_ns, frame, model.air))
+            heappush(self._flying, flight)
             if verdict.copy_due_ns >= 0:
-                copy = _Flight(verdict.copy_due_ns, next(order), verdict.sent_ns, frame, model.air)
-                heapq.heappush(flying, copy)
+                heappush(self._flying, flight._replace(due_ns=verdict.copy_due_ns, order=order + 1))
         return verdict
 
     def next_due_ns(self) -> int | None:
@@ -85,8 +87,12 @@ class Line(Generic[Frame]):
 
     def take(self, now_ns: int) -> Frame | None:
         """The next frame that is due by ``now_ns``, or None."""
-        while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
-            flight = heapq.heappop(self._flying)
+        flying = self._flying
+        if not flying:
+            return None
+        held_ns = self.model.held_ns
+        while held_ns is not None and flying and flying[0].due_ns + held_ns <= now_ns:
+            flight = heappop(flying)
             if flight.air is None or not flight.air.is_spoiled:
                 return flight.frame  # type: ignore[return-value]  # only this line puts frames in
             self.model.count_collided()

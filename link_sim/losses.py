@@ -18,14 +18,14 @@ class Loss(Protocol):
 class RandomLoss:
     """Each frame with the same chance."""
 
-    __slots__ = ("_draw", "_ratio")
+    __slots__ = ("_ratio", "draw")
 
     def __init__(self, ratio: float, draw: Draw) -> None:
         self._ratio = ratio
-        self._draw = draw
+        self.draw = draw
 
     def takes(self, number: int, frame_bytes: int, clock_ns: int) -> bool:
-        return self._draw() < self._ratio
+        return self.draw() < self._ratio
 
 
 class BurstLoss:
