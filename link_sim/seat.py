@@ -43,6 +43,7 @@ class Port:
     policy: LinkPolicy
     is_listener: bool
     is_plugged: bool = True
+    is_busy: bool = False
     ways: dict[Hashable | None, Way] = field(default_factory=dict)
 
 

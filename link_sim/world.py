@@ -41,6 +41,7 @@ from link_sim.profiles import PathProfile, profile_from
 from link_sim.seat import Address, Joint, Port, Seat, Way
 from link_sim.services import NS_PER_S
 from link_sim.streams import derived_seed
+from link_sim.watch import UNWATCHED, Watch
 
 DEFAULT_MTU_BYTES = 1400  # fits the 1,500 of Ethernet under IPv6, UDP and a tunnel
 DEFAULT_COMMIT_S = 0.002  # one sync of a small flash disk
@@ -54,9 +55,11 @@ class WorldError(EdgeAgentError):
 class World:
     """Nodes and links that share one virtual clock, which starts at 0."""
 
-    def __init__(self, seed: int, *, make_node: NodeMaker = Node) -> None:
+    def __init__(self, seed: int, *, make_node: NodeMaker = Node, watch: Watch = UNWATCHED) -> None:
         self.seed = seed
         self.ledger = Ledger(seed)
+        self._watch = watch
+        watch.join(self)
         self.deliveries: list[Delivery] = []
         self.link_changes: list[tuple[float, LinkChanged]] = []
         self.counts: Counter[str] = Counter()
@@ -175,21 +178,29 @@ class World:
         self.now_s = self._now_ns / NS_PER_S
 
     def cut(
-        self, link: str, *, node: str | None = None, outage: Outage = Outage.DROP, kills_in_flight: bool = False
+        self,
+        link: str,
+        *,
+        node: str | None = None,
+        direction: str | None = None,
+        outage: Outage = Outage.DROP,
+        kills_in_flight: bool = False,
     ) -> None:
-        """Silence a link, both ways, at every node or at ``node``'s end of it; nobody is told."""
-        for way in self._ways(link, node):
+        """Silence a link at every node or at ``node``'s end of it, both ways or "up" or "down"; nobody is told."""
+        for way in self._ways(link, node, direction):
             way.line.cut(self._now_ns, outage, kills_in_flight=kills_in_flight)
 
-    def restore(self, link: str, *, node: str | None = None) -> None:
+    def restore(self, link: str, *, node: str | None = None, direction: str | None = None) -> None:
         """End the outage of a link and bring back its first numbers."""
-        for way in self._ways(link, node):
+        for way in self._ways(link, node, direction):
             way.line.restore(self._now_ns)
             self._arm_way(way)
 
-    def set(self, link: str, *, node: str | None = None, **changes: float | None) -> None:
-        """Change numbers of both directions, named as in LinkProfile. Raises ProfileError."""
-        for way in self._ways(link, node):
+    def set(
+        self, link: str, *, node: str | None = None, direction: str | None = None, **changes: float | bool | None
+    ) -> None:
+        """Change numbers, named as in LinkProfile, of both directions or of one. Raises ProfileError."""
+        for way in self._ways(link, node, direction):
             way.line.set(self._now_ns, profile_from(f"link {link}", changes, way.line.profile))
             self._arm_way(way)
 
@@ -204,6 +215,21 @@ class World:
         seat = self._seat(node)
         seat.ports[link].is_plugged = True
         self._set_link(seat, link)
+
+    def set_busy(self, link: str, node: str, *, is_busy: bool) -> None:
+        """Whether the medium of a link takes no frame at one node, which is told so."""
+        seat = self._seat(node)
+        seat.ports[link].is_busy = is_busy
+        if seat.node is not None:
+            seat.node.set_busy(link, self.now_s, is_busy=is_busy)
+            self._pump(seat)
+
+    def set_commit(self, node: str, commit_s: float) -> None:
+        """How long commits of a node take from the next one on; above 0, for what waits counts on a commit to come."""
+        seat = self._seat(node)
+        if commit_s <= 0 or seat.commit_ns == 0:
+            raise WorldError(f"commit_s {commit_s} of node {node!r}: allowed is above 0, for a node that had such")
+        seat.commit_ns = _ns(commit_s)
 
     def crash(self, node_id: str) -> None:
         """Stop a node at once; what had not committed is lost, its disk stays."""
@@ -245,14 +271,18 @@ class World:
             raise WorldError(f"node {seat.settings.node_id!r} is crashed at {self.now_s} s")
         return seat.node
 
-    def _ways(self, link: str, node: str | None) -> Iterator[Way]:
+    def _ways(self, link: str, node: str | None, direction: str | None = None) -> Iterator[Way]:
+        if direction not in (None, "up", "down"):
+            raise WorldError(f"direction {direction!r}: allowed is up, down, or none for both")
         joints = [each for each in self._joints if each.name == link and node in (None, each.remote)]
         if not joints:
             known = ", ".join(f"{each.name} of {each.remote}" for each in self._joints)
             raise WorldError(f"link {link!r} of {node or 'any node'} is not known; there are {known or 'none'}")
         for joint in joints:
-            yield joint.up
-            yield joint.down
+            if direction != "down":
+                yield joint.up
+            if direction != "up":
+                yield joint.down
 
     def _push(self, t_ns: int, action: Callable[[Any], object], argument: object) -> None:  # Any: what it takes
         self._order += 1
@@ -262,6 +292,7 @@ class World:
         seat.starts += 1
         rng = random.Random(derived_seed(self.seed, "node", seat.settings.node_id, str(seat.starts)))
         seat.node = self._make_node(seat.settings, seat.keys, rng, seat.disk.start(self.now_s), self.now_s)
+        self._watch.started(seat)
         self._pump(seat)
         for link in seat.ports:
             self._set_link(seat, link)
@@ -273,6 +304,8 @@ class World:
             seat.node.set_link(
                 link, self.now_s, limits=limits, policy=port.policy, is_listener=port.is_listener, reason=reason
             )
+            if port.is_busy:
+                seat.node.set_busy(link, self.now_s, is_busy=True)
             self._pump(seat)
 
     def _arm_way(self, way: Way) -> None:
@@ -340,6 +373,7 @@ class World:
             seat.wake_s = wake_s
             seat.wake_ns = None if wake_s is None else _ns(wake_s)
             self._arm_seat(seat)
+        self._watch.stepped(seat)
 
     def _send(self, seat: Seat, transmit: Transmit) -> None:
         port = seat.ports.get(transmit.link)
@@ -349,6 +383,7 @@ class World:
                 f"node {seat.settings.node_id!r} sends on {transmit.link!r} to {transmit.to!r}: no such way"
             )
         frame = transmit.frame
+        self._watch.transmitted(seat, transmit)
         if not port.is_plugged or len(frame) > port.limits.mtu_bytes:
             self.counts["frames_oversize" if port.is_plugged else "frames_on_unplugged_link"] += 1
             return
@@ -385,6 +420,7 @@ class World:
 
     def _note(self, seat: Seat, event: Event) -> None:
         name, now_s = seat.settings.node_id, self.now_s
+        self._watch.noted(seat, event)
         if isinstance(event, BundleDelivered):
             self.ledger.delivered(event, name, seat.disk, now_s)
             record, via = event.record, event.via

@@ -146,6 +146,9 @@ class ToyNode:
         if limits is not None and not is_listener:
             self.links.append(link)
 
+    def set_busy(self, link: str, now_s: float, *, is_busy: bool) -> None:
+        pass
+
     def handle_timeout(self, now_s: float) -> None:
         for each in self.waiting.values():
             if each.due_s <= now_s and self.fault != "stuck":
