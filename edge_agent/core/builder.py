@@ -168,10 +168,12 @@ class FrameBuilder:
                 return False
             return session.is_keyed or outgoing.record.header.destination == COMMAND
 
-        skip_bytes = 0
-        if usable and precedence is not Precedence.FLASH:
-            skip_bytes = self._leave_to_faster(contact, usable, min(room, 1500), precedence, now_s)
-        picked = self.custody.scheduler.pick(precedence, destinations, fits, skip_bytes)
+        def depth_bytes() -> int:
+            if not usable or precedence is Precedence.FLASH:
+                return 0
+            return self._leave_to_faster(contact, usable, min(room, 1500), precedence, now_s)
+
+        picked = self.custody.scheduler.pick(precedence, destinations, fits, depth_bytes)
         if picked is None:
             return False
         queue, outgoing, depth = picked

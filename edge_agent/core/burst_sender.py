@@ -134,7 +134,7 @@ class BurstSender:
                 LEAST_PIECE_BYTES, span[1] - span[0]
             )
 
-        picked = self.custody.scheduler.pick(precedence, destinations, fits, 0)
+        picked = self.custody.scheduler.pick(precedence, destinations, fits, lambda: 0)
         if picked is None:
             return False
         outgoing = picked[1]

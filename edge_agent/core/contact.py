@@ -177,6 +177,8 @@ class Contact:
         """Whether one more frame may be in flight; FLASH may exceed the window by four."""
         session = self.session
         assert session is not None
+        if session.arq.in_flight_bytes < 3 * MIN_FRAME_BYTES:  # no window is smaller
+            return True
         frame_bytes = self.frame_wire_bytes()
         limit = self.controller.window_bytes(self.rtt, frame_bytes)
         if is_flash:

@@ -159,12 +159,13 @@ class Scheduler:
         precedence: Precedence,
         destinations: Iterable[str],
         fits: Callable[[Outgoing], bool],
-        skip_bytes: int,
+        depth_bytes: Callable[[], int],
     ) -> tuple[Queue, Outgoing, int] | None:
-        """The next bundle of this class that ``fits``, ``skip_bytes`` deep; with how far into it to start.
+        """The next bundle of this class that ``fits``, ``depth_bytes`` deep; with how far into it to start.
 
-        Queues found empty on the way leave their ring.
+        The depth is asked for once something fits. Queues found empty on the way leave their ring.
         """
+        skip_bytes = -1
         for at in (2 * precedence, 2 * precedence + 1):
             for destination in destinations:
                 rings = self._rings.get(destination)
@@ -174,6 +175,8 @@ class Scheduler:
                 for queue, outgoing in self._candidates(ring):
                     if not fits(outgoing):
                         continue
+                    if skip_bytes < 0:
+                        skip_bytes = depth_bytes()
                     waiting_bytes = outgoing.unsent.total
                     if skip_bytes >= max(1, waiting_bytes):
                         skip_bytes -= max(1, waiting_bytes)

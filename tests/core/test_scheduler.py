@@ -32,7 +32,7 @@ class OneLink:
         scheduler = self.scheduler
         while waiting := scheduler.waiting((COMMAND,)):
             for precedence in scheduler.order_of_service(waiting, self.account, self.now_s):
-                picked = scheduler.pick(precedence, (COMMAND,), lambda bundle: True, 0)
+                picked = scheduler.pick(precedence, (COMMAND,), lambda bundle: True, lambda: 0)
                 if picked is not None:
                     break
             else:
@@ -205,7 +205,7 @@ def skips_so_many(pick: Callable[[Scheduler, int], Outgoing | None]) -> Callable
 
 def test_a_slow_link_takes_from_the_depth_of_the_queue() -> None:
     def pick(scheduler: Scheduler, skip_bytes: int) -> Outgoing | None:
-        picked = scheduler.pick(ROUTINE, (COMMAND,), lambda bundle: True, skip_bytes)
+        picked = scheduler.pick(ROUTINE, (COMMAND,), lambda bundle: True, lambda: skip_bytes)
         return None if picked is None else picked[1]
 
     holds(skips_so_many(pick), SKIPS)
