@@ -121,6 +121,10 @@ class MemoryDisk:
         row = self._rows.get(bundle)
         return row.payload if row else None
 
+    def waiting(self) -> dict[QueueKey, int]:
+        """How many bundles each queue has that waits for another node."""
+        return {key: queue.live for key, queue in self._queues.items() if queue.live}
+
     def execute(self, effect: Effect) -> Outcome:
         """Make one effect true now and give back its outcome; the caller decides when now is."""
         if isinstance(effect, Persist):

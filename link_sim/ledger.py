@@ -71,6 +71,7 @@ class Ledger:
     _entries: dict[BundleId, _Entry] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
     _at_node: set[tuple[BundleId, str]] = field(default_factory=set)
+    _stored: set[tuple[BundleId, str]] = field(default_factory=set)
 
     def submitted(self, bundle: BundleId, node: str, payload: bytes, t_s: float) -> None:
         """A node gave this id to this payload."""
@@ -114,6 +115,7 @@ class Ledger:
             was_there = effect.bundle in disk
             outcome = disk.execute(effect)
             if not was_there and effect.bundle in disk:
+                self._stored.add((effect.bundle, node))
                 self._entry(effect.bundle, node, t_s).holders += 1
             return outcome
         if isinstance(effect, Erase):
@@ -153,6 +155,10 @@ class Ledger:
                 self._complain("accepted and on no disk", bundle, bundle.source, t_s)
             if holders[bundle] != entry.holders:
                 self._complain(f"on {holders[bundle]} disks, {entry.holders} counted", bundle, bundle.source, t_s)
+
+    def has_stored(self, bundle: BundleId, node: str) -> bool:
+        """Whether the whole bundle is or was on the node's disk."""
+        return (bundle, node) in self._stored
 
     def tally(self) -> Tally:
         """The counts so far."""

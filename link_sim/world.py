@@ -145,6 +145,10 @@ class World:
         """What a node says of itself now."""
         return self._running(self._seat(node_id)).report(self.now_s)
 
+    def is_running(self, node_id: str) -> bool:
+        """Whether a node is not crashed."""
+        return self._seat(node_id).node is not None
+
     def disk(self, node_id: str) -> MemoryDisk:
         """The disk of a node, crashed or not."""
         return self._seat(node_id).disk
@@ -255,6 +259,10 @@ class World:
             for way in (joint.up, joint.down):
                 whole.update(f"{way.name} {way.line.model.digest()}\n".encode())
         return whole.hexdigest()
+
+    def lines(self) -> dict[str, Line[bytes]]:
+        """Every direction by its name, "node/link/up" or "node/link/down"."""
+        return {way.name: way.line for joint in self._joints for way in (joint.up, joint.down)}
 
     def frames(self) -> dict[str, dict[str, int]]:
         """Frames by fate, for each direction "node/link/up" and "node/link/down"."""

@@ -98,6 +98,10 @@ class Arrivals:
         free_bytes = self._free_bytes - self.reserved_bytes - RESERVE_BYTES
         return max(0, min(self.settings.receive_window_bytes, free_bytes))
 
+    def joining(self) -> int:
+        """How many bundles have arrived in part and are not being made durable. O(partials)."""
+        return sum(not partial.is_persisting for partial in self._partials.values())
+
     def is_seen(self, bundle: BundleId) -> bool:
         """Whether this bundle is durable here or was once."""
         known = self.seen.get((bundle.source, bundle.incarnation, bundle.precedence))

@@ -54,6 +54,11 @@ class PayloadCache:
             return chunk[start - base : end - base]
         return chunk[start:end]
 
+    def holds(self, outgoing: Outgoing, start: int) -> bool:
+        """Whether ``read`` from ``start`` on would give bytes at once; asks for nothing."""
+        record = outgoing.record
+        return record.payload_bytes == 0 or (record.id, start // CHUNK_BYTES) in self._chunks
+
     def forget(self, bundle: BundleId, length: int) -> None:
         """Drop what is held of a bundle whose custody ended."""
         for index in range(max(1, -(-length // CHUNK_BYTES))):

@@ -1,0 +1,276 @@
+"""Checker: what the nodes of a world have promised, checked after every step; each breach is raised where it happens.
+
+The ledger has what a bundle is promised (nothing lost, nothing twice). Here are the promises of the way: FLASH first,
+shares of the classes, budgets of a day, frames within the MTU, no word of custody before the commit, bounded memory. A
+step costs O(links, queues of the node); the whole state is compared every ``AUDIT_STEPS`` steps.
+
+The worlds must run with keys that leave bodies readable: ``NullKeys``, or ``OpenKeys`` where frames are damaged.
+"""
+
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from edge_agent.core.arrivals import PARTIALS_MAX
+from edge_agent.core.bundle import BundleId, MalformedError, Precedence
+from edge_agent.core.codec import Fragment, Stored, read_blocks
+from edge_agent.core.contact import Contact
+from edge_agent.core.contacts import HELD_EARLY_BYTES
+from edge_agent.core.custody import LOAD_STEP, SUBMITTING_MAX
+from edge_agent.core.effects import BundleAccepted, BundleClosed, BundleForwarded, Event, Transmit
+from edge_agent.core.envelope import FrameClass, read_envelope
+from edge_agent.core.node import Node
+from edge_agent.core.pacing import TRAIN_FRAMES
+from edge_agent.core.payload_cache import CHUNK_BYTES, FETCHED_BYTES
+from edge_agent.core.peer import REPLIES_MAX
+from edge_agent.core.scheduler import STARVED_S
+from edge_agent.core.session import Session
+from link_sim.contention import find_contact, is_alone, ready_classes
+from link_sim.ledger import BrokenPromiseError
+from link_sim.seat import Port, Seat
+from link_sim.shares import ShareJudge
+from link_sim.world import World
+
+AUDIT_STEPS = 1000
+FLASH_FRAMES = 4  # beyond the window (DESIGN, section 4: ACK and FLASH may exceed it by 4 frames)
+_SALT = bytes(16)
+
+
+@dataclass(slots=True)
+class _ContactAccount:
+    """What is known of one contact from its frames."""
+
+    judge: ShareJudge
+    quiet_since_s: list[float]
+    """For each class, when this contact was last seen without it waiting, or served it."""
+
+
+@dataclass(slots=True)
+class _SeatAccount:
+    """What is known of one start of one node."""
+
+    node: Node
+    tag_bytes: int
+    waiting: list[int]
+    waiting_since_s: list[float]
+    contacts: dict[Contact, _ContactAccount] = field(default_factory=dict)
+    day_bytes: dict[str, int] = field(default_factory=dict)
+
+
+class Checker:
+    """A watch for one world (``link_sim.watch.Watch``). Raises BrokenPromiseError with seed, time, node and bundle."""
+
+    def __init__(self, *, audit_steps: int = AUDIT_STEPS) -> None:
+        self.steps = 0
+        self.frames = 0
+        self._audit_steps = audit_steps
+        self._world: World | None = None
+        self._accounts: dict[str, _SeatAccount] = {}
+        self._seats: dict[str, Seat] = {}
+
+    def join(self, world: World) -> None:
+        """Take the world whose steps are checked; one checker serves one."""
+        assert self._world is None, "one checker serves one world"
+        self._world = world
+
+    def started(self, seat: Seat) -> None:
+        """A node begins with empty accounts; the budgets of its links count from here, as the node itself does."""
+        name = seat.settings.node_id
+        self._seats[name] = seat
+        self._accounts.pop(name, None)
+        if isinstance(seat.node, Node):
+            early = seat.keys.early(_SALT, seat.keys.suite, seat.keys.epoch)
+            classes = len(Precedence)
+            self._accounts[name] = _SeatAccount(
+                node=seat.node,
+                tag_bytes=early.overhead_bytes if early is not None else 0,
+                waiting=[0] * classes,
+                waiting_since_s=[self._now_s] * classes,
+            )
+            for key, count in seat.disk.waiting().items():
+                self._accounts[name].waiting[key.precedence] += count
+
+    def noted(self, seat: Seat, event: Event) -> None:
+        """Keep how many bundles of each class wait at a node, and since when there are any."""
+        account = self._accounts.get(seat.settings.node_id)
+        if account is None:
+            return
+        if isinstance(event, BundleAccepted):
+            precedence = event.bundle.precedence
+            if account.waiting[precedence] == 0:
+                account.waiting_since_s[precedence] = self._now_s
+            account.waiting[precedence] += 1
+        elif isinstance(event, BundleForwarded | BundleClosed):
+            account.waiting[event.bundle.precedence] -= 1
+
+    def transmitted(self, seat: Seat, transmit: Transmit) -> None:
+        """Judge one frame that leaves a node."""
+        account = self._accounts.get(seat.settings.node_id)
+        if account is None:
+            return
+        self.frames += 1
+        port, frame = seat.ports[transmit.link], transmit.frame
+        if len(frame) > port.limits.mtu_bytes:
+            self._complain(seat, f"frame of {len(frame)} bytes on {transmit.link!r}, MTU {port.limits.mtu_bytes}")
+        fragments: list[Fragment] = []
+        envelope = read_envelope(frame)
+        if envelope.frame_class is not FrameClass.UNKNOWN:
+            body = frame[envelope.length : len(frame) - account.tag_bytes]
+            try:
+                for block in read_blocks(body):
+                    if isinstance(block, Fragment):
+                        fragments.append(block)
+                    elif isinstance(block, Stored):
+                        self._check_stored(seat, account, transmit, block)
+            except MalformedError as error:
+                self._complain(seat, f"a frame that no peer can read leaves on {transmit.link!r}: {error}")
+        day_bytes = account.day_bytes.get(transmit.link, 0)
+        account.day_bytes[transmit.link] = day_bytes + len(frame) + port.limits.overhead_bytes
+        if fragments:
+            self._check_policy(seat, port, transmit.link, fragments, day_bytes)
+            contact = find_contact(account.node, transmit.link, transmit.to)
+            if contact is not None and not contact.is_burst:
+                self._check_order(seat, account, contact, fragments)
+
+    def stepped(self, seat: Seat) -> None:
+        """The node asks for nothing more: its memory is within bounds, now and then so is everything else."""
+        account = self._accounts.get(seat.settings.node_id)
+        if account is not None:
+            self._check_bounds(seat, account.node)
+        self.steps += 1
+        if self.steps % self._audit_steps == 0:
+            self.audit()
+
+    def audit(self) -> None:
+        """Compare every promise with every disk, and every node's counts with its disk. O(everything)."""
+        world = self._world
+        assert world is not None
+        world.audit()
+        for name, account in self._accounts.items():
+            seat = self._seats[name]
+            if seat.node is account.node and not seat.committing and not seat.queued:
+                self._compare_counts(seat, account)
+
+    @property
+    def _now_s(self) -> float:
+        return self._world.now_s if self._world is not None else 0.0
+
+    def _check_stored(self, seat: Seat, account: _SeatAccount, transmit: Transmit, block: Stored) -> None:
+        """Word of custody follows the commit: what is said to be stored is or was on this disk."""
+        world = self._world
+        assert world is not None
+        if block.source is not None:
+            source, incarnation = block.source
+        else:
+            contact = find_contact(account.node, transmit.link, transmit.to)
+            if contact is None or contact.peer is None:
+                self._complain(seat, f"word of custody on {transmit.link!r} to nobody")
+            source, incarnation = contact.peer.node_id, contact.peer.incarnation
+        for start, end in block.ranges:
+            for sequence in range(start, end):
+                bundle = BundleId(source, incarnation, block.precedence, sequence)
+                if not world.ledger.has_stored(bundle, seat.settings.node_id):
+                    self._complain(seat, f"bundle {bundle}: told to be in custody and never on disk")
+
+    def _check_policy(self, seat: Seat, port: Port, link: str, fragments: list[Fragment], day_bytes: int) -> None:
+        """What a link may carry, and its budget of a day, which FLASH alone may overspend."""
+        policy = port.policy
+        for fragment in fragments:
+            precedence = fragment.precedence
+            is_allowed = precedence in policy.precedences
+            if not is_allowed or (policy.metered is None and precedence > Precedence.PRIORITY):
+                self._complain(
+                    seat, f"{precedence.name} {fragment.sequence} leaves on {link!r}, which may not carry it"
+                )
+            budget_bytes = policy.bytes_per_day
+            if budget_bytes is not None and day_bytes >= budget_bytes and precedence is not Precedence.FLASH:
+                self._complain(
+                    seat,
+                    f"{precedence.name} {fragment.sequence} leaves on {link!r} after {day_bytes} bytes; "
+                    f"the day has {budget_bytes}",
+                )
+
+    def _check_order(self, seat: Seat, account: _SeatAccount, contact: Contact, fragments: list[Fragment]) -> None:
+        """FLASH first, and the shares of the others."""
+        now_s, node = self._now_s, account.node
+        known = account.contacts.get(contact)
+        if known is None:
+            judge = ShareJudge(node.settings.class_share_ratio)
+            known = account.contacts[contact] = _ContactAccount(judge, [now_s] * len(Precedence))
+        class_bytes = [0] * len(Precedence)
+        for fragment in fragments:
+            class_bytes[fragment.precedence] += max(1, len(fragment.payload))
+        led_by = fragments[0].precedence
+        ready = ready_classes(node, contact, now_s)
+        if ready[Precedence.FLASH] and not class_bytes[Precedence.FLASH]:
+            waits_s = now_s - max(known.quiet_since_s[led_by], account.waiting_since_s[led_by])
+            if waits_s < STARVED_S:  # a starved class goes first once, whatever happens above it
+                self._complain(
+                    seat, f"{led_by.name} {fragments[0].sequence} starts on {contact.link.name!r} while FLASH waits"
+                )
+        for precedence in Precedence:
+            if class_bytes[precedence] or not ready[precedence]:
+                known.quiet_since_s[precedence] = now_s
+        session = contact.session
+        if session is None or not session.is_keyed:
+            return
+        self._check_window(seat, contact, session, led_by)
+        if not is_alone(node, contact):  # what a slow link does not take may be left to a faster one
+            known.judge.forget()
+            return
+        wrong = known.judge.note(now_s, led_by, class_bytes, ready, contact.limits.mtu_bytes)
+        if wrong:
+            self._complain(seat, f"link {contact.link.name!r}: {wrong}")
+
+    def _check_window(self, seat: Seat, contact: Contact, session: Session, led_by: Precedence) -> None:
+        """Bytes in flight, once the frame that was let go is counted among them."""
+        frame_bytes = contact.frame_wire_bytes()
+        window_bytes = max(contact.controller.window_bytes(contact.rtt, frame_bytes), TRAIN_FRAMES * frame_bytes)
+        beyond_frames = FLASH_FRAMES if led_by is Precedence.FLASH else 0
+        longest_bytes = contact.limits.mtu_bytes + contact.limits.overhead_bytes
+        limit_bytes = window_bytes + beyond_frames * frame_bytes + longest_bytes
+        if session.arq.in_flight_bytes > limit_bytes:
+            self._complain(
+                seat, f"link {contact.link.name!r}: {session.arq.in_flight_bytes} bytes in flight, room {limit_bytes}"
+            )
+
+    def _check_bounds(self, seat: Seat, node: Node) -> None:
+        """Sizes that have a bound in the core; each is a length, none is counted."""
+        settings, peers = seat.settings, node.contacts.peers
+        held = (
+            (
+                "bundles in memory",
+                len(node.custody.bundles),
+                len(node.scheduler.queues) * (settings.window_entries + LOAD_STEP),
+            ),
+            ("cached bytes", node.cache.held_bytes, settings.payload_cache_bytes + FETCHED_BYTES + CHUNK_BYTES),
+            ("effects under way", len(node.outputs.effects), SUBMITTING_MAX),
+        )
+        for what, size, bound in held:
+            if size > bound:
+                self._complain(seat, f"{size} {what}, bound {bound}")
+        for peer in peers.values():
+            if peer.opened_bytes < 0 or len(peer.replies) > REPLIES_MAX:
+                self._complain(
+                    seat, f"{peer.opened_bytes} bytes open towards {peer.node_id}, {len(peer.replies)} replies owed"
+                )
+        for contact in node.contacts.contacts:
+            if contact.held_early and sum(map(len, contact.held_early)) > HELD_EARLY_BYTES:
+                self._complain(seat, f"link {contact.link.name!r} holds more than {HELD_EARLY_BYTES} early bytes")
+
+    def _compare_counts(self, seat: Seat, account: _SeatAccount) -> None:
+        """Nothing is being written: what the node counts and what its disk has is the same."""
+        node, stored = account.node, seat.disk.waiting()
+        counted = {key: queue.bundles for key, queue in node.scheduler.queues.items() if queue.bundles}
+        if counted != stored:
+            self._complain(seat, f"counts {counted} waiting bundles and has {stored} on disk")
+        for queue in node.scheduler.queues.values():
+            if queue.held > seat.settings.window_entries + LOAD_STEP or queue.held < len(queue.latest):
+                self._complain(seat, f"queue {queue.key} holds {queue.held} in memory")
+        partials = node.arrivals.joining()
+        if partials > PARTIALS_MAX * max(1, len(node.contacts.peers)):
+            self._complain(seat, f"{partials} bundles arriving, bound {PARTIALS_MAX} a peer")
+
+    def _complain(self, seat: Seat, what: str) -> NoReturn:
+        world = self._world
+        seed = world.seed if world is not None else 0
+        raise BrokenPromiseError(f"seed {seed}, t {self._now_s:.9f} s, node {seat.settings.node_id}: {what}")

@@ -1,0 +1,59 @@
+"""Keys that hide nothing and notice damage: an observer reads what frames carry, a node drops what was changed.
+
+The null keys of the core would take a damaged frame for a good one. Here a body is followed by a CRC-32 that starts
+from the key and goes over number, header and body, so that a frame of another session is not authentic either.
+"""
+
+from zlib import crc32
+
+from edge_agent.core.frame import Direction, FrameCipher, LinkKeys, SessionSalts
+
+TAG_BYTES = 4
+
+
+class OpenCipher:
+    """Seals a body by a CRC behind it. Not a protection: whoever wants to can forge it."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, key: bytes) -> None:
+        self._start = crc32(key)
+
+    @property
+    def overhead_bytes(self) -> int:
+        return TAG_BYTES
+
+    def seal(self, number: int, header: bytes, body: bytes) -> bytes:
+        return body + self._tag(number, header, body)
+
+    def open(self, number: int, header: bytes, sealed: bytes) -> bytes | None:
+        body = sealed[:-TAG_BYTES]
+        return body if sealed[-TAG_BYTES:] == self._tag(number, header, body) else None
+
+    def _tag(self, number: int, header: bytes, body: bytes) -> bytes:
+        start = crc32(number.to_bytes(8, "big"), self._start)
+        return crc32(body, crc32(header, start)).to_bytes(TAG_BYTES, "big")
+
+
+class OpenKeys(LinkKeys):
+    """LinkKeys of judged worlds: one suite, one epoch, no secret."""
+
+    @property
+    def suite(self) -> int:
+        return 0
+
+    @property
+    def epoch(self) -> int:
+        return 0
+
+    def early(self, salt: bytes, suite: int, epoch: int) -> FrameCipher | None:
+        return OpenCipher(salt) if suite == epoch == 0 else None
+
+    def traffic(self, salts: SessionSalts, direction: Direction, suite: int, epoch: int) -> FrameCipher | None:
+        if suite or epoch:
+            return None
+        return OpenCipher(salts.initiator + salts.responder + bytes((direction,)))
+
+    def burst(self, sender_number: int, incarnation: int, epoch: int) -> FrameCipher | None:
+        key = sender_number.to_bytes(2, "big") + incarnation.to_bytes(8, "big")
+        return OpenCipher(key) if epoch == 0 else None
