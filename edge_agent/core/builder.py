@@ -137,6 +137,8 @@ class FrameBuilder:
             while draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES or not draft.body:
                 if not self._put_piece(contact, session, draft, precedence, destinations, usable, missing, now_s):
                     break
+            if draft.is_short and not draft.pieces:
+                break  # it waits for a frame without these words, and nothing lower goes before it
         self.is_drained = has_room and not draft.is_short and draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES
         if draft.pieces:
             spent = sum(piece.end - piece.start for piece in draft.pieces)

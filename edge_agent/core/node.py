@@ -191,7 +191,7 @@ class Node:
     def poll_transmit(self, now_s: float) -> Transmit | None:
         """The next frame to send now, or None. Contacts take turns."""
         if self.intake.hints:
-            return self.intake.hints.pop()
+            return self._take_hint()
         contacts = self.contacts.contacts
         count = len(contacts)
         for at in range(self._turn, self._turn + count):
@@ -217,6 +217,13 @@ class Node:
             self._touch(contact)
             return Transmit(contact.link.name, contact.address, frame)
         return None
+
+    def _take_hint(self) -> Transmit:
+        """A frame outside every contact's account; the link's budget pays for it all the same."""
+        hint = self.intake.hints.pop()
+        link = self.contacts.links[hint.link]
+        link.day_bytes += len(hint.frame) + (link.limits.overhead_bytes if link.limits is not None else 0)
+        return hint
 
     def _renew_keys(self, contact: Contact, now_s: float) -> None:
         """A key that has sealed very many frames is replaced; the side that answered asks the other one to begin."""
