@@ -1,10 +1,13 @@
 """Lateness: how honest a real-time link was, as percentiles of delivered time minus due time."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _SUB_BITS = 4  # 16 steps an octave: a percentile is at most 1/16 too high
 _SUB_STEPS = 1 << _SUB_BITS
 _OCTAVES = 40
+_FRESH_MAX = 4096  # different microseconds at once
 
 
 class LatenessMeter:
@@ -14,19 +17,28 @@ class LatenessMeter:
         self._counts = [0] * ((_OCTAVES + 1) * _SUB_STEPS)
         self._total = 0
         self._max_us = 0
+        self._fresh: Counter[int] = Counter()  # exact microseconds, counted in C and sorted in only now and then
 
-    def add(self, late_ns: int) -> None:
-        """Count one delivery; a negative lateness would be a fault of ours and raises ValueError."""
-        if late_ns < 0:
-            raise ValueError(f"delivered {-late_ns} ns early")
-        late_us = late_ns // 1000
-        octave = max(0, late_us.bit_length() - 1 - _SUB_BITS)
-        self._counts[min(octave * _SUB_STEPS + (late_us >> octave), len(self._counts) - 1)] += 1
-        self._total += 1
-        self._max_us = max(self._max_us, late_us)
+    def add(self, now_ns: int, dues_ns: Sequence[int]) -> None:
+        """Count deliveries made now; one before it was due would be a fault of ours and raises ValueError."""
+        lates_us = [(now_ns - due_ns) // 1000 for due_ns in dues_ns]
+        if min(lates_us, default=0) < 0:
+            raise ValueError(f"delivered {max(dues_ns) - now_ns} ns early")
+        self._fresh.update(lates_us)
+        if len(self._fresh) > _FRESH_MAX:
+            self._sort_in()
+
+    def _sort_in(self) -> None:
+        for late_us, frames in self._fresh.items():
+            octave = max(0, late_us.bit_length() - 1 - _SUB_BITS)
+            self._counts[min(octave * _SUB_STEPS + (late_us >> octave), len(self._counts) - 1)] += frames
+            self._total += frames
+            self._max_us = max(self._max_us, late_us)
+        self._fresh.clear()
 
     def report(self) -> "Lateness":
         """The percentiles so far."""
+        self._sort_in()
         return Lateness(
             frames=self._total,
             p50_ms=self._quantile_us(0.5) / 1000,

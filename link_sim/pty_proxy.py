@@ -13,6 +13,7 @@ import pty
 import random
 import time
 import tty
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -180,11 +181,11 @@ class PtyProxy:
     ) -> None:
         self.close()
 
-    def _deliver_to_b(self, piece: bytes) -> None:
-        self._running()[1].write(piece, self.link.up)
+    def _deliver_to_b(self, due: Sequence[bytes]) -> None:
+        self._running()[1].write(b"".join(due), self.link.up)
 
-    def _deliver_to_a(self, piece: bytes) -> None:
-        self._running()[0].write(piece, self.link.down)
+    def _deliver_to_a(self, due: Sequence[bytes]) -> None:
+        self._running()[0].write(b"".join(due), self.link.down)
 
     def describe(self) -> dict[str, object]:
         """The link's word on itself, with both paths."""

@@ -1,37 +1,42 @@
 """UDP proxy: a link model between real programs, without privilege.
 
 Clients send to ``listen``; each gets a connected socket of its own towards ``upstream``, so that answers find their
-way back. All clients share the one link, as they would share a modem. Sockets are drained up to 64 datagrams a wake-up:
-four fifths of a core are lost otherwise.
+way back. All clients share the one link, as they would share a modem.
 """
 
 import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import Self
 
 from edge_agent.addresses import HostPort
+from link_sim.datagrams import Outbox, SocketAddress, kernel_drops, make_inbox
 from link_sim.live import LiveLink, live_link
 from link_sim.model import spoiled
 from link_sim.profiles import PathProfile
 
 CLIENTS_MAX = 256  # the one silent for longest goes when another comes
-_DRAIN = 64
-SocketAddress = tuple[object, ...]  # as the socket module shapes it for each family
-_DATAGRAM_MAX_BYTES = 65_535
 _SOCKET_BUFFER_BYTES = 4 << 20  # the kernel gives what it allows; drops there would not be the model's
 
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """One program behind the proxy: its address and its socket towards upstream."""
+    """One program behind the proxy: its name and address, and its socket towards upstream."""
 
+    name: Hashable
     address: SocketAddress
     upstream: socket.socket
-    heard: int = 0  # the count of datagrams when it was heard last
+    heard: int = 0  # the count of batches when it was heard last
+
+
+_Flying = tuple[_Client, bytes]
+_client_of = itemgetter(0)
 
 
 class UdpProxy:
@@ -45,10 +50,11 @@ class UdpProxy:
         self._upstream = upstream
         self._upstream_info: tuple[socket.AddressFamily, SocketAddress] | None = None
         self._socket: socket.socket | None = None
-        self._clients: dict[SocketAddress, _Client] = {}
+        self._clients: dict[Hashable, _Client] = {}
         self._heard = 0
-        self._space = bytearray(_DATAGRAM_MAX_BYTES)
-        self._view = memoryview(self._space)
+        self._dropped_before = 0  # at sockets of clients that were dismissed
+        self._inbox = make_inbox()
+        self._outbox = Outbox()
         self._started_s = (0.0, 0.0)
 
     @property
@@ -96,75 +102,71 @@ class UdpProxy:
         self.close()
 
     def _drain_clients(self, sock: socket.socket) -> None:
-        offer, view, space = self.link.up.offer, self._view, self._space
-        for _ in range(_DRAIN):
-            try:
-                frame_bytes, address = sock.recvfrom_into(space)
-            except BlockingIOError:
-                return
-            except OSError:  # an answer of ours met a closed port; the socket itself is well
-                self.link.down.counts["socket_error"] += 1
-                continue
-            client = self._clients.get(address) or self._admit(address)
-            self._heard = client.heard = self._heard + 1
-            offer((client, bytes(view[:frame_bytes])), frame_bytes)
+        try:
+            received = self._inbox.drain(sock, has_names=True)
+        except OSError:  # an answer of ours met a closed port; the socket itself is well
+            self.link.down.counts["socket_error"] += 1
+            return
+        clients, offers, last, client = self._clients, [], None, None
+        self._heard += 1
+        for frame, name in received:
+            if name != last or client is None:
+                last, client = name, clients.get(name) or self._admit(name)
+                client.heard = self._heard
+            offers.append(((client, frame), len(frame)))
+        self.link.up.offer_all(offers)
 
-    def _admit(self, address: SocketAddress) -> _Client:
+    def _admit(self, name: Hashable) -> _Client:
         if len(self._clients) >= CLIENTS_MAX:
             self._dismiss(min(self._clients.values(), key=lambda client: client.heard))
         assert self._upstream_info is not None
         family, upstream_address = self._upstream_info
         upstream = _udp_socket(family)
         upstream.connect(upstream_address)
-        client = self._clients[address] = _Client(address, upstream)
+        client = self._clients[name] = _Client(name, self._inbox.address_of(name), upstream)
         asyncio.get_running_loop().add_reader(upstream, self._drain_upstream, client)
         return client
 
     def _dismiss(self, client: _Client) -> None:
         self.link.up.counts["clients_dismissed"] += 1
+        self._dropped_before += kernel_drops(client.upstream)
         asyncio.get_running_loop().remove_reader(client.upstream)
         client.upstream.close()
-        del self._clients[client.address]
+        del self._clients[client.name]
 
     def _drain_upstream(self, client: _Client) -> None:
-        offer, view, space, receive = self.link.down.offer, self._view, self._space, client.upstream.recv_into
-        for _ in range(_DRAIN):
-            try:
-                frame_bytes = receive(space)
-            except BlockingIOError:
-                return
-            except OSError:  # nobody listens upstream yet; it may later
-                self.link.up.counts["socket_error"] += 1
-                return
-            offer((client, bytes(view[:frame_bytes])), frame_bytes)
-
-    def _deliver_up(self, item: tuple[_Client, bytes]) -> None:
-        client, frame = item
         try:
-            client.upstream.send(frame)
-        except BlockingIOError:
-            self.link.up.counts["socket_full"] += 1
-        except OSError:  # nobody listens upstream, or the client was dismissed: the datagram is lost, as in a network
+            received = self._inbox.drain(client.upstream, has_names=False)
+        except OSError:  # nobody listens upstream yet; it may later
             self.link.up.counts["socket_error"] += 1
+            return
+        self.link.down.offer_all([((client, frame), len(frame)) for frame, _ in received])
 
-    def _deliver_down(self, item: tuple[_Client, bytes]) -> None:
-        client, frame = item
+    def _deliver_up(self, due: Sequence[_Flying]) -> None:
+        for client, run in groupby(due, _client_of):
+            self._outbox.send(client.upstream, [frame for _, frame in run], None, self.link.up.counts)
+
+    def _deliver_down(self, due: Sequence[_Flying]) -> None:
         if self._socket is None:
             return
-        try:
-            self._socket.sendto(frame, client.address)
-        except BlockingIOError:
-            self.link.down.counts["socket_full"] += 1
-        except OSError:  # the client has gone
-            self.link.down.counts["socket_error"] += 1
+        for client, run in groupby(due, _client_of):
+            self._outbox.send(self._socket, [frame for _, frame in run], client.address, self.link.down.counts)
+
+    def _count_drops(self) -> None:
+        """What the kernel dropped in front of the link is not the model's doing, and makes the run inconclusive."""
+        if self._socket is not None:
+            self.link.up.counts["kernel_dropped"] = kernel_drops(self._socket)
+        dropped = sum(kernel_drops(client.upstream) for client in self._clients.values())
+        self.link.down.counts["kernel_dropped"] = self._dropped_before + dropped
 
     def describe(self) -> dict[str, object]:
         """The link's word on itself, with the share of a core that this process took since the start."""
+        self._count_drops()
         wall_s, cpu_s = time.monotonic() - self._started_s[0], time.process_time() - self._started_s[1]
         return {**self.link.describe(), "clients": len(self._clients), "process_cpu_ratio": cpu_s / max(wall_s, 1e-9)}
 
 
-def _spoiled(item: tuple[_Client, bytes], damage: int) -> tuple[_Client, bytes]:
+def _spoiled(item: _Flying, damage: int) -> _Flying:
     return item[0], spoiled(item[1], damage)
 
 
