@@ -1,0 +1,146 @@
+"""Way: one direction of a link on the clock of a virtual loop, and what it tells those who watch."""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+from link_sim.line import Line
+from link_sim.link_profile import LinkProfile
+from link_sim.model import Outage, Verdict
+from link_sim.virtual_handle import VirtualHandle
+from link_sim.virtual_loop import VirtualLoop
+
+
+class WayEvent(Enum):
+    """What happened to a frame or to a way."""
+
+    OFFERED = "offered"
+    """A frame was given to the way; ``verdict`` says what becomes of it."""
+    DELIVERED = "delivered"
+    """A frame came out at the other end. One that met another on a shared medium never does."""
+    CUT = "cut"
+    MENDED = "mended"
+    CHANGED = "changed"
+    """The numbers are others from now on."""
+
+
+class Sized(Protocol):
+    """A frame of any endpoint."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """What the link charges for it, ``overhead_bytes`` of the profile apart."""
+
+
+class LinkEvent(NamedTuple):
+    """One event. ``t_ns`` is virtual time; ``verdict`` comes with OFFERED; ``frame`` is the endpoint's own object."""
+
+    t_ns: int
+    link: str
+    direction: str
+    """``up``, from the node named first, or ``down``."""
+    event: WayEvent
+    frame_bytes: int
+    verdict: Verdict | None
+    frame: Sized | None
+
+
+Watch = Callable[[LinkEvent], None]
+
+
+class Way:
+    """Gives frames to a line and hands them to ``deliver`` when they are due; nothing but the line decides.
+
+    ``watches`` belong to the net and are called for each event, in order.
+    """
+
+    __slots__ = ("_armed", "_armed_ns", "_loop", "_watches", "deliver", "direction", "line", "link", "on_change")
+
+    def __init__(self, link: str, direction: str, line: Line[Any], watches: list[Watch]) -> None:
+        # Any: datagrams, segments and pieces of bytes share a link
+        self.link = link
+        self.direction = direction
+        self.line = line
+        self.deliver: Callable[[Any], None] = _deliver_to_nobody
+        self.on_change: list[Callable[[], None]] = []
+        self._watches = watches
+        self._loop: VirtualLoop | None = None
+        self._armed: VirtualHandle | None = None
+        self._armed_ns = 0
+
+    def bind(self, loop: VirtualLoop) -> None:
+        """Run on the clock of that loop."""
+        self._loop = loop
+
+    @property
+    def now_ns(self) -> int:
+        """The loop's clock; 0 before there is a loop."""
+        return 0 if self._loop is None else self._loop.now_ns
+
+    def offer(self, frame: Sized, frame_bytes: int) -> Verdict:
+        """Give a frame to the link now."""
+        if self._loop is None:
+            raise RuntimeError(f"link {self.link}: frames need a running virtual loop, such as that of Net.run")
+        now_ns = self._loop.now_ns
+        verdict = self.line.offer(now_ns, frame_bytes, frame)
+        if self._watches:
+            self._tell(WayEvent.OFFERED, frame_bytes, verdict, frame)
+        at_ns = verdict.deliver_at_ns
+        if at_ns is not None and (self._armed is None or at_ns < self._armed_ns):
+            self._arm()
+        return verdict
+
+    def _arm(self) -> None:
+        due_ns = self.line.next_due_ns()
+        if due_ns is None or self._loop is None:
+            return
+        if self._armed is not None:
+            if due_ns >= self._armed_ns:  # it rings early, finds nothing and arms anew
+                return
+            self._armed.cancel()
+        self._armed = self._loop.ring_at_ns(due_ns, self._ring)
+        self._armed_ns = due_ns
+
+    def _ring(self) -> None:
+        self._armed = None
+        now_ns, line = self.now_ns, self.line
+        while (frame := line.take(now_ns)) is not None:
+            if self._watches:
+                self._tell(WayEvent.DELIVERED, frame.frame_bytes, None, frame)
+            self.deliver(frame)
+        self._arm()
+
+    def _tell(self, event: WayEvent, frame_bytes: int, verdict: Verdict | None, frame: Sized | None) -> None:
+        told = LinkEvent(self.now_ns, self.link, self.direction, event, frame_bytes, verdict, frame)
+        for watch in self._watches:
+            watch(told)
+
+    def cut(self, outage: Outage, *, kills_in_flight: bool = False) -> None:
+        """Begin an outage now."""
+        self.line.cut(self.now_ns, outage, kills_in_flight=kills_in_flight)
+        self._changed(WayEvent.CUT)
+
+    def mend(self) -> None:
+        """End the outage now."""
+        self.line.mend(self.now_ns)
+        self._changed(WayEvent.MENDED)
+
+    def set(self, profile: LinkProfile) -> None:
+        """New numbers from now on."""
+        self.line.set(self.now_ns, profile)
+        self._changed(WayEvent.CHANGED)
+
+    def restore(self) -> None:
+        """End the outage and bring back the first numbers."""
+        self.line.restore(self.now_ns)
+        self._changed(WayEvent.CHANGED)
+
+    def _changed(self, event: WayEvent) -> None:
+        self._tell(event, 0, None, None)
+        self._arm()
+        for listener in self.on_change:
+            listener()
+
+
+def _deliver_to_nobody(_: object) -> None:
+    """Where frames go before a link has its ends."""
