@@ -83,8 +83,11 @@ class FaultScript:
         return None
 
     def is_on(self, kind: FaultKind, now_s: float) -> bool:
-        """Whether a fault of this kind is in force, without using it up."""
-        return any(fault.kind is kind and fault.from_s <= now_s < fault.until_s for fault in self._faults)
+        """Whether a fault of this kind is in force on everything: one that matches or counts requests is not."""
+        return any(
+            fault.kind is kind and fault.from_s <= now_s < fault.until_s and not fault.matching and fault.times is None
+            for fault in self._faults
+        )
 
     def next_change_s(self, kind: FaultKind, now_s: float) -> float | None:
         """When the next fault of this kind begins or ends."""

@@ -50,6 +50,7 @@ class StandIn(ABC):
         self._wake(now_s)
         if received:
             self._receive(received, now_s)
+            self._wake(now_s)  # what the host asked for may be due at once
         return self._outbox.take(now_s)
 
     def next_wakeup(self) -> float | None:
