@@ -137,8 +137,8 @@ class FrameBuilder:
             while draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES or not draft.body:
                 if not self._put_piece(contact, session, draft, precedence, destinations, usable, missing, now_s):
                     break
-            if draft.is_short and not draft.pieces:
-                break  # it waits for a frame without these words, and nothing lower goes before it
+            if not draft.pieces and (draft.is_short or draft.awaits_flash):
+                break  # it waits for a frame without these words, or for the store, and nothing lower goes before it
         self.is_drained = has_room and not draft.is_short and draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES
         if draft.pieces:
             spent = sum(piece.end - piece.start for piece in draft.pieces)
@@ -199,6 +199,8 @@ class FrameBuilder:
         payload = self.custody.cache.read(outgoing, start, min(start + size, outgoing.record.payload_bytes))
         if payload is None:
             missing.add(id(outgoing))
+            if precedence is Precedence.FLASH and self.custody.cache.is_coming(outgoing, start):
+                draft.awaits_flash = True
             return len(missing) < FETCHES_A_FRAME
         end = start + max(1, len(payload))
         self._write_piece(

@@ -20,6 +20,8 @@ class Draft:
     is_urgent: bool = False
     is_short: bool = False
     """Whether a piece waits that would fit into a frame of its own."""
+    awaits_flash: bool = False
+    """Whether the store is about to give a piece of FLASH."""
 
     @property
     def room_bytes(self) -> int:

@@ -25,6 +25,7 @@ class PayloadCache:
     held_bytes: int = 0
     _chunks: OrderedDict[tuple[BundleId, int], bytes] = field(default_factory=OrderedDict)
     _fetching: set[tuple[BundleId, int]] = field(default_factory=set)
+    _unreadable: set[tuple[BundleId, int]] = field(default_factory=set)
 
     def put(self, bundle: BundleId, payload: bytes) -> None:
         """Keep a whole small payload while there is room; what came first is sent first, so it stays."""
@@ -59,9 +60,15 @@ class PayloadCache:
         record = outgoing.record
         return record.payload_bytes == 0 or (record.id, start // CHUNK_BYTES) in self._chunks
 
+    def is_coming(self, outgoing: Outgoing, start: int) -> bool:
+        """Whether the store is being asked for ``start`` and has not failed to read it before."""
+        key = (outgoing.record.id, start // CHUNK_BYTES)
+        return key in self._fetching and key not in self._unreadable
+
     def forget(self, bundle: BundleId, length: int) -> None:
         """Drop what is held of a bundle whose custody ended."""
         for index in range(max(1, -(-length // CHUNK_BYTES))):
+            self._unreadable.discard((bundle, index))
             chunk = self._chunks.pop((bundle, index), None)
             if chunk is not None:
                 self.held_bytes -= len(chunk)
@@ -84,9 +91,11 @@ class PayloadCache:
         def fetched(outcome: Outcome, now_s: float) -> None:
             self._fetching.discard(key)
             if isinstance(outcome, Fetched):
+                self._unreadable.discard(key)
                 self._keep(key, outcome.payload)
                 self.scheduler.version += 1  # links that found nothing to send look again
             elif isinstance(outcome, Failed):
+                self._unreadable.add(key)
                 self.outputs.drop("fetch_failed")
 
         offset = index * CHUNK_BYTES

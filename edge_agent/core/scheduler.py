@@ -16,7 +16,9 @@ from edge_agent.core.outgoing import Outgoing
 QUANTUM_BYTES = 1500
 STARVED_S = 60.0
 """A class that had work and got nothing for this long goes before everything, FLASH included."""
-CREDIT_CAP_BYTES = 16_384
+CREDIT_CAP_BYTES = QUANTUM_BYTES + 500
+"""One turn, and what is earned until it comes. What a class could not use on this link, for FLASH waited or a faster
+link took it, must not make it more than its share later: on a slow link every kilobyte is a second of IMMEDIATE."""
 _PRECEDENCES = tuple(Precedence)
 DEPTH_SCAN_MAX = 256
 """Entries looked at for a slow link that shall take a piece from the depth of the queue."""

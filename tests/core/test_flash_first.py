@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from edge_agent.core.bundle import BundleId, Precedence
+from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Precedence
 from edge_agent.core.codec import Fragment, read_blocks
+from edge_agent.core.effects import Failed, Fetch
 from edge_agent.core.envelope import FrameClass, read_envelope
+from edge_agent.core.errors import RefusalReason
 from edge_agent.core.frame import NullKeys
 from edge_agent.core.limits import LinkPolicy
 from tests.core.bench import STREAM, Bench, Flight
@@ -19,7 +21,7 @@ def fragments(flights: list[Flight]) -> list[Fragment]:
     found = []
     for flight in flights:
         envelope = read_envelope(flight.frame)
-        if envelope.frame_class is FrameClass.DATA:
+        if envelope.frame_class in (FrameClass.HELLO, FrameClass.DATA):
             found += [each for each in read_blocks(flight.frame[envelope.length :]) if isinstance(each, Fragment)]
     return found
 
@@ -46,6 +48,44 @@ def test_a_short_bundle_does_not_take_the_room_that_words_left_too_small_for_fla
     assert left[0] is Precedence.FLASH
     assert left[-1] is Precedence.ROUTINE
     assert left == sorted(left)
+
+
+def restarted_with_flash(bundles: int) -> Bench:
+    """A kit with FLASH in its store only, whose link comes up with it, and a bundle that comes right then."""
+    bench = Bench(make_keys=NullKeys)
+    bench.add("command", role="command")
+    bench.add("kit-1")
+    bench.join("line", "kit-1", "command", NARROW)
+    bench.run(3)
+    bench.unplug("kit-1", "line")
+    for number in range(bundles):
+        bench.submit("kit-1", bytes(300), Precedence.FLASH, BundleHeader(destination=COMMAND, flow=f"sos-{number}"))
+    bench.crash("kit-1")
+    bench.history.clear()
+    bench.start("kit-1")
+    bench.submit("kit-1", bytes(20), Precedence.ROUTINE)
+    return bench
+
+
+@pytest.mark.parametrize("bundles", [1, 4, 6])
+def test_flash_that_is_being_read_from_the_store_is_waited_for(bundles: int) -> None:
+    bench = restarted_with_flash(bundles)
+    bench.run(10)
+    left = [each.precedence for each in fragments(bench.history)]
+    assert left == sorted(left)
+    assert left[-1] is Precedence.ROUTINE
+
+
+def test_flash_that_cannot_be_read_holds_up_nobody() -> None:
+    bench = restarted_with_flash(1)
+    disk = bench.places["kit-1"].disk
+    disk.execute = lambda effect: (  # type: ignore[method-assign]  # a sector that cannot be read
+        Failed(RefusalReason.STORE_FAILED, "bad sector")
+        if isinstance(effect, Fetch)
+        else type(disk).execute(disk, effect)
+    )
+    bench.run(10)
+    assert Precedence.ROUTINE in [each.precedence for each in fragments(bench.history)]
 
 
 def test_hints_count_against_the_budget_of_a_day() -> None:
