@@ -43,7 +43,7 @@ _OUTAGES = {
     FaultKind.KILL: (Outage.DROP, True),
     FaultKind.HOLD: (Outage.HOLD, False),
 }
-_SPANS_S = (0.3, 1.0, 3.0, 10.0, 30.0)
+_SPANS_S = (0.3, 1.0, 3.0, 10.0, 30.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,9 @@ BUNDLES_HZ = 5.0
 """Submitted in the whole world, all nodes together, while there is traffic."""
 LEAST_DELIVERED_HZ = 1.5
 """Deliveries for each second of the trial; with fewer it proved nothing. Some are superseded, expired or refused."""
+SURGE_BUNDLES = 150
 LEAST_FAULTS = 10
+MOST_FAULTS = 25
 TRAFFIC_RATIO = 0.9
 FAULTS_RATIO = 0.92
 SETTLE_S = 600.0
@@ -128,7 +130,7 @@ class Trial:
         for kit in self.kits:
             world.add_node(NodeSettings(node_id=kit), keys=keys, commit_s=USUAL_COMMIT_S)
             # One link takes everything at any time, so that a world that is whole again can settle.
-            main = profile(rng.choice(("4g", "4g", "vsat"))) if rng.random() < 0.5 else _drawn_profile(rng, 300_000)
+            main = profile(rng.choice(("4g", "4g", "vsat"))) if rng.random() < 0.5 else _drawn_profile(rng, 64_000)
             world.connect("main", kit, COMMAND, main)
             self.links.append((kit, "main"))
             for number in range(rng.choice((1, 1, 2))):
@@ -153,7 +155,16 @@ class Trial:
             source, destination = (COMMAND, kit) if rng.random() < 0.1 else (kit, COMMAND)
             self._submit(rng, source, destination)
 
-        self.world.every(1 / BUNDLES_HZ, submit, start_s=0.0, until_s=TRAFFIC_RATIO * self.span_s)
+        until_s = TRAFFIC_RATIO * self.span_s
+        self.world.every(1 / BUNDLES_HZ, submit, start_s=0.0, until_s=until_s)
+        for _ in range(rng.choice((0, 0, 1, 2))):
+            surge = partial(self._surge, rng, rng.choice(self.kits))
+            self.world.at(rng.uniform(1.0, until_s), surge)
+
+    def _surge(self, rng: random.Random, kit: str) -> None:
+        """Much at once, so that every class has work for a while."""
+        for _ in range(SURGE_BUNDLES):
+            self._submit(rng, kit, COMMAND)
 
     def _submit(self, rng: random.Random, source: str, destination: str) -> None:
         order, origin = rng.choice(_ORDERS), rng.choice(list(Origin))
@@ -180,7 +191,7 @@ class Trial:
     def _plan_faults(self, rng: random.Random) -> None:
         latest_s = FAULTS_RATIO * self.span_s
         nodes = [COMMAND, *self.kits]
-        for _ in range(rng.randint(LEAST_FAULTS, LEAST_FAULTS + 6)):
+        for _ in range(rng.randint(LEAST_FAULTS, MOST_FAULTS)):
             fault = draw_fault(rng, self.links, nodes, latest_s)
             fault.plan(self.world)
             self.faults.append(fault)
