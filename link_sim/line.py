@@ -15,6 +15,12 @@ from link_sim.model import Fate, LinkModel, Outage, Verdict, stretched_ns
 Frame = TypeVar("Frame")
 
 
+Offered = Callable[[int, int, Frame, Verdict], object]
+"""Given the time in ns, the frame's bytes, the frame and its verdict."""
+Taken = Callable[[int, int, Frame], object]
+"""Given the time in ns, when the frame was offered, and the frame as it came out."""
+
+
 class _Flight(NamedTuple):
     """A frame on its way; flights compare by when they are due, then by when they were offered."""
 
@@ -23,6 +29,8 @@ class _Flight(NamedTuple):
     sent_ns: int
     frame: object
     air: Transmission | None
+    offered_ns: int
+    """By the caller's clock."""
 
 
 _flight = tuple.__new__  # as in model: one is made for every frame
@@ -35,7 +43,7 @@ class Line(Generic[Frame]):
     they were offered. ``spoil`` makes a damaged frame of a whole one (``Verdict.damage``); without it damage is lost.
     """
 
-    __slots__ = ("_flying", "_order", "_original", "_spoil", "model")
+    __slots__ = ("_flying", "_observers", "_order", "_original", "_spoil", "_takers", "model")
 
     def __init__(
         self,
@@ -48,8 +56,15 @@ class Line(Generic[Frame]):
         self._original = profile
         self._spoil = spoil
         self.model = LinkModel(profile, rng_seed, medium)
+        self._observers: tuple[Offered[Frame], ...] = ()
+        self._takers: tuple[Taken[Frame], ...] = ()
         self._flying: list[_Flight] = []  # a heap, bounded by queue_bytes, and by rate x delay
         self._order = 0
+
+    def observe(self, offered: Offered[Frame], taken: Taken[Frame] | None = None) -> None:
+        """Tell of every frame offered from now on, and of every one that came out."""
+        self._observers += (offered,)
+        self._takers += () if taken is None else (taken,)
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -68,11 +83,13 @@ class Line(Generic[Frame]):
         """Give a frame to the link; it comes out of ``take`` unless its verdict says otherwise."""
         model = self.model
         verdict = model.offer(now_ns, frame_bytes)
+        for observer in self._observers:
+            observer(now_ns, frame_bytes, frame, verdict)
         if verdict.fate <= Fate.HELD:
             if verdict.damage and self._spoil is not None:
                 frame = self._spoil(frame, verdict.damage)
             self._order = order = self._order + 2
-            flight = _flight(_Flight, (verdict.due_ns, order, verdict.sent_ns, frame, model.air))
+            flight = _flight(_Flight, (verdict.due_ns, order, verdict.sent_ns, frame, model.air, now_ns))
             heappush(self._flying, flight)
             if verdict.copy_due_ns >= 0:
                 heappush(self._flying, flight._replace(due_ns=verdict.copy_due_ns, order=order + 1))
@@ -94,7 +111,10 @@ class Line(Generic[Frame]):
         while held_ns is not None and flying and flying[0].due_ns + held_ns <= now_ns:
             flight = heappop(flying)
             if flight.air is None or not flight.air.is_spoiled:
-                return flight.frame  # type: ignore[return-value]  # only this line puts frames in
+                frame: Frame = flight.frame  # type: ignore[assignment]  # only this line puts frames in
+                for taker in self._takers:
+                    taker(now_ns, flight.offered_ns, frame)
+                return frame
             self.model.count_collided()
         return None
 

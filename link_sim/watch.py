@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Protocol
 
 from edge_agent.core.effects import Event, Transmit
-from link_sim.seat import Seat
+from link_sim.seat import Seat, Way
 
 if TYPE_CHECKING:
     from link_sim.world import World
@@ -14,6 +14,9 @@ class Watch(Protocol):
 
     def join(self, world: "World") -> None:
         """The world exists, without nodes so far."""
+
+    def laid(self, way: Way) -> None:
+        """A direction of a link is there, and nothing was offered to it yet."""
 
     def started(self, seat: Seat) -> None:
         """A node started or came back from its disk."""
@@ -32,6 +35,9 @@ class NoWatch:
     """Looks at nothing."""
 
     def join(self, world: "World") -> None:
+        pass
+
+    def laid(self, way: Way) -> None:
         pass
 
     def started(self, seat: Seat) -> None:

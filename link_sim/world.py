@@ -125,6 +125,8 @@ class World:
             )
         ]
         self._joints.append(Joint(name=link, remote=remote, up=ways[0], down=ways[1]))
+        for way in ways:
+            self._watch.laid(way)
         policy = policy or LinkPolicy(metered=False)
         near.ports[link] = Port(limits=limits, policy=policy, is_listener=False, ways={None: ways[0]})
         self._set_link(near, link)
@@ -181,6 +183,10 @@ class World:
         self._now_ns = max(self._now_ns, end_ns)
         self.now_s = self._now_ns / NS_PER_S
 
+    def next_event_s(self) -> float | None:
+        """When something happens next; None when nothing ever will."""
+        return self._heap[0][0] / NS_PER_S if self._heap else None
+
     def cut(
         self,
         link: str,
@@ -198,6 +204,12 @@ class World:
         """End the outage of a link and bring back its first numbers."""
         for way in self._ways(link, node, direction):
             way.line.restore(self._now_ns)
+            self._arm_way(way)
+
+    def mend(self, link: str, *, node: str | None = None, direction: str | None = None) -> None:
+        """End the outage of a link and keep its other numbers."""
+        for way in self._ways(link, node, direction):
+            way.line.mend(self._now_ns)
             self._arm_way(way)
 
     def set(

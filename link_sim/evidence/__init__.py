@@ -1,0 +1,1 @@
+"""What a run leaves for people: an event log, a capture, a picture."""
