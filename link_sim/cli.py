@@ -1,4 +1,4 @@
-"""The command ``link-sim``: links to put between programs.
+"""The command ``link-sim``: scenarios to run, and links to put between programs.
 
 ``proxy`` prints one JSON line when it is ready and, when it is ended by Ctrl-C or SIGTERM, one with its report.
 """
@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_agent.addresses import HostPort, parse_host_port
+from link_sim.cli_run import add_run_arguments, run_command
 from link_sim.control import ControlError, ControlServer
 from link_sim.errors import ProfileError
 from link_sim.profiles import NAMED, PathProfile, profile, serial_rate_bps
@@ -25,6 +26,8 @@ EXIT_USAGE = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
     arguments = _parser().parse_args(argv)
+    if arguments.command == "run":
+        return run_command(arguments)
     try:
         return asyncio.run(_proxy(arguments))
     except (ProfileError, ControlError, ValueError, OSError) as error:
@@ -34,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="link-sim", description="Links for tests: rate, delay, loss, outages.")
-    kinds = parser.add_subparsers(required=True, metavar="COMMAND").add_parser("proxy", help="a link in real time")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_run_arguments(commands.add_parser("run", help="a scenario: nodes, links, faults, and what must hold"))
+    kinds = commands.add_parser("proxy", help="a link in real time")
     proxy = kinds.add_subparsers(dest="kind", required=True, metavar="udp|pty")
     udp = proxy.add_parser("udp", help="a UDP link: programs send to --listen instead of --to")
     udp.add_argument("--listen", required=True, metavar="HOST:PORT", help="port 0 takes any free port")
