@@ -1,9 +1,9 @@
 """Control of live links over HTTP and JSON, from this machine only.
 
 ``GET /links`` gives every link; ``POST /links/NAME`` changes one and gives it back. A body holds any of: ``direction``
-("up", "down", "both"), ``restore`` (true), ``outage`` ("drop", "hold", null), ``kills_in_flight`` (with an outage), and
-the numbers of LinkProfile (``rate_bps``, ``delay_s``, ``jitter_s``, ``loss_ratio``, ...). Either all of it holds, or an
-error says which field is wrong and nothing has changed.
+("up", "down", "both"), ``restore`` (true), ``outage`` ("drop", "hold", null), ``kills_in_flight`` (with an outage),
+``reset`` (true: breaks the connections of a TCP link), and the numbers of LinkProfile (``rate_bps``, ``delay_s``,
+``jitter_s``, ``loss_ratio``, ...). All of it holds, or an error says which field is wrong and nothing has changed.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ def change(link: LiveLink, wishes: Mapping[str, object]) -> None:
     direction = _one_of(Direction, "direction", numbers.pop("direction", "both"))
     is_restored = _flag("restore", numbers.pop("restore", False))
     kills_in_flight = _flag("kills_in_flight", numbers.pop("kills_in_flight", False))
+    is_reset = _flag("reset", numbers.pop("reset", False))
     has_outage, wish = "outage" in numbers, numbers.pop("outage", None)
     outage = None if wish is None else _one_of(Outage, "outage", wish, "null")
     if is_restored and numbers:
@@ -50,6 +51,8 @@ def change(link: LiveLink, wishes: Mapping[str, object]) -> None:
         )
     if kills_in_flight and outage is None:
         raise ControlError(400, "kills_in_flight: allowed beside an outage of drop or hold")
+    if is_reset and link.reset is None:
+        raise ControlError(400, f"reset: link {link.name} has no connections; allowed is a TCP link")
     if numbers:
         link.set(numbers, direction=direction)
     if is_restored:
@@ -58,6 +61,8 @@ def change(link: LiveLink, wishes: Mapping[str, object]) -> None:
         link.cut(outage, kills_in_flight=kills_in_flight, direction=direction)
     elif has_outage:
         link.mend(direction=direction)
+    if is_reset and link.reset is not None:
+        link.reset()
 
 
 def _one_of(choices: Iterable[Choice], name: str, value: object, *more: str) -> Choice:

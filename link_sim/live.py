@@ -177,6 +177,8 @@ class LiveLink:
     name: str
     up: LiveLine[Any]  # Any: each kind of proxy has its own frames
     down: LiveLine[Any]
+    reset: Callable[[], None] | None = None
+    """Breaks every connection at both ends; None where a link has no connections."""
 
     def _lines(self, direction: Direction) -> Iterator[LiveLine[Any]]:  # Any: as above
         if direction is not Direction.DOWN:

@@ -82,6 +82,8 @@ async def test_links_are_listed_and_changed(server: ControlServer, link: LiveLin
         ({"restore": True, "rate_bps": 5}, "it allows no rate_bps beside it"),
         ({"restore": "yes"}, "restore 'yes': allowed is true or false"),
         ({"kills_in_flight": True}, "allowed beside an outage"),
+        ({"reset": 1}, "reset 1: allowed is true or false"),
+        ({"reset": True, "rate_bps": 5, "outage": "drop"}, "reset: link 4g has no connections; allowed is a TCP link"),
         ([1], "not a JSON object"),
     ],
 )
