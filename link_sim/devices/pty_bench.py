@@ -47,6 +47,7 @@ class PtyBench:
         self._ports: dict[str, _Port] = {}
         self._alarm: Alarm | None = None
         self._started_ns = 0
+        self._changed = asyncio.Event()
 
     def path(self, name: str) -> Path:
         """The port of a device. Raises DeviceError when there is none of that name, or it is unplugged."""
@@ -59,6 +60,13 @@ class PtyBench:
                 f"device {name}: it is unplugged, or the bench does not run; a folder gives lasting names"
             )
         return self._ports[name].path
+
+    async def until_plugged(self, name: str) -> Path:
+        """The port of a device, as soon as it is plugged in."""
+        while name in self._devices and name not in self._ports:
+            self._changed.clear()
+            await self._changed.wait()
+        return self.path(name)
 
     def now_s(self) -> float:
         """Seconds since the devices were switched on: the clock of their faults."""
@@ -133,6 +141,7 @@ class PtyBench:
                 place.unlink()
             place.symlink_to(port.path)
         asyncio.get_running_loop().add_reader(port.master, self._read, name)
+        self._changed.set()
 
     def _unplug(self, name: str) -> None:
         port = self._ports.pop(name)
