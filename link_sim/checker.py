@@ -28,6 +28,7 @@ from link_sim.contention import find_contact, is_alone, ready_classes
 from link_sim.ledger import BrokenPromiseError
 from link_sim.seat import Port, Seat
 from link_sim.shares import ShareJudge
+from link_sim.watch import NoWatch
 from link_sim.world import World
 
 AUDIT_STEPS = 1000
@@ -56,7 +57,7 @@ class _SeatAccount:
     day_bytes: dict[str, int] = field(default_factory=dict)
 
 
-class Checker:
+class Checker(NoWatch):
     """A watch for one world (``link_sim.watch.Watch``). Raises BrokenPromiseError with seed, time, node and bundle."""
 
     def __init__(self, *, audit_steps: int = AUDIT_STEPS) -> None:

@@ -33,7 +33,7 @@ def all_of(node: Node) -> Iterator[Contact]:
 
 
 def ready_classes(node: Node, contact: Contact, now_s: float) -> list[bool]:
-    """For each precedence whether a bundle is ready for this contact: allowed, in memory, and taken by the peer.
+    """For each precedence whether a bundle is ready for this contact: allowed, taken by the peer, and in memory.
 
     A contact without a session's keys may carry what is for the command post. O(queues of the node).
     """
@@ -60,6 +60,8 @@ def _is_ready(node: Node, peer: Peer | None, outgoing: Outgoing, now_s: float) -
             return False
     elif outgoing.peer is not peer:
         return False
+    if outgoing.precedence is Precedence.FLASH:
+        return True  # nothing lower starts while the store is being read for it
     return node.cache.holds(outgoing, outgoing.unsent.first_range()[0])
 
 
