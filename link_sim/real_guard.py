@@ -1,6 +1,7 @@
 """Guard: what belongs to the real world raises at once inside a virtual loop, in place of hanging there.
 
 One audit hook for the process (PEP 578), which looks at nothing but the few events below; Python cannot remove it.
+Threads that are started by hand, not by an executor, are seen from Python 3.12 on.
 """
 
 import asyncio
