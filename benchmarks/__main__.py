@@ -19,10 +19,11 @@ HOLDS, FAILS, INCONCLUSIVE = "holds", "FAILS", "inconclusive"
 
 
 def discover(*, quick: bool) -> Iterator[Bench]:
-    """Every row of every ``benchmarks/bench_*.py``, in the order of file names."""
-    for module in sorted(pkgutil.iter_modules(benchmarks.__path__), key=lambda found: found.name):
-        if module.name.startswith("bench_"):
-            yield from import_module(f"benchmarks.{module.name}").rows(quick)
+    """Every row of every ``bench_*.py`` here and in the folders below, in the order of their names."""
+    found = pkgutil.walk_packages(benchmarks.__path__, f"{benchmarks.__name__}.")
+    for module in sorted(found, key=lambda module: module.name):
+        if module.name.rpartition(".")[2].startswith("bench_"):
+            yield from import_module(module.name).rows(quick)
 
 
 def choose(benches: Sequence[Bench], *, names: Sequence[str], group: str | None) -> list[Bench]:
