@@ -21,9 +21,6 @@ RUNS, RUNS_A_PROCESS = 1000, 50
 PYTHONS = ("3.12", "3.13", "3.14")
 READING = BundleHeader(destination="command", flow="reading")
 PICTURE = BundleHeader(destination="command", flow="picture")
-    BundleHeader(destination="command", flow="reading"),
-    BundleHeader(destination="command", flow="picture"),
-)
 POSITION = BundleHeader(destination="command", flow="position", order=FlowOrder.LATEST, key="kit-1")
 
 
