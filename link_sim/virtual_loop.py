@@ -167,6 +167,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """``call_at_ns`` in a context of the loop's own, for clocks of lines that belong to no task."""
         return self.call_at_ns(when_ns, callback, context=self._plain)
 
+    def bell(self, callback: Callable[[], object]) -> VirtualHandle:
+        """A handle for ``ring_again_at_ns``, in the context of ``ring_at_ns``."""
+        return VirtualHandle(_NEVER_NS, callback, (), self, self._plain)
+
+    def ring_again_at_ns(self, when_ns: int, bell: VirtualHandle) -> None:
+        """Run a bell then, beside any other times it was set for: a link needs no new handle for each frame."""
+        if when_ns <= self.now_ns:
+            self._ready.append(bell)
+        else:
+            self._order = order = self._order + 1
+            heapq.heappush(self._timers, (when_ns, order, bell))
+
     def call_soon_threadsafe(
         self,
         callback: Callable[[Unpack[_Args]], object],

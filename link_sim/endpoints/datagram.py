@@ -76,7 +76,8 @@ class DatagramPort(asyncio.DatagramTransport):
         if len(payload) > LONGEST_BYTES:
             self._error(OSError(f"datagram of {len(payload)} bytes: {LONGEST_BYTES} are allowed"))
             return
-        end.out.offer(Datagram(self._port, port, payload), len(payload))
+        datagram = tuple.__new__(Datagram, (self._port, port, payload))  # half of what Datagram(...) costs
+        end.out.offer(datagram, len(payload))
 
     def _extra_name(self) -> Address:
         name: Address = self.get_extra_info("peername")

@@ -49,7 +49,7 @@ class ReceiveSide:
                 self._early[seq] = (payload, segment.flags)
                 self._recent.append(seq)
             return False
-        if len(payload) > self.window_bytes:
+        if len(payload) > self._window_bytes - self.waiting_bytes:
             return False
         self._append(payload, segment.flags)
         while self._early and (found := self._early.pop(self.next_seq, None)) is not None:
@@ -65,10 +65,8 @@ class ReceiveSide:
             self._end_seq = self.next_seq
             self.next_seq += 1
 
-    def take(self) -> bytes | None:
-        """The next bytes in order, or None."""
-        if not self._waiting:
-            return None
+    def take(self) -> bytes:
+        """The next bytes in order; there are some while ``waiting_bytes`` says so."""
         payload = self._waiting.popleft()
         self.waiting_bytes -= len(payload)
         return payload

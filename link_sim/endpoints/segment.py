@@ -1,8 +1,7 @@
 """Segments of the stream model, and its numbers."""
 
 from dataclasses import dataclass
-from enum import IntFlag
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from link_sim.errors import ProfileError
 
@@ -10,14 +9,14 @@ HEADER_BYTES = 32  # TCP header, 20 (RFC 9293), and its timestamps, 12 (RFC 7323
 FULL_MSS_BYTES = 1448  # Ethernet's 1,500 less 20 of IPv4 and HEADER_BYTES
 
 
-class Flag(IntFlag):
-    """What a segment is beside its bytes."""
+class Flag:
+    """What a segment is beside its bytes. Plain bits: those of an enum cost as much as the link itself."""
 
-    NONE = 0
-    SYN = 1
-    FIN = 2
-    RST = 4
-    PROBE = 8
+    NONE: Final = 0
+    SYN: Final = 1
+    FIN: Final = 2
+    RST: Final = 4
+    PROBE: Final = 8
     """Asks for an answer, as a zero-window probe of TCP does."""
 
 

@@ -91,6 +91,11 @@ class SendSide:
         self._srtt_ns = self._var_ns = 0
 
     @property
+    def has_more(self) -> bool:
+        """Whether anything waits for its turn, sent before or not."""
+        return bool(self.unsent_bytes or self._lost or (self._is_fin_asked and not self._is_fin_sent))
+
+    @property
     def is_finished(self) -> bool:
         """Whether the end of the stream is acknowledged."""
         return self._is_fin_sent and not self._flight

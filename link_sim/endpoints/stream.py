@@ -108,6 +108,9 @@ class StreamTransport(BufferedTransport):
     def receive(self, frame: Segment, _: LinkEnd) -> None:
         """A segment came."""
         flags = frame.flags
+        if not flags and self._state is State.OPEN:  # what nearly every segment is
+            self._accept(frame)
+            return
         if flags & Flag.RST:
             self._reset()
             return
@@ -148,9 +151,12 @@ class StreamTransport(BufferedTransport):
             self._accept_bytes(frame)
         if self._state is State.GONE:
             return
-        self._pump()
-        self._resume_below(send.unsent_bytes)
-        self._settle()
+        if send.has_more:
+            self._pump()
+        if self._is_writing_paused:
+            self._resume_below(send.unsent_bytes)
+        if send.is_ending or self._is_closing:
+            self._settle()
 
     def _accept_bytes(self, frame: Segment) -> None:
         take = self._take
@@ -162,10 +168,7 @@ class StreamTransport(BufferedTransport):
             return
         had_gap = take.has_early
         in_order = take.accept(frame)
-        if not in_order or had_gap or frame.flags:
-            self._unacked_segments = 2
-        else:
-            self._unacked_segments += 1
+        self._unacked_segments += 2 if not in_order or had_gap or frame.flags else 1
         if in_order and not self._is_reading_paused:
             self._hand_over()
         if self._unacked_segments >= 2:
@@ -177,11 +180,8 @@ class StreamTransport(BufferedTransport):
     def _hand_over(self) -> None:
         """Give the program what came in order, and the end of it."""
         take = self._take
-        while not self._is_reading_paused and not self._is_closing:
-            payload = take.take()
-            if payload is None:
-                break
-            self._in_context(self._protocol.data_received, payload)
+        while take.waiting_bytes and not self._is_reading_paused and not self._is_closing:
+            call_in(self._context, self._tell_and_abort, self._protocol.data_received, take.take())
         if take.is_ended and not take.waiting_bytes and not self._is_end_told and not self._is_closing:
             self._is_end_told = True
             if not self._in_context(self._protocol.eof_received):
@@ -190,23 +190,18 @@ class StreamTransport(BufferedTransport):
     def _pump(self) -> None:
         """Send what may leave."""
         send, now_ns = self._send, self._loop.now_ns
-        while (piece := send.next_piece(now_ns)) is not None:
+        while send.has_more and (piece := send.next_piece(now_ns)) is not None:
             self._emit(piece.flags, piece.seq, piece.payload)
         self._arm()
 
     def _emit(self, flags: int, seq: int, payload: bytes, *, ack: int | None = None) -> None:
         take = self._take
         self._told_window_bytes = window_bytes = take.window_bytes
-        segment = Segment(
-            self._port,
-            self._peer_port,
-            flags,
-            seq,
-            take.next_seq if ack is None else ack,
-            window_bytes,
-            payload,
-            take.sacks if take.has_early else (),
-        )
+        if ack is None:
+            ack = take.next_seq
+        sacks = take.sacks if take.has_early else ()
+        fields = (self._port, self._peer_port, flags, seq, ack, window_bytes, payload, sacks)
+        segment = tuple.__new__(Segment, fields)  # half of what Segment(...) costs
         self._unacked_segments, self._ack_due_ns = 0, None
         self._end.out.offer(segment, len(payload) + HEADER_BYTES)
 
@@ -215,10 +210,11 @@ class StreamTransport(BufferedTransport):
 
     def _arm(self) -> None:
         """One timer for all that has a time; one that comes too early looks again."""
-        due_ns = self._send.deadline_ns
-        for other_ns in (self._ack_due_ns, self._hello_ns):
-            if other_ns is not None and (due_ns is None or other_ns < due_ns):
-                due_ns = other_ns
+        due_ns, ack_due_ns, hello_ns = self._send.deadline_ns, self._ack_due_ns, self._hello_ns
+        if ack_due_ns is not None and (due_ns is None or ack_due_ns < due_ns):
+            due_ns = ack_due_ns
+        if hello_ns is not None and (due_ns is None or hello_ns < due_ns):
+            due_ns = hello_ns
         if due_ns is None:
             return
         if self._timer is not None:

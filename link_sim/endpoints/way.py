@@ -54,7 +54,7 @@ class Way:
     ``watches`` belong to the net and are called for each event, in order.
     """
 
-    __slots__ = ("_armed", "_armed_ns", "_loop", "_watches", "deliver", "direction", "line", "link", "on_change")
+    __slots__ = ("_armed_ns", "_bell", "_loop", "_watches", "deliver", "direction", "line", "link", "on_change")
 
     def __init__(self, link: str, direction: str, line: Line[Any], watches: list[Watch]) -> None:
         # Any: datagrams, segments and pieces of bytes share a link
@@ -65,12 +65,14 @@ class Way:
         self.on_change: list[Callable[[], None]] = []
         self._watches = watches
         self._loop: VirtualLoop | None = None
-        self._armed: VirtualHandle | None = None
-        self._armed_ns = 0
+        self._bell: VirtualHandle | None = None
+        self._armed_ns = -1
 
     def bind(self, loop: VirtualLoop) -> None:
         """Run on the clock of that loop."""
         self._loop = loop
+        self._bell = loop.bell(self._ring)
+        self._arm()
 
     @property
     def now_ns(self) -> int:
@@ -81,33 +83,36 @@ class Way:
         """Give a frame to the link now."""
         if self._loop is None:
             raise RuntimeError(f"link {self.link}: frames need a running virtual loop, such as that of Net.run")
-        now_ns = self._loop.now_ns
-        verdict = self.line.offer(now_ns, frame_bytes, frame)
+        verdict = self.line.offer(self._loop.now_ns, frame_bytes, frame)
         if self._watches:
             self._tell(WayEvent.OFFERED, frame_bytes, verdict, frame)
         at_ns = verdict.deliver_at_ns
-        if at_ns is not None and (self._armed is None or at_ns < self._armed_ns):
-            self._arm()
+        if at_ns is not None and (self._armed_ns < 0 or at_ns < self._armed_ns):
+            self._arm_at(at_ns)
         return verdict
 
     def _arm(self) -> None:
         due_ns = self.line.next_due_ns()
-        if due_ns is None or self._loop is None:
-            return
-        if self._armed is not None:
-            if due_ns >= self._armed_ns:  # it rings early, finds nothing and arms anew
-                return
-            self._armed.cancel()
-        self._armed = self._loop.ring_at_ns(due_ns, self._ring)
-        self._armed_ns = due_ns
+        if due_ns is not None and (self._armed_ns < 0 or due_ns < self._armed_ns):
+            self._arm_at(due_ns)
+
+    def _arm_at(self, due_ns: int) -> None:
+        """Ring then. What was armed for later rings too, finds nothing new and does no harm."""
+        if self._loop is not None and self._bell is not None:
+            self._armed_ns = due_ns
+            self._loop.ring_again_at_ns(due_ns, self._bell)
 
     def _ring(self) -> None:
-        self._armed = None
         now_ns, line = self.now_ns, self.line
+        if self._armed_ns <= now_ns:
+            self._armed_ns = -1
         while (frame := line.take(now_ns)) is not None:
             if self._watches:
                 self._tell(WayEvent.DELIVERED, frame.frame_bytes, None, frame)
             self.deliver(frame)
+            due_ns = line.next_due_ns()
+            if due_ns is None or due_ns > now_ns:  # else more are due at this very nanosecond
+                break
         self._arm()
 
     def _tell(self, event: WayEvent, frame_bytes: int, verdict: Verdict | None, frame: Sized | None) -> None:
