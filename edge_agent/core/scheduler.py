@@ -101,6 +101,7 @@ class Scheduler:
         """Counts changes that may give an idle link work."""
         self._ringed = 0
         self._rings: dict[str, list[deque[Queue]]] = {}  # by destination; index 2 x precedence, + 1 for machines
+        self._waiting: dict[tuple[str, ...], list[Precedence]] = {}  # answers of ``waiting`` while no ring changes
 
     def queue(self, key: QueueKey, order: FlowOrder, origin: Origin) -> Queue:
         """The queue of this key, made on first use."""
@@ -115,6 +116,7 @@ class Scheduler:
         if not queue.is_ringed and queue.entries:
             queue.is_ringed = True
             self._ringed += 1
+            self._waiting.clear()
             rings = self._rings.get(queue.key.destination)
             if rings is None:
                 rings = self._rings[queue.key.destination] = [deque() for _ in range(2 * len(Precedence))]
@@ -125,8 +127,14 @@ class Scheduler:
         """Whether any queue may have something to send, to whomever."""
         return self._ringed > 0
 
-    def waiting(self, destinations: Iterable[str]) -> list[Precedence]:
-        """The classes that have something queued for these destinations, highest first."""
+    def waiting(self, destinations: tuple[str, ...]) -> list[Precedence]:
+        """The classes that have something queued for these destinations, highest first; not to be changed."""
+        known = self._waiting.get(destinations)
+        if known is None:
+            known = self._waiting[destinations] = self._find_waiting(destinations)
+        return known
+
+    def _find_waiting(self, destinations: tuple[str, ...]) -> list[Precedence]:
         waiting = [False] * len(Precedence)
         for destination in destinations:
             for at, ring in enumerate(self._rings.get(destination, ())):
@@ -200,6 +208,7 @@ class Scheduler:
                 queue.is_ringed = False
                 queue.turn_bytes = 0
                 self._ringed -= 1
+                self._waiting.clear()
                 continue
             for outgoing in islice(entries, DEPTH_SCAN_MAX):
                 if not outgoing.is_closed and (outgoing.unsent or outgoing.second):
