@@ -63,15 +63,19 @@ class SbdModem(AtStandIn):
         self._mo_number = self._mt_number = 0
         self._alerts = False
         self._rings_s: list[float] = []
-        self._rung_for = 0
+        self._rung_for = self._queued = 0
+        self._is_ringing = False
         network.attach(imei)
         super().__init__(baud_rate=baud_rate, faults=faults, seed=seed)
 
     def _commands(self) -> dict[str, Command]:
         return {
             "+CGMI": self._constant("Iridium"),
+            "+GMI": self._constant("Iridium"),
             "+CGMM": self._constant("IRIDIUM 9600 Family SBD Transceiver"),
+            "+GMM": self._constant("IRIDIUM 9600 Family SBD Transceiver"),
             "+CGMR": self._constant("Call Processor Version: stand-in"),
+            "+GMR": self._constant("Call Processor Version: stand-in"),
             "+CGSN": self._constant(self._imei),
             "+GSN": self._constant(self._imei),
             "+CSQ": self._signal,
@@ -85,6 +89,7 @@ class SbdModem(AtStandIn):
             "+SBDD": self._clear,
             "+SBDTC": self._copy,
             "+SBDS": self._status,
+            "+SBDSX": self._extended_status,
             "+SBDMTA": self._set_alerts,
             "-MSSTM": self._network_time,
         }
@@ -166,7 +171,7 @@ class SbdModem(AtStandIn):
         return Reply(text=size + self._mt + total)
 
     def _read_text(self, form: Form, value: str) -> Reply:
-        return Reply(text=b"+SBDRT:\r\n" + self._mt + b"\r\n")
+        return Reply(text=b"\r\n+SBDRT:\r\n" + self._mt + b"\r\n")
 
     def _clear(self, form: Form, value: str) -> Reply:
         if value not in ("0", "1", "2"):
@@ -183,8 +188,15 @@ class SbdModem(AtStandIn):
         return Reply(text=line(f"SBDTC: Outbound SBD Copied to Inbound SBD: size = {len(self._mt)}"))
 
     def _status(self, form: Form, value: str) -> Reply:
-        mt_number = self._mt_number if self._mt else -1
-        return Reply(text=line(f"+SBDS: {int(bool(self._mo))}, {self._mo_number}, {int(bool(self._mt))}, {mt_number}"))
+        return Reply(text=line(f"+SBDS: {self._buffers()}"))
+
+    def _extended_status(self, form: Form, value: str) -> Reply:
+        """The same, then whether a ring is unanswered, and what waited at the gateway in the last session."""
+        return Reply(text=line(f"+SBDSX: {self._buffers()}, {int(self._is_ringing)}, {self._queued}"))
+
+    def _buffers(self) -> str:
+        mt_number = (self._mt_number - 1) & 0xFFFF if self._mt else -1
+        return f"{int(bool(self._mo))}, {self._mo_number}, {int(bool(self._mt))}, {mt_number}"
 
     def _set_alerts(self, form: Form, value: str) -> Reply:
         if form is Form.READ:
@@ -223,7 +235,8 @@ class SbdModem(AtStandIn):
             self._mo_number = (self._mo_number + 1) & 0xFFFF
             message = self._network.collect(self._imei, self._now_s)
             queued = self._network.waiting(self._imei, self._now_s)
-            self._rung_for, self._rings_s = queued, []
+            self._queued = self._rung_for = queued
+            self._rings_s, self._is_ringing = [], False
             if message is not None:
                 self._mt, mt_status, mt_bytes = message.body[:MT_BYTES_MAX], 1, min(len(message.body), MT_BYTES_MAX)
                 mt_number, self._mt_number = self._mt_number, (self._mt_number + 1) & 0xFFFF
@@ -241,6 +254,7 @@ class SbdModem(AtStandIn):
         while self._rings_s and self._rings_s[0] <= now_s:
             self._rings_s.pop(0)
             if self._has_service():
+                self._is_ringing = True
                 self._announce(line("SBDRING"))
         super()._wake(now_s)
 
@@ -252,4 +266,4 @@ class SbdModem(AtStandIn):
     def _restart(self, now_s: float) -> None:
         super()._restart(now_s)
         self._mo = self._mt = b""  # the buffers are volatile
-        self._alerts, self._rings_s = False, []
+        self._alerts, self._is_ringing, self._rings_s = False, False, []

@@ -127,9 +127,11 @@ def test_a_message_arrives_in_the_storage_and_is_announced_listed_read_and_delet
     assert command.feed(b"", 5.1) == b'\r\n+CMTI: "SM",1\r\n'
     unit = "040D91683109000000F10004" + "62101000005000" + "05" + b"hello".hex()
     whole = CENTRE + unit.upper()
-    listed = ask(command, "AT+CMGL=4", 6.0)
-    assert listed == f"\r\n+CMGL: 1,0,,{len(unit) // 2}\r\n{whole}\r\n\r\nOK\r\n"
-    assert ask(command, "AT+CMGR=1", 6.0) == f"\r\n+CMGR: 1,,{len(unit) // 2}\r\n{whole}\r\n\r\nOK\r\n"
+    assert ask(command, "AT+CMGL=1", 6.0) == "\r\nOK\r\n"  # none has been read
+    assert ask(command, "AT+CMGR=1", 6.0) == f"\r\n+CMGR: 0,,{len(unit) // 2}\r\n{whole}\r\n\r\nOK\r\n"
+    for asked in ("AT+CMGL=1", "AT+CMGL=4"):
+        assert ask(command, asked, 6.0) == f"\r\n+CMGL: 1,1,,{len(unit) // 2}\r\n{whole}\r\n\r\nOK\r\n"
+    assert ask(command, "AT+CMGL=0", 6.0) == "\r\nOK\r\n"
     assert ask(command, "AT+CPMS?", 6.0) == '\r\n+CPMS: "SM",1,20,"SM",1,20,"SM",1,20\r\n\r\nOK\r\n'
     assert ask(command, "AT+CMGD=1", 6.0) == "\r\nOK\r\n"
     assert ask(command, "AT+CMGL=4", 6.0) == "\r\nOK\r\n"

@@ -1,21 +1,29 @@
 """The GNSS receiver plays a log as a receiver would: in time, no faster than its port, with its faults."""
 
+import asyncio
+import json
+import socket
+import sys
 from functools import reduce
 from operator import xor
-from pathlib import Path
 
 import pytest
 
 from link_sim.devices.errors import DeviceError
 from link_sim.devices.faults import Fault, FaultKind
 from link_sim.devices.gnss import GnssReceiver, epochs_of
-from tests.components import shared_dir
+from link_sim.devices.pty_bench import PtyBench
+from tests.components import require, shared_dir
 
 LOG = b"".join(
     b"# made for the test\r\n$GNRMC,12000%d.00,A*00\r\n$GPGSV,2,1*00\r\n$GPGSV,2,2*00\r\n" % second
     for second in range(5)
 )
 EPOCHS = epochs_of(LOG)
+
+
+def published(name: str) -> bytes:
+    return (shared_dir("recordings") / "nmea" / name).read_bytes()
 
 
 def play(receiver: GnssReceiver, until_s: float) -> list[tuple[float, bytes]]:
@@ -43,7 +51,7 @@ def test_an_epoch_begins_with_the_sentence_type_of_the_first() -> None:
 @pytest.mark.parametrize("name", ["beidou-bd.log", "quectel-eg25-g-2.log", "ublox-neo-m9n-nmea.log"])
 def test_a_published_log_is_cut_at_its_times_and_played_byte_for_byte(name: str) -> None:
     """No epoch holds two times of RMC, and all sentences of the log come out in order."""
-    log = Path(shared_dir("recordings") / "nmea" / name).read_bytes()
+    log = published(name)
     epochs = epochs_of(log)
     for epoch in epochs:
         times = [line.split(b",")[1] for line in epoch.splitlines() if line[3:6] == b"RMC"]
@@ -119,3 +127,58 @@ def test_what_cannot_be_is_refused_by_name() -> None:
         GnssReceiver(LOG, faults=[Fault(kind=FaultKind.REFUSE)])
     with pytest.raises(DeviceError, match=r"from_s 2\.0, until_s 1\.0"):
         Fault(kind=FaultKind.SILENT, from_s=2.0, until_s=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.device
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+async def test_gpsd_takes_its_fixes_from_the_receiver() -> None:
+    """An independent reader on the port: five fixes, each where and when the log has them, one epoch apart."""
+    log = published("ublox-neo-m9n-nmea.log")
+    positions = [fix_of(line) for line in log.splitlines() if line[3:6] == b"RMC" and b",A," in line]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        tcp_port = str(free.getsockname()[1])
+    async with PtyBench({"gnss": GnssReceiver(log, rate_hz=5, baud_rate=115_200)}) as bench:
+        daemon = await asyncio.create_subprocess_exec(
+            *(str(require("gpsd")), "-N", "-n", "-b", "-S", tcp_port, str(bench.path("gnss"))),
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(30):
+                fixes = await tell_fixes(tcp_port, 5)
+        finally:
+            daemon.terminate()
+            await daemon.wait()
+    first = positions.index(fixes[0])
+    assert fixes == positions[first : first + 5]
+
+
+async def tell_fixes(tcp_port: str, number: int) -> list[tuple[str, float, float]]:
+    """What gpsd says of so many fixes: time of day, latitude and longitude in degrees."""
+    reader, writer = await connect(tcp_port)
+    writer.write(b'?WATCH={"enable":true,"json":true};\n')
+    fixes: list[tuple[str, float, float]] = []
+    while len(fixes) < number:
+        told = json.loads(await reader.readline())
+        if told["class"] == "TPV" and told.get("mode", 0) == 3 and "time" in told:
+            fixes.append((told["time"][11:19], round(told["lat"], 5), round(told["lon"], 5)))
+    writer.close()
+    return fixes
+
+
+async def connect(tcp_port: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    while True:
+        try:
+            return await asyncio.open_connection("127.0.0.1", int(tcp_port))
+        except ConnectionRefusedError:  # the daemon has not opened its port yet, which nothing announces
+            await asyncio.sleep(0.05)
+
+
+def fix_of(rmc: bytes) -> tuple[str, float, float]:
+    """Time of day, latitude and longitude of one RMC."""
+    fields = rmc.decode().split(",")
+    degrees = [float(text) // 100 + float(text) % 100 / 60 for text in (fields[3], fields[5])]
+    signs = (1 if fields[4] == "N" else -1, 1 if fields[6] == "E" else -1)
+    at = fields[1]
+    return f"{at[:2]}:{at[2:4]}:{at[4:6]}", round(signs[0] * degrees[0], 5), round(signs[1] * degrees[1], 5)

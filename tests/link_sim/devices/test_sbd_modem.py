@@ -141,7 +141,10 @@ def test_a_ring_comes_twice_and_not_once_more_for_the_same_message() -> None:
         if b"SBDRING" in kit.feed(b"", wakeup_s):
             rings_s.append(wakeup_s)
     assert rings_s == [pytest.approx(2.0), pytest.approx(22.0)]
+    assert ask(kit, b"AT+SBDSX", 29.0) == b"\r\n+SBDSX: 0, 0, 0, -1, 1, 0\r\n\r\nOK\r\n"
     assert b", 1, 0, 4, 0" in ask(kit, b"AT+SBDIXA", 30.0)
+    assert ask(kit, b"AT+SBDSX", 40.0) == b"\r\n+SBDSX: 0, 1, 1, 0, 0, 0\r\n\r\nOK\r\n"
+    assert ask(kit, b"AT+SBDRT", 40.0) == b"\r\n+SBDRT:\r\nring\r\n\r\nOK\r\n"
 
 
 def test_text_is_limited_to_120_characters_on_the_line_and_340_behind_ready() -> None:
