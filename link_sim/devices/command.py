@@ -1,4 +1,4 @@
-"""``link-sim device``: stand-ins on pseudo-terminals for programs to open. POSIX only.
+"""``link-sim device``: stand-ins on pseudo-terminals for programs to open. POSIX only, but for its arguments.
 
 ``link-sim device BENCH.toml`` puts up the devices of a file, ``link-sim device modem number=8613900000001`` one. It
 prints one JSON line with the ports when it is ready and, when it is ended by Ctrl-C or SIGTERM, one with the counts.
@@ -15,7 +15,6 @@ from pathlib import Path
 from edge_agent.config_tables import ConfigError
 from link_sim.devices.bench_file import LoadedBench, load_bench, read_bench
 from link_sim.devices.kinds import KINDS
-from link_sim.devices.pty_bench import PtyBench
 
 EXIT_USAGE = 2
 
@@ -58,6 +57,8 @@ def _as_toml(pair: str) -> str:
 
 
 async def _serve(loaded: LoadedBench, folder: Path | None, log: Path | None) -> int:
+    from link_sim.devices.pty_bench import PtyBench  # POSIX only, and the arguments are read elsewhere too
+
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -23,6 +23,7 @@ TEXT_CHARACTERS_MAX = 120  # SBDWT on the command line
 SECOND_RING_AFTER_S = 20.0
 _SUM_BYTES = 2
 _SENT_CODES = range(5)  # MO status 0 to 4: success
+_MT_TOO_BIG = 1
 _NO_SERVICE, _LINK_LOST, _TOO_BUSY, _DENIED_SIZE = 32, 18, 11, 12
 _CODE_BY_FATE = {Fate.OUTAGE: _NO_SERVICE, Fate.QUEUE_FULL: _TOO_BUSY, Fate.OVERSIZE: _DENIED_SIZE}
 
@@ -234,11 +235,14 @@ class SbdModem(AtStandIn):
         if is_served:
             self._mo_number = (self._mo_number + 1) & 0xFFFF
             message = self._network.collect(self._imei, self._now_s)
+            if message is not None and len(message.body) > MT_BYTES_MAX:
+                self._note("too_big", f"{len(message.body)} bytes")  # and gone, lest it block the queue for ever
+                code, message = _MT_TOO_BIG, None
             queued = self._network.waiting(self._imei, self._now_s)
             self._queued = self._rung_for = queued
             self._rings_s, self._is_ringing = [], False
             if message is not None:
-                self._mt, mt_status, mt_bytes = message.body[:MT_BYTES_MAX], 1, min(len(message.body), MT_BYTES_MAX)
+                self._mt, mt_status, mt_bytes = message.body, 1, len(message.body)
                 mt_number, self._mt_number = self._mt_number, (self._mt_number + 1) & 0xFFFF
                 self._note("collected", self._mt.hex())
         else:

@@ -31,11 +31,10 @@ async def test_a_receiver_is_read_at_its_rate_through_a_real_port() -> None:
     async with PtyBench({"gnss": GnssReceiver(LOG, rate_hz=50)}) as bench:
         port = SerialPort(bench.path("gnss"))
         first = await port.until(b"$GPGSV,1,1*00\r\n")
-        began_s = bench.now_s()
         assert first.startswith(b"$GNRMC,120000.00")
         for _ in range(10):
             await port.until(b"$GPGSV,1,1*00\r\n")
-        assert bench.now_s() - began_s > 0.15  # ten periods of 20 ms, the first of which had begun
+        assert bench.now_s() >= 10 / 50  # however late this machine is, no epoch is early
         port.close()
 
 
@@ -75,15 +74,16 @@ async def test_a_held_line_delivers_when_it_is_mended_and_the_bench_is_told() ->
         command.close()
 
 
+@pytest.mark.slow
 async def test_an_unplugged_device_hangs_up_and_comes_back_under_its_name(tmp_path: Path) -> None:
-    faults = [Fault(kind=FaultKind.UNPLUG, from_s=0.2, until_s=0.4)]
+    faults = [Fault(kind=FaultKind.UNPLUG, from_s=1.5, until_s=1.7)]
     async with PtyBench({"gnss": GnssReceiver(LOG, rate_hz=50, faults=faults)}, folder=tmp_path) as bench:
         port = SerialPort(bench.path("gnss"))
         await port.until_lost()
-        assert bench.now_s() >= 0.2
+        assert bench.now_s() >= 1.5
         port.close()
         again = SerialPort(await bench.until_plugged("gnss"))
-        assert bench.now_s() >= 0.4
+        assert bench.now_s() >= 1.7
         await again.until(b"$GNRMC")
         again.close()
     assert not (tmp_path / "gnss").is_symlink()

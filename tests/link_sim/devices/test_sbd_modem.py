@@ -129,6 +129,16 @@ def test_the_mailbox_keeps_50_messages_and_drops_all_after_five_days() -> None:
     assert (network.counts["mailbox_full"], network.counts["expired"]) == (1, 50)
 
 
+def test_a_message_too_big_for_the_other_modem_is_told_and_does_not_block_the_mailbox() -> None:
+    """340 bytes go up and 270 come down; MO status 1 is a success all the same."""
+    network, kit, command = pair()
+    write(kit, bytes(340), 1.0)
+    ask(kit, b"AT+SBDIX", 2.0)
+    network.post(Message(sender=KIT, recipient=COMMAND, body=bytes(270)), 11.0)
+    assert b"+SBDIX: 1, 0, 0, 0, 0, 1" in ask(command, b"AT+SBDIX", 20.0)
+    assert b"+SBDIX: 0, 1, 1, 0, 270, 0" in ask(command, b"AT+SBDIX", 40.0)
+
+
 def test_a_ring_comes_twice_and_not_once_more_for_the_same_message() -> None:
     network, kit, _ = pair()
     ask(kit, b"AT+SBDMTA=1", 1.0)
