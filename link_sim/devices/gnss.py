@@ -18,19 +18,19 @@ EPOCH_BYTES_MAX = 16_384
 def epochs_of(log: bytes) -> list[bytes]:
     """Cut a log into epochs: each begins with the sentence type that the first one begins with.
 
-    Lines that begin with `#` are comments. Raises DeviceError when there is no sentence.
+    Lines that begin with `#` are comments; all others are played, sentence or not. Raises DeviceError when there is no
+    sentence.
     """
-    lines = [line.strip() for line in log.splitlines()]
-    sentences = [line for line in lines if line.startswith((b"$", b"!"))]
-    heads = [_head(sentence) for sentence in sentences]
-    first = next((head for head in heads if not head.endswith(_REPEATED)), None)
+    lines = [line for line in log.splitlines() if line.strip() and not line.lstrip().startswith(b"#")]
+    heads = [_head(line.lstrip()) for line in lines]
+    first = next((head for head in heads if head and not head.endswith(_REPEATED)), None)
     if first is None:
         raise DeviceError(f"log of {len(lines)} lines: allowed is NMEA with one sentence at least that begins an epoch")
     epochs: list[bytes] = []
-    for head, sentence in zip(heads, sentences, strict=True):
+    for head, line in zip(heads, lines, strict=True):
         if head == first or not epochs:
             epochs.append(b"")
-        epochs[-1] += sentence + b"\r\n"
+        epochs[-1] += line + b"\r\n"
     return epochs
 
 
@@ -97,8 +97,9 @@ class GnssReceiver(StandIn):
         self._started_s, self._periods = now_s, 0
 
 
-def _head(sentence: bytes) -> bytes:
-    return sentence[1:].split(b",", 1)[0]
+def _head(line: bytes) -> bytes:
+    """Talker and type of a sentence; empty for a line that is none."""
+    return line[1:].split(b",", 1)[0] if line.startswith((b"$", b"!")) else b""
 
 
 def _spoiled(line: bytes) -> bytes:
