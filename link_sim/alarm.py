@@ -5,9 +5,9 @@ the loop's own timer.
 """
 
 import asyncio
-import contextlib
 import ctypes
 import os
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from link_sim.services import NS_PER_S
 _CLOCK_MONOTONIC = 1  # linux/time.h; the clock of time.monotonic_ns
 _TFD_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)  # what sys/timerfd.h names TFD_... (Linux)
 _TFD_TIMER_ABSTIME = 1
+_TIMER_SPEC = struct.Struct("@llll")  # struct itimerspec: interval, then time, each in s and ns
 
 
 class Alarm(Protocol):
@@ -55,38 +56,36 @@ class _LoopAlarm:
         self.set(None)
 
 
-class _TimeSpec(ctypes.Structure):
-    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
-
-
-class _TimerSpec(ctypes.Structure):
-    _fields_ = (("it_interval", _TimeSpec), ("it_value", _TimeSpec))
-
-
 class _TimerFdAlarm:
     """timerfd_create(2) through ctypes; Python has it from 3.13 only."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         self._settime = libc.timerfd_settime
-        self._spec = _TimerSpec()
-        self._spec_ref = ctypes.byref(self._spec)
+        self._spec = bytearray(_TIMER_SPEC.size)
+        self._spec_at = ctypes.byref((ctypes.c_char * _TIMER_SPEC.size).from_buffer(self._spec))
         self._fd = libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_FLAGS)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create: " + os.strerror(ctypes.get_errno()))
+        self._at_ns: int | None = None
         self._loop = loop
         self._ring = ring
         loop.add_reader(self._fd, self._on_readable)
 
     def _on_readable(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it was set anew between the loop's wake-up and here
-            os.read(self._fd, 8)
-            self._ring()
+        at_ns = self._at_ns
+        if at_ns is None or at_ns > time.monotonic_ns():
+            return  # it was set anew between the loop's wake-up and here, which took back what was to be read
+        self._at_ns = None
+        self._ring()
+        if self._at_ns is None and self._fd >= 0:
+            self.set(None)  # setting takes back what is to be read, so that reading it costs nothing
 
     def set(self, at_ns: int | None) -> None:
-        value = self._spec.it_value
-        value.tv_sec, value.tv_nsec = divmod(max(1, at_ns), NS_PER_S) if at_ns is not None else (0, 0)
-        if self._settime(self._fd, _TFD_TIMER_ABSTIME, self._spec_ref, None) != 0:
+        self._at_ns = at_ns
+        seconds, nanoseconds = divmod(at_ns if at_ns > 0 else 1, NS_PER_S) if at_ns is not None else (0, 0)
+        _TIMER_SPEC.pack_into(self._spec, 0, 0, 0, seconds, nanoseconds)
+        if self._settime(self._fd, _TFD_TIMER_ABSTIME, self._spec_at, None) != 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime: " + os.strerror(ctypes.get_errno()))
 
     def close(self) -> None:
