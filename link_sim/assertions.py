@@ -3,6 +3,9 @@
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from itertools import pairwise
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 def assert_gap_below(
@@ -21,7 +24,7 @@ def assert_gap_below(
 
 
 def assert_delivered_within(
-    sent_s: Mapping[Hashable, float], arrived_s: Mapping[Hashable, float], limit_s: float, *, ratio: float = 1.0
+    sent_s: Mapping[Name, float], arrived_s: Mapping[Name, float], limit_s: float, *, ratio: float = 1.0
 ) -> None:
     """At least ``ratio`` of what was sent arrived within ``limit_s``; both by the same names, with their times."""
     if not sent_s:

