@@ -27,7 +27,7 @@ from edge_agent.core.session import Session
 from link_sim.contention import find_contact, is_alone, ready_classes
 from link_sim.ledger import BrokenPromiseError
 from link_sim.seat import Port, Seat
-from link_sim.shares import ShareJudge
+from link_sim.shares import ExcessJudge, NeglectJudge
 from link_sim.watch import NoWatch
 from link_sim.world import World
 
@@ -40,7 +40,7 @@ _SALT = bytes(16)
 class _ContactAccount:
     """What is known of one contact from its frames."""
 
-    judge: ShareJudge
+    excess: ExcessJudge
     quiet_since_s: list[float]
     """For each class, when this contact was last seen without it waiting, or served it."""
 
@@ -54,6 +54,7 @@ class _SeatAccount:
     waiting: list[int]
     waiting_since_s: list[float]
     contacts: dict[Contact, _ContactAccount] = field(default_factory=dict)
+    peers: dict[str, NeglectJudge] = field(default_factory=dict)
     day_bytes: dict[str, int] = field(default_factory=dict)
 
 
@@ -195,7 +196,7 @@ class Checker(NoWatch):
         now_s, node = self._now_s, account.node
         known = account.contacts.get(contact)
         if known is None:
-            judge = ShareJudge(node.settings.class_share_ratio)
+            judge = ExcessJudge(node.settings.class_share_ratio)
             known = account.contacts[contact] = _ContactAccount(judge, [now_s] * len(Precedence))
         class_bytes = [0] * len(Precedence)
         for fragment in fragments:
@@ -215,10 +216,28 @@ class Checker(NoWatch):
         if session is None or not session.is_keyed:
             return
         self._check_window(seat, contact, session, led_by)
-        if not is_alone(node, contact):  # what a slow link does not take may be left to a faster one
-            known.judge.forget()
-            return
-        wrong = known.judge.note(now_s, led_by, class_bytes, ready, contact.limits.mtu_bytes)
+        self._check_shares(seat, account, contact, known.excess, led_by, class_bytes, ready)
+
+    def _check_shares(
+        self,
+        seat: Seat,
+        account: _SeatAccount,
+        contact: Contact,
+        excess: ExcessJudge,
+        led_by: Precedence,
+        class_bytes: list[int],
+        ready: list[bool],
+    ) -> None:
+        """Too much is judged where one link works alone: what a slow one takes may be left by a faster one."""
+        node, now_s, mtu_bytes = account.node, self._now_s, contact.limits.mtu_bytes
+        alone, peer = is_alone(node, contact), contact.peer
+        wrong = excess.note(now_s, led_by, sum(class_bytes), ready, mtu_bytes) if alone else ""
+        if not wrong and peer is not None:
+            neglect = account.peers.get(peer.node_id)
+            if neglect is None:
+                neglect = account.peers[peer.node_id] = NeglectJudge(node.settings.class_share_ratio)
+            carried = [precedence for precedence in Precedence if contact.may_carry(precedence)]
+            wrong = neglect.note(now_s, class_bytes, ready, carried, mtu_bytes, is_alone=alone)
         if wrong:
             self._complain(seat, f"link {contact.link.name!r}: {wrong}")
 

@@ -43,7 +43,8 @@ _OUTAGES = {
     FaultKind.KILL: (Outage.DROP, True),
     FaultKind.HOLD: (Outage.HOLD, False),
 }
-_SPANS_S = (0.3, 1.0, 3.0, 10.0, 30.0, 60.0)
+_SPANS_S = (0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 150.0)
+_DISK_SPAN_MAX_S = 10.0  # a command post without a disk delivers nothing, which proves nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +99,13 @@ def draw_fault(rng: random.Random, links: list[tuple[str, str]], nodes: list[str
     """A fault that begins after 1 s and is over by ``latest_s``; ``links`` are (node, link)."""
     kind = rng.choice(list(FaultKind))
     start_s = rng.uniform(1.0, 0.95 * latest_s)
-    end_s = min(latest_s, start_s + rng.choice(_SPANS_S))
+    span_s = min(rng.choice(_SPANS_S), latest_s / 4)
     node, link = rng.choice(links)
     if kind in (FaultKind.DISK_FAILS, FaultKind.SLOW_COMMITS):
-        node, link = rng.choice(nodes), ""
+        node, link, span_s = rng.choice(nodes), "", min(span_s, _DISK_SPAN_MAX_S)
     direction = ""
     if kind is FaultKind.ONE_WAY or (kind in _NUMBERS and rng.random() < 0.5):
         direction = rng.choice(("up", "down"))
-    return Fault(kind=kind, start_s=start_s, end_s=end_s, node=node, link=link, direction=direction)
+    return Fault(
+        kind=kind, start_s=start_s, end_s=min(latest_s, start_s + span_s), node=node, link=link, direction=direction
+    )

@@ -5,6 +5,7 @@ that is ready all the time gets its share, while FLASH is ready at least somethi
 """
 
 from collections import deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import Precedence
@@ -13,6 +14,8 @@ from edge_agent.core.scheduler import QUANTUM_BYTES, STARVED_S
 WINDOW_S = 10.0
 LATE_S = 5.0
 """Beyond ``STARVED_S``: the frame that serves a starved class may wait for a pacer, a window, a turn."""
+IDLE_S = 1.0
+"""Longer gaps between frames count as this much: a link that is away owes nobody anything."""
 
 
 @dataclass(slots=True)
@@ -35,44 +38,17 @@ class _Window:
 
 
 @dataclass(slots=True)
-class _Wait:
-    """A class that has been ready at every frame since ``since_s``."""
-
-    since_s: float
-    all_bytes: int = 0
-    own_bytes: int = 0
-    frames: int = 0
-    met_flash: bool = False
-
-
-@dataclass(slots=True)
-class ShareJudge:
-    """One contact's account. ``share_ratio`` is what each lower class is promised of a link."""
+class ExcessJudge:
+    """One contact's account of who got what. ``share_ratio`` is what each lower class is promised of a link."""
 
     share_ratio: float
     _windows: list[_Window] = field(default_factory=lambda: [_Window() for _ in Precedence])
-    _waits: list[_Wait | None] = field(default_factory=lambda: [None] * len(Precedence))
-
-    def forget(self) -> None:
-        """Nothing can be said of the time before: another link took part."""
-        self._waits = [None] * len(Precedence)
 
     def note(
-        self, now_s: float, led_by: Precedence, class_bytes: list[int], ready: list[bool], frame_limit_bytes: int
+        self, now_s: float, led_by: Precedence, frame_bytes: int, ready: Sequence[bool], longest_frame_bytes: int
     ) -> str:
-        """One frame that carried ``class_bytes`` left, and ``ready`` are still waiting. Says what is wrong, or nothing.
-
-        ``frame_limit_bytes``: the longest frame of the link, by which a turn may overshoot.
-        """
-        slack_bytes = QUANTUM_BYTES + 2 * frame_limit_bytes
-        return self._note_excess(now_s, led_by, class_bytes, ready, slack_bytes) or self._note_neglect(
-            now_s, class_bytes, ready, slack_bytes
-        )
-
-    def _note_excess(
-        self, now_s: float, led_by: Precedence, class_bytes: list[int], ready: list[bool], slack_bytes: int
-    ) -> str:
-        frame_bytes = sum(class_bytes)
+        """One frame that ``led_by`` began left, and ``ready`` still wait. Says what is wrong, or nothing."""
+        slack_bytes = _slack_bytes(longest_frame_bytes)
         is_higher_ready = False
         for precedence in Precedence:
             if is_higher_ready:
@@ -86,27 +62,64 @@ class ShareJudge:
             is_higher_ready = is_higher_ready or ready[precedence]
         return ""
 
-    def _note_neglect(self, now_s: float, class_bytes: list[int], ready: list[bool], slack_bytes: int) -> str:
+
+@dataclass(slots=True)
+class _Wait:
+    """A class that has been ready at every frame of late. ``active_s`` leaves out the time in which no frame left."""
+
+    last_s: float
+    active_s: float = 0.0
+    all_bytes: int = 0
+    own_bytes: int = 0
+    is_share_owed: bool = True
+    """Not while FLASH was ready or several links worked: then it is something, however little."""
+
+
+@dataclass(slots=True)
+class NeglectJudge:
+    """What one node owes the classes that wait for one peer, over all links to it."""
+
+    share_ratio: float
+    _waits: list[_Wait | None] = field(default_factory=lambda: [None] * len(Precedence))
+
+    def note(
+        self,
+        now_s: float,
+        class_bytes: Sequence[int],
+        ready: Sequence[bool],
+        carried: Collection[Precedence],
+        longest_frame_bytes: int,
+        *,
+        is_alone: bool,
+    ) -> str:
+        """One frame left on a link that may carry ``carried``. Says what is wrong, or nothing."""
         frame_bytes = sum(class_bytes)
-        for precedence in Precedence:
+        for precedence in carried:
             wait = self._waits[precedence]
             if not ready[precedence]:
                 self._waits[precedence] = None
                 continue
             if wait is None:
-                wait = self._waits[precedence] = _Wait(now_s)
+                self._waits[precedence] = _Wait(now_s)
                 continue
+            wait.active_s += min(now_s - wait.last_s, IDLE_S)
+            wait.last_s = now_s
             wait.all_bytes += frame_bytes
             wait.own_bytes += class_bytes[precedence]
-            wait.frames += 1
-            wait.met_flash = wait.met_flash or ready[Precedence.FLASH]
-            if now_s - wait.since_s < STARVED_S + LATE_S or wait.frames < 2 * len(Precedence):
+            wait.is_share_owed = wait.is_share_owed and is_alone and not ready[Precedence.FLASH]
+            if wait.active_s < STARVED_S + LATE_S:
                 continue
             self._waits[precedence] = _Wait(now_s)
-            owed_bytes = 1.0 if wait.met_flash else self.share_ratio * wait.all_bytes - slack_bytes
+            least_bytes = self.share_ratio * wait.all_bytes - _slack_bytes(longest_frame_bytes)
+            owed_bytes = max(1.0, least_bytes if wait.is_share_owed else 1.0)
             if wait.own_bytes < owed_bytes:
                 return (
-                    f"{precedence.name} was ready for {now_s - wait.since_s:.3f} s and got {wait.own_bytes} of "
+                    f"{precedence.name} was ready for {wait.active_s:.3f} s of sending and got {wait.own_bytes} of "
                     f"{wait.all_bytes} bytes; owed are {owed_bytes:.0f}"
                 )
         return ""
+
+
+def _slack_bytes(longest_frame_bytes: int) -> int:
+    """A turn is granted whole, and its last frame may overshoot."""
+    return QUANTUM_BYTES + 2 * longest_frame_bytes
