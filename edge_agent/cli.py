@@ -90,6 +90,15 @@ def _add_talking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     _add_config(why)
     why.set_defaults(run=_why)
 
+    record = commands.add_parser("record", help="write a trace of a link as the agent measures it, to replay in a test")
+    _add_config(record)
+    record.add_argument("--link", required=True, metavar="NAME")
+    record.add_argument("--out", type=Path, required=True, metavar="TRACE.csv")
+    record.add_argument("--peer", metavar="NODE", help="needed where a link has several")
+    record.add_argument("--interval", type=_seconds, default=0.1, metavar="S", help="between samples (default: 0.1)")
+    record.add_argument("--seconds", type=_seconds, metavar="S", help="stop after this long (default: at Ctrl-C)")
+    record.set_defaults(run=_record)
+
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="C", help="configuration of the running agent")
@@ -204,6 +213,12 @@ def _why(options: argparse.Namespace) -> int:
     from edge_agent import talk
 
     return talk.why(options)
+
+
+def _record(options: argparse.Namespace) -> int:
+    from edge_agent import talk
+
+    return talk.record(options)
 
 
 if __name__ == "__main__":

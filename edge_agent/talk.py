@@ -14,6 +14,8 @@ from edge_agent.cli import EXIT_DONE, EXIT_LATE, EXIT_REFUSED, EXIT_USAGE
 from edge_agent.client import AgentAbsentError, AgentRefusedError, BundleState, Client, Delivery
 from edge_agent.config import load_api_address
 from edge_agent.config_tables import ConfigError
+from edge_agent.recorder import NoSuchLinkError, Recorder
+from edge_agent.recorder import record as run_recorder
 
 
 def send(options: argparse.Namespace) -> int:
@@ -39,6 +41,11 @@ def status(options: argparse.Namespace) -> int:
 def why(options: argparse.Namespace) -> int:
     """Print one sentence on a bundle."""
     return _with_client(options, lambda client: _why(client, options.bundle))
+
+
+def record(options: argparse.Namespace) -> int:
+    """Write the trace of a link until a signal or ``--seconds``."""
+    return _with_client(options, lambda client: _record(client, options))
 
 
 def _with_client(options: argparse.Namespace, talk: Callable[[Client], Coroutine[Any, Any, int]]) -> int:
@@ -149,6 +156,23 @@ def _print_status(report: Mapping[str, Any]) -> None:  # Any: JSON, as DESIGN se
 
 async def _why(client: Client, bundle: str) -> int:
     _print(await client.why(bundle))
+    return EXIT_DONE
+
+
+async def _record(client: Client, options: argparse.Namespace) -> int:
+    recorder = Recorder(
+        client=client,
+        link=options.link,
+        peer=options.peer,
+        out=options.out,
+        interval_s=options.interval,
+        span_s=options.seconds,
+    )
+    try:
+        await run_recorder(recorder, _print)
+    except (NoSuchLinkError, OSError) as error:
+        _complain(f"edge-agent record: {error}")
+        return EXIT_USAGE
     return EXIT_DONE
 
 
