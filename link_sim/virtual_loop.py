@@ -201,16 +201,25 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._cancelled_timers = 0
 
     def _run_once(self) -> None:
-        """Every turn until ``stop``."""
-        ready, turns = self._ready, 0
+        """Every turn until ``stop``; when nothing is ready the clock moves to the next timer. Raises StuckError."""
+        ready, timers, turns = self._ready, self._timers, 0
         while ready or not self._stopping:
             if not ready:
-                self._jump()
-                turns = 0
+                if not timers:
+                    raise self._stuck(f"nothing is left to happen at {self.time()} s, but tasks wait")
+                when_ns, _, handle = heapq.heappop(timers)
+                if handle._cancelled:
+                    self._cancelled_timers -= 1
+                    continue
+                if when_ns > self._limit_ns:
+                    raise self._stuck(f"the clock would go beyond limit_s {self._limit_ns / NS_PER_S:g}")
+                self.now_ns, turns = when_ns, 0
+                ready.append(handle)
+                while timers and timers[0][0] == when_ns:
+                    ready.append(heapq.heappop(timers)[2])
             turns += 1
             if turns > self._turns_max:
-                what = f"{turns - 1} turns of the loop and the clock still stands at {self.time()} s"
-                raise StuckError(f"{what}:\n{waits(self._sorted_tasks())}")
+                raise self._stuck(f"{turns - 1} turns of the loop and the clock still stands at {self.time()} s")
             for _ in range(len(ready)):
                 handle = ready.popleft()
                 if not handle._cancelled:
@@ -218,36 +227,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
                         handle._context.run(handle._callback, *handle._args)
                     except (SystemExit, KeyboardInterrupt):
                         raise
-                    except BaseException as error:  # noqa: BLE001  # asyncio's contract: the handler judges, the loop goes on
+                    except BaseException as error:  # noqa: BLE001  # asyncio's contract: its handler judges, the loop goes on
                         self._tell(handle, error)
             if self._stopping:
                 return
 
-    def _jump(self) -> None:
-        """Move the clock to the next timer and make ready all that are due then. Raises StuckError."""
-        timers, ready = self._timers, self._ready
-        while timers:
-            when_ns, _, handle = heapq.heappop(timers)
-            if handle._cancelled:
-                self._cancelled_timers -= 1
-                continue
-            if when_ns > self._limit_ns:
-                what = f"the clock would go beyond limit_s {self._limit_ns / NS_PER_S:g}"
-                raise StuckError(f"{what}:\n{waits(self._sorted_tasks())}")
-            self.now_ns = when_ns
-            ready.append(handle)
-            while timers and timers[0][0] == when_ns:
-                ready.append(heapq.heappop(timers)[2])
-            return
-        what = f"nothing is left to happen at {self.time()} s, but tasks wait"
-        raise StuckError(f"{what}:\n{waits(self._sorted_tasks())}")
+    def _stuck(self, what: str) -> StuckError:
+        tasks = sorted(asyncio.all_tasks(self), key=lambda task: (hash(task), task.get_name()))
+        return StuckError(f"{what}:\n{waits(tasks)}")
 
     def _tell(self, handle: VirtualHandle, error: BaseException) -> None:
         context = {"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle}
         self.call_exception_handler(context)
-
-    def _sorted_tasks(self) -> list["asyncio.Task[Any]"]:
-        return sorted(asyncio.all_tasks(self), key=lambda task: (hash(task), task.get_name()))
 
     def close(self) -> None:
         """Forget what is scheduled; a closed loop takes nothing more."""

@@ -51,7 +51,12 @@ class DatagramPort(asyncio.DatagramTransport):
             end.counts["unheard"] += 1
             return
         source: Address = (end.peer_address, frame.source_port)
-        call_in(self._context, self._tell, self._protocol.datagram_received, frame.payload, source)
+        try:  # as call_in, without its call: each datagram comes this way
+            self._context.run(self._protocol.datagram_received, frame.payload, source)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  # asyncio's contract: a protocol's fault does not end the loop
+            self._tell(error)
 
     def sendto(self, data: bytes | bytearray | memoryview, addr: Address | None = None) -> None:  # type: ignore[override]
         """Send a datagram. Raises ValueError for an address other than the remote one.

@@ -5,7 +5,6 @@ A small TCP: cumulative and selective acknowledgement, loss by three later segme
 """
 
 from collections import OrderedDict, deque
-from typing import NamedTuple
 
 from link_sim.endpoints.segment import Flag, StreamSettings
 from link_sim.services import NS_PER_S
@@ -14,16 +13,8 @@ _LATER_SEGMENTS = 3  # RFC 5681's duplicate threshold
 _FIRST_WINDOW_SEGMENTS = 10  # RFC 6928
 
 
-class Piece(NamedTuple):
-    """One segment's worth to send now."""
-
-    seq: int
-    flags: int
-    payload: bytes
-
-
-class _Sent:
-    """A piece on its way."""
+class Piece:
+    """One segment's worth of the stream, from when it is sent until it is acknowledged."""
 
     __slots__ = ("end", "flags", "is_done", "is_lost", "order", "payload", "sent_ns", "seq", "tries")
 
@@ -76,9 +67,9 @@ class SendSide:
         self._slow_start_bytes = 1 << 40
         self._mss = mss_bytes
         self._unsent: deque[bytes] = deque()
-        self._flight: OrderedDict[int, _Sent] = OrderedDict()
-        self._unjudged: deque[_Sent] = deque()  # in order of their first transmission
-        self._lost: deque[_Sent] = deque()
+        self._flight: OrderedDict[int, Piece] = OrderedDict()
+        self._unjudged: deque[Piece] = deque()  # in order of their first transmission
+        self._lost: deque[Piece] = deque()
         self._pipe_bytes = 0
         self._order = 0
         self._highest_order = -1
@@ -173,20 +164,20 @@ class SendSide:
         seq = self.next_seq
         self.next_seq = end = seq + length
         self._order = order = self._order + 1
-        sent = self._flight[seq] = _Sent(seq, end, flags, payload, order, now_ns)
+        sent = self._flight[seq] = Piece(seq, end, flags, payload, order, now_ns)
         self._unjudged.append(sent)
         self._pipe_bytes += len(payload)
         if self.deadline_ns is None:
             self._arm(now_ns)
-        return Piece(seq, flags, payload)
+        return sent
 
-    def _again(self, sent: _Sent, now_ns: int) -> Piece:
+    def _again(self, sent: Piece, now_ns: int) -> Piece:
         self._order += 1
         sent.order, sent.sent_ns, sent.is_lost = self._order, now_ns, False
         sent.tries += 1
         self._pipe_bytes += len(sent.payload)
         self._arm(now_ns)
-        return Piece(sent.seq, sent.flags, sent.payload)
+        return sent
 
     def _arm(self, now_ns: int) -> None:
         self.deadline_ns = now_ns + min(self._rto_ns << self._backoff, self._longest_ns)
@@ -225,7 +216,7 @@ class SendSide:
         if self._unjudged and self._unjudged[0].order <= self._highest_order - _LATER_SEGMENTS:
             self._judge()
 
-    def _done(self, sent: _Sent, now_ns: int, rtt_ns: int) -> int:
+    def _done(self, sent: Piece, now_ns: int, rtt_ns: int) -> int:
         """The other end has it; the newest round-trip time known so far."""
         if sent.is_done:
             return rtt_ns
@@ -265,7 +256,7 @@ class SendSide:
                     self._slow_start_bytes = self.cwnd_bytes = max(2 * self._mss, self.cwnd_bytes // 2)
                     self._recover = self.next_seq
 
-    def _lose(self, sent: _Sent) -> None:
+    def _lose(self, sent: Piece) -> None:
         sent.is_lost = True
         self._pipe_bytes -= len(sent.payload)
         self._lost.append(sent)

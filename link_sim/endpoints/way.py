@@ -111,8 +111,12 @@ class Way:
                 self._tell(WayEvent.DELIVERED, frame.frame_bytes, None, frame)
             self.deliver(frame)
             due_ns = line.next_due_ns()
-            if due_ns is None or due_ns > now_ns:  # else more are due at this very nanosecond
-                break
+            if due_ns is None:
+                return
+            if due_ns > now_ns:  # else more are due at this very nanosecond
+                if self._armed_ns < 0 or due_ns < self._armed_ns:
+                    self._arm_at(due_ns)
+                return
         self._arm()
 
     def _tell(self, event: WayEvent, frame_bytes: int, verdict: Verdict | None, frame: Sized | None) -> None:
