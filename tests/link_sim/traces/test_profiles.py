@@ -222,3 +222,8 @@ def test_a_profile_file_with_a_number_for_a_direction_is_refused(tmp_path: Path)
     (tmp_path / "link.toml").write_text("up = 5\n")
     with pytest.raises(ProfileError, match=r"link\.toml: up 5: allowed is a table \[up\]"):
         profile(str(tmp_path / "link.toml"))
+
+
+def test_the_page_names_every_profile_and_the_traces_shipped() -> None:
+    page = (Path(__file__).parents[3] / "docs/link_sim.md").read_text()
+    assert [name for name in (*NAMED, *shipped_traces()) if f"`{name}`" not in page] == []
