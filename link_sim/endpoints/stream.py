@@ -192,7 +192,9 @@ class StreamTransport(BufferedTransport):
         send, now_ns = self._send, self._loop.now_ns
         while send.has_more and (piece := send.next_piece(now_ns)) is not None:
             self._emit(piece.flags, piece.seq, piece.payload)
-        self._arm()
+        deadline_ns = send.deadline_ns
+        if deadline_ns is not None and (self._timer is None or deadline_ns < self._timer_ns):
+            self._arm()
 
     def _emit(self, flags: int, seq: int, payload: bytes, *, ack: int | None = None) -> None:
         take = self._take
