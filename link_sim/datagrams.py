@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import sys
+import time
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Protocol, cast
@@ -29,6 +30,9 @@ _SOL_UDP, _UDP_SEGMENT = 17, 103  # linux/udp.h
 _JOINED_MAX_BYTES = 65_000  # below the 65,507 that UDP over IPv4 can carry (RFC 768)
 _JOINED_MAX = 64  # linux/udp.h: UDP_MAX_SEGMENTS, 128 since Linux 6.9
 _CANNOT_JOIN = frozenset((errno.EINVAL, errno.EIO, errno.ENOPROTOOPT, errno.EOPNOTSUPP))
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h; SCM_TIMESTAMPNS is the same
+_CONTROL_BYTES = 32  # a cmsghdr of 16 bytes and a timespec of 16, on 64-bit Linux
+_STAMP_LONGEST_NS = 1_000_000_000  # an older stamp is taken for a step of the clock of day
 _SO_MEMINFO, _MEMINFO_WORDS, _MEMINFO_DROPS = 55, 9, 8  # asm-generic/socket.h, linux/sock_diag.h
 
 
@@ -43,6 +47,17 @@ class Inbox(Protocol):
 
     def address_of(self, name: Hashable) -> SocketAddress:
         """The address of a sender."""
+
+    @property
+    def arrived_ns(self) -> int:
+        """When the last datagram of the last batch came, on the clock of ``time.monotonic_ns``; now where unknown."""
+
+
+def stamp_arrivals(sock: socket.socket) -> None:
+    """Let the kernel note when datagrams arrive, for ``Inbox.arrived_ns``; a link's delay counts from then on."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # without it, delays count from when the loop gets to the socket
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
 def make_inbox() -> Inbox:
@@ -75,6 +90,10 @@ class PlainInbox:
     def address_of(self, name: Hashable) -> SocketAddress:
         return cast(SocketAddress, name)
 
+    @property
+    def arrived_ns(self) -> int:
+        return time.monotonic_ns()
+
 
 class _IoVec(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
@@ -105,8 +124,11 @@ class BatchInbox:
         self._recvmmsg = ctypes.CDLL(None, use_errno=True).recvmmsg
         self._space = mmap.mmap(-1, BATCH * _SLOT_BYTES)  # memory is used only as far as datagrams reach
         self._names = mmap.mmap(-1, BATCH * _NAME_BYTES)
+        self._controls = mmap.mmap(-1, BATCH * _CONTROL_BYTES)
+        self._last = -1  # the slot of the last datagram received
         base = ctypes.addressof(ctypes.c_char.from_buffer(self._space))
         names = ctypes.addressof(ctypes.c_char.from_buffer(self._names))
+        controls = ctypes.addressof(ctypes.c_char.from_buffer(self._controls))
         self._vectors = (_IoVec * BATCH)(*(_IoVec(base + at * _SLOT_BYTES, DATAGRAM_MAX_BYTES) for at in range(BATCH)))
         vectors, step = ctypes.addressof(self._vectors), ctypes.sizeof(_IoVec)
         self._named = (_MmsgHdr * BATCH)()
@@ -114,6 +136,7 @@ class BatchInbox:
         for at in range(BATCH):
             for header in (self._named[at], self._bare[at]):
                 header.iov, header.iov_count = vectors + at * step, 1
+                header.control, header.control_bytes = controls + at * _CONTROL_BYTES, _CONTROL_BYTES
             self._named[at].name, self._named[at].name_bytes = names + at * _NAME_BYTES, _NAME_BYTES
         self._named_lengths, self._bare_lengths = _lengths_of(self._named), _lengths_of(self._bare)
 
@@ -125,6 +148,7 @@ class BatchInbox:
             if number in (errno.EAGAIN, errno.EINTR):
                 return []
             raise OSError(number, os.strerror(number))
+        self._last = taken - 1
         space = self._space
         if not has_names:
             lengths = self._bare_lengths[:taken].tolist()
@@ -135,6 +159,15 @@ class BatchInbox:
             for at, name, size in zip(_STARTS, _NAME_STARTS, lengths, strict=False)
         ]
 
+    @property
+    def arrived_ns(self) -> int:
+        now_ns = time.monotonic_ns()
+        if self._last < 0:
+            return now_ns
+        seconds, nanoseconds = _STAMP.unpack_from(self._controls, self._last * _CONTROL_BYTES + 16)
+        age_ns = time.time_ns() - (seconds * 1_000_000_000 + nanoseconds)
+        return now_ns - age_ns if 0 <= age_ns < _STAMP_LONGEST_NS else now_ns
+
     def address_of(self, name: Hashable) -> SocketAddress:
         raw = cast(bytes, name)
         family, port = struct.unpack_from("=H", raw)[0], struct.unpack_from("!H", raw, 2)[0]
@@ -144,6 +177,7 @@ class BatchInbox:
         return (socket.inet_ntop(socket.AF_INET6, raw[8:24]), port, flow, scope)
 
 
+_STAMP = struct.Struct("=qq")
 _STARTS = tuple(range(0, BATCH * _SLOT_BYTES, _SLOT_BYTES))
 _NAME_STARTS = tuple(range(0, BATCH * _NAME_BYTES, _NAME_BYTES))
 

@@ -59,6 +59,7 @@ class LiveLine(Generic[Frame]):
         self._armed_ns: int | None = None
         self._offered_bytes = 0
         self._carried_bytes = 0
+        self._told_ns = 0  # the last time given to the line: its clock never goes back
 
     def start(self) -> None:
         """Begin to deliver, in the running loop."""
@@ -72,16 +73,21 @@ class LiveLine(Generic[Frame]):
 
     def offer(self, frame: Frame, frame_bytes: int) -> Verdict:
         """Give a frame to the link now."""
-        verdict = self.line.offer(time.monotonic_ns(), frame_bytes, frame)
+        verdict = self.line.offer(self._tell(), frame_bytes, frame)
         self._offered_bytes += frame_bytes
         if verdict.fate <= Fate.HELD:
             self._carried_bytes += frame_bytes
         self._arm_anew()
         return verdict
 
-    def offer_all(self, frames: Iterable[tuple[Frame, int]]) -> None:
-        """Give frames with their sizes in bytes to the link, all of them now."""
-        offer, now_ns, offered_bytes, carried_bytes = self.line.offer, time.monotonic_ns(), 0, 0
+    def offer_all(self, frames: Iterable[tuple[Frame, int]], arrived_ns: int | None = None) -> None:
+        """Give frames with their sizes in bytes to the link: all of them now, or when the last of them arrived.
+
+        An arrival before the last thing that the link was told counts as just after it.
+        """
+        now_ns = time.monotonic_ns() if arrived_ns is None else max(arrived_ns, self._told_ns)
+        self._told_ns = now_ns
+        offer, offered_bytes, carried_bytes = self.line.offer, 0, 0
         for frame, frame_bytes in frames:
             offered_bytes += frame_bytes
             if offer(now_ns, frame_bytes, frame)[0] <= _LAST_CARRIED:
@@ -124,6 +130,10 @@ class LiveLine(Generic[Frame]):
             self._meter.add(time.monotonic_ns(), dues_ns)
         self._arm()
 
+    def _tell(self) -> int:
+        self._told_ns = now_ns = time.monotonic_ns()
+        return now_ns
+
     def _changed(self) -> None:
         self._arm()
         if self.on_change is not None:
@@ -131,22 +141,22 @@ class LiveLine(Generic[Frame]):
 
     def cut(self, outage: Outage, *, kills_in_flight: bool = False) -> None:
         """Begin an outage now."""
-        self.line.cut(time.monotonic_ns(), outage, kills_in_flight=kills_in_flight)
+        self.line.cut(self._tell(), outage, kills_in_flight=kills_in_flight)
         self._changed()
 
     def mend(self) -> None:
         """End the outage now."""
-        self.line.mend(time.monotonic_ns())
+        self.line.mend(self._tell())
         self._changed()
 
     def set(self, profile: LinkProfile) -> None:
         """New numbers from now on."""
-        self.line.set(time.monotonic_ns(), profile)
+        self.line.set(self._tell(), profile)
         self._changed()
 
     def restore(self) -> None:
         """End the outage and bring back the first numbers."""
-        self.line.restore(time.monotonic_ns())
+        self.line.restore(self._tell())
         self._changed()
 
     def lateness(self) -> Lateness:

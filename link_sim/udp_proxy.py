@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from edge_agent.addresses import HostPort
-from link_sim.datagrams import Outbox, SocketAddress, kernel_drops, make_inbox
+from link_sim.datagrams import Outbox, SocketAddress, kernel_drops, make_inbox, stamp_arrivals
 from link_sim.live import LiveLink, live_link
 from link_sim.model import spoiled
 from link_sim.profiles import PathProfile
@@ -114,7 +114,7 @@ class UdpProxy:
                 last, client = name, clients.get(name) or self._admit(name)
                 client.heard = self._heard
             offers.append(((client, frame), len(frame)))
-        self.link.up.offer_all(offers)
+        self.link.up.offer_all(offers, self._inbox.arrived_ns)
 
     def _admit(self, name: Hashable) -> _Client:
         if len(self._clients) >= CLIENTS_MAX:
@@ -140,7 +140,8 @@ class UdpProxy:
         except OSError:  # nobody listens upstream yet; it may later
             self.link.up.counts["socket_error"] += 1
             return
-        self.link.down.offer_all([((client, frame), len(frame)) for frame, _ in received])
+        arrived_ns = self._inbox.arrived_ns
+        self.link.down.offer_all([((client, frame), len(frame)) for frame, _ in received], arrived_ns)
 
     def _deliver_up(self, due: Sequence[_Flying]) -> None:
         for client, run in groupby(due, _client_of):
@@ -184,6 +185,7 @@ async def _resolve(address: HostPort) -> tuple[socket.AddressFamily, SocketAddre
 def _udp_socket(family: socket.AddressFamily) -> socket.socket:
     made = socket.socket(family, socket.SOCK_DGRAM)
     made.setblocking(False)
+    stamp_arrivals(made)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         with contextlib.suppress(OSError):  # macOS refuses sizes above its limit; its default then stays
             made.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)

@@ -123,7 +123,8 @@ async def _rate_error(rate_bps: int, seconds: float) -> Figure:
     """Deviation of the rate at the sink, headers included, while more than that is offered."""
     frame_bytes = FRAME_BYTES if rate_bps > 100_000 else 92
     wire_bits = 8 * (frame_bytes + OVERHEAD_BYTES)
-    profile = {"rate_bps": rate_bps, "overhead_bytes": OVERHEAD_BYTES, "queue_bytes": 20 * FRAME_BYTES}
+    queue_bytes = 20 * FRAME_BYTES + rate_bps // 160  # 50 ms and more: never dry while the sender sleeps
+    profile = {"rate_bps": rate_bps, "overhead_bytes": OVERHEAD_BYTES, "queue_bytes": queue_bytes}
     offered_bps = round(rate_bps * 1.2) if rate_bps > 100_000 else rate_bps * 2
     async with _watched_traffic(profile, offered_bps, seconds, frame_bytes=frame_bytes) as (arrivals, _, lateness):
         at_ns = arrivals.arrived_ns

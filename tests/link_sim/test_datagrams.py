@@ -2,12 +2,22 @@
 
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from link_sim.datagrams import BATCH, BatchInbox, Inbox, Outbox, PlainInbox, kernel_drops, make_inbox
+from link_sim.datagrams import (
+    BATCH,
+    BatchInbox,
+    Inbox,
+    Outbox,
+    PlainInbox,
+    kernel_drops,
+    make_inbox,
+    stamp_arrivals,
+)
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 INBOXES = [PlainInbox, pytest.param(BatchInbox, marks=pytest.mark.skipif(sys.platform != "linux", reason="recvmmsg"))]
@@ -101,3 +111,21 @@ def test_datagrams_that_found_the_buffer_full_are_told(pair: tuple[socket.socket
         sender.send(bytes(1000))
     arrived = len(PlainInbox().drain(receiver, has_names=False))
     assert kernel_drops(receiver) == 50 - arrived
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SO_TIMESTAMPNS")
+def test_an_arrival_is_when_the_kernel_had_it_and_not_when_it_was_read(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    receiver, sender = pair
+    stamp_arrivals(receiver)
+    inbox = make_inbox()
+    sender.send(b"first")  # the kernel begins to stamp a moment after it was asked to
+    inbox.drain(receiver, has_names=True)
+    before_ns = time.monotonic_ns()
+    sender.send(b"second")
+    sent_ns = time.monotonic_ns()
+    while time.monotonic_ns() < sent_ns + 20_000_000:  # a loop that is busy with other things
+        pass
+    assert [frame for frame, _ in inbox.drain(receiver, has_names=True)] == [b"second"]
+    assert before_ns - 1_000_000 <= inbox.arrived_ns <= sent_ns + 1_000_000
