@@ -135,9 +135,8 @@ class Checker(NoWatch):
 
     def stepped(self, seat: Seat) -> None:
         """The node asks for nothing more: its memory is within bounds, now and then so is everything else."""
-        account = self._accounts.get(seat.settings.node_id)
-        if account is not None:
-            self._check_bounds(seat, account.node)
+        if isinstance(seat.node, Node):
+            self._check_bounds(seat, seat.node)
         self.steps += 1
         if self.steps % self._audit_steps == 0:
             self.audit()
@@ -255,20 +254,16 @@ class Checker(NoWatch):
 
     def _check_bounds(self, seat: Seat, node: Node) -> None:
         """Sizes that have a bound in the core; each is a length, none is counted."""
-        settings, peers = seat.settings, node.contacts.peers
-        held = (
-            (
-                "bundles in memory",
-                len(node.custody.bundles),
-                len(node.scheduler.queues) * (settings.window_entries + LOAD_STEP),
-            ),
-            ("cached bytes", node.cache.held_bytes, settings.payload_cache_bytes + FETCHED_BYTES + CHUNK_BYTES),
-            ("effects under way", len(node.outputs.effects), SUBMITTING_MAX),
-        )
-        for what, size, bound in held:
-            if size > bound:
-                self._complain(seat, f"{size} {what}, bound {bound}")
-        for peer in peers.values():
+        settings = seat.settings
+        bundles, bundles_max = len(node.custody.bundles), settings.window_entries + LOAD_STEP
+        if bundles > bundles_max and bundles > bundles_max * len(node.scheduler.queues):
+            self._complain(seat, f"{bundles} bundles in memory, bound {bundles_max} a queue")
+        cached_bytes, cached_max_bytes = node.cache.held_bytes, settings.payload_cache_bytes + FETCHED_BYTES
+        if cached_bytes > cached_max_bytes + CHUNK_BYTES:
+            self._complain(seat, f"{cached_bytes} cached bytes, bound {cached_max_bytes}")
+        if len(node.outputs.effects) > SUBMITTING_MAX:
+            self._complain(seat, f"{len(node.outputs.effects)} effects under way, bound {SUBMITTING_MAX}")
+        for peer in node.contacts.peers.values():
             if peer.opened_bytes < 0 or len(peer.replies) > REPLIES_MAX:
                 self._complain(
                     seat, f"{peer.opened_bytes} bytes open towards {peer.node_id}, {len(peer.replies)} replies owed"

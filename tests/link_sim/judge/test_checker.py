@@ -15,6 +15,7 @@ from link_sim.ledger import BrokenPromiseError
 from link_sim.link_profile import LinkProfile
 from link_sim.open_keys import OpenKeys
 from link_sim.trial import RADIO_LIMITS
+from link_sim.watch import NoWatch, Watch
 from link_sim.world import World
 from tests.link_sim.judge import faulty_nodes
 
@@ -135,3 +136,21 @@ def test_a_damaged_frame_is_not_authentic_under_open_keys() -> None:
         damaged = bytearray(sealed)
         damaged[at // 8] ^= 1 << at % 8
         assert cipher.open(7, b"header", bytes(damaged)) is None
+
+
+def test_a_checker_changes_nothing() -> None:
+    assert watched_digest(Checker()) == watched_digest(NoWatch())
+
+
+def watched_digest(watch: Watch) -> str:
+    world, rng = World(3, watch=watch), random.Random(3)
+    world.add_node(NodeSettings(node_id=COMMAND, role=COMMAND))
+    world.add_node(NodeSettings(node_id="kit-1"))
+    for link in ("a", "b"):
+        world.connect(link, "kit-1", COMMAND, FAST)
+    for precedence in Precedence:
+        header = BundleHeader(destination=COMMAND, flow=precedence.name.lower())
+        world.submit("kit-1", header, precedence, rng.randbytes(50_000))
+    world.run_until(10)
+    assert len(world.deliveries) == len(Precedence)
+    return world.digest()
