@@ -12,6 +12,7 @@ import pytest
 from edge_agent.config_tables import ConfigError
 from link_sim.devices.bench_file import load_bench, read_bench
 from link_sim.devices.kinds import KINDS
+from link_sim.devices.modbus import crc16
 from tests.link_sim.devices.serial_port import SerialPort
 
 COMMAND_LINE = (
@@ -32,7 +33,7 @@ baud_rate = 0
 [[device]]
 name = "tank"
 kind = "modbus"
-[device.units.1]
+[device.units.7]
 holding = { 0 = 100, 1 = 101 }
 coils = { 0 = true }
 [[device]]
@@ -60,12 +61,19 @@ destination = "300000000000002"
 KIT = '[[device]]\nname = "kit"\nkind = "beidou"\ncard = "0200001"\n'
 
 
+def framed(frame: bytes) -> bytes:
+    return frame + crc16(frame).to_bytes(2, "little")
+
+
 def test_a_whole_bench_is_made_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "log.nmea").write_bytes(b"$GNRMC,1*00\r\n$GNRMC,2*00\r\n")
     (tmp_path / "bench.toml").write_text(WHOLE)
     bench = load_bench(tmp_path / "bench.toml")
     assert list(bench.devices) == ["gnss", "tank", "phone", "kit", "sbd"]
     gnss, kit = bench.devices["gnss"], bench.devices["kit"]
+    asked, answered = bytes.fromhex("070300010001"), bytes.fromhex("0703020065")
+    assert bench.devices["tank"].feed(framed(asked), 0.0) == b""
+    assert bench.devices["tank"].feed(b"", 0.5) == framed(answered)
     assert gnss.feed(b"", 0.0) + gnss.feed(b"", 0.1) == b"$GNRMC,1*00\r\n$GNRMC,2*00\r\n"
     assert b"6,90,3" in kit.feed(b"$CCICA,0,00*7B\r\n", 1.0)
     kit.feed(b"$CCTXA,0200002,1,2,A468656C6C6F*76\r\n", 12.0)

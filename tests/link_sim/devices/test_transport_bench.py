@@ -92,6 +92,24 @@ def test_a_receiver_is_heard_at_its_rate_and_not_while_it_is_unplugged() -> None
     assert net.run(main()) == [*range(0, 44, 4), *range(81, 102, 4)]
 
 
+def test_times_that_are_no_whole_nanoseconds_are_met_all_the_same() -> None:
+    """A third of a second is rounded down by the loop: the device is due all the same, and time goes on."""
+    net = cables("gnss")
+
+    async def main() -> float:
+        await asyncio.sleep(0.1)
+        bench = TransportBench({"gnss": GnssReceiver(LOG, rate_hz=3, baud_rate=None)})
+        net.node("gnss-device").create_serial(lambda: bench.protocol("gnss"), "gnss")
+        reader, writer = await net.node("gnss-host").open_serial("gnss")
+        for _ in range(31):
+            await reader.readline()
+        writer.close()  # held till here: a forgotten writer closes its port
+        bench.close()
+        return net.loop.time()
+
+    assert net.run(main()) == pytest.approx(10.1 + len(b"$GNRMC,120000.00,A*00\r\n") / 960, abs=1e-6)
+
+
 def test_no_device_is_guessed() -> None:
     async def main() -> None:
         with pytest.raises(DeviceError, match="device modem: allowed is none, the bench is empty"):
