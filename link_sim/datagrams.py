@@ -199,6 +199,9 @@ class Outbox:
     ) -> None:
         """Send to ``address``, or to the peer when it is None. What did not leave is counted by its reason."""
         at, total = 0, len(frames)
+        if total == 1:  # a link of some Mbit/s: one frame a wake-up
+            _send_one(sock, frames[0], address, counts)
+            return
         while at < total:
             run = _run_length(frames, at) if self._can_join else 1
             if run == 1 or not self._send_joined(sock, frames[at : at + run], address):

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -144,14 +144,14 @@ class UdpProxy:
         self.link.down.offer_all([((client, frame), len(frame)) for frame, _ in received], arrived_ns)
 
     def _deliver_up(self, due: Sequence[_Flying]) -> None:
-        for client, run in groupby(due, _client_of):
-            self._outbox.send(client.upstream, [frame for _, frame in run], None, self.link.up.counts)
+        for client, frames in _by_client(due):
+            self._outbox.send(client.upstream, frames, None, self.link.up.counts)
 
     def _deliver_down(self, due: Sequence[_Flying]) -> None:
         if self._socket is None:
             return
-        for client, run in groupby(due, _client_of):
-            self._outbox.send(self._socket, [frame for _, frame in run], client.address, self.link.down.counts)
+        for client, frames in _by_client(due):
+            self._outbox.send(self._socket, frames, client.address, self.link.down.counts)
 
     def _count_drops(self) -> None:
         """What the kernel dropped in front of the link is not the model's doing, and makes the run inconclusive."""
@@ -165,6 +165,14 @@ class UdpProxy:
         self._count_drops()
         wall_s, cpu_s = time.monotonic() - self._started_s[0], time.process_time() - self._started_s[1]
         return {**self.link.describe(), "clients": len(self._clients), "process_cpu_ratio": cpu_s / max(wall_s, 1e-9)}
+
+
+def _by_client(due: Sequence[_Flying]) -> Iterable[tuple[_Client, list[bytes]]]:
+    """Runs of frames of one client, in order."""
+    if len(due) == 1:
+        client, frame = due[0]
+        return ((client, [frame]),)
+    return ((client, [frame for _, frame in run]) for client, run in groupby(due, _client_of))
 
 
 def _spoiled(item: _Flying, damage: int) -> _Flying:
