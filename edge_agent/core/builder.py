@@ -144,6 +144,9 @@ class FrameBuilder:
             spent = sum(piece.end - piece.start for piece in draft.pieces)
             served = draft.pieces[0].outgoing.precedence
             contact.account.charge(served, spent, waiting, scheduler.share_ratio)
+            carried = {piece.outgoing.precedence for piece in draft.pieces}
+            for each in (contact, *others):
+                each.account.note_served(carried)
 
     def _put_piece(
         self,

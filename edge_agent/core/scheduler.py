@@ -79,6 +79,11 @@ class ShareAccount:
         self.waiting_since_s = [None] * len(Precedence)
         self.is_contended = False
 
+    def note_served(self, classes: Iterable[Precedence]) -> None:
+        """These classes got something, here or on another link to the same node: they do not starve."""
+        for precedence in classes:
+            self.waiting_since_s[precedence] = None
+
     def charge(self, served: Precedence, sent_bytes: int, waiting: Iterable[Precedence], share_ratio: float) -> None:
         """``served`` got ``sent_bytes``; every class in ``waiting`` that did not gains its share of them."""
         if not self.is_contended:
@@ -149,6 +154,7 @@ class Scheduler:
                 account.forget()
             return waiting
         account.is_contended = True
+        account.note_served(precedence for precedence in _PRECEDENCES if precedence not in waiting)
         starved: list[Precedence] = []
         owed: list[Precedence] = []
         for precedence in waiting[1:]:

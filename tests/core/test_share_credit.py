@@ -2,6 +2,7 @@
 
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.scheduler import QUANTUM_BYTES, Scheduler, ShareAccount
+from tests.core.bench import Bench
 
 FLASH, IMMEDIATE, PRIORITY, ROUTINE, DEFERRED = Precedence
 FRAME_BYTES = 200
@@ -26,3 +27,32 @@ def test_after_much_flash_the_others_get_no_more_than_their_share() -> None:
     for lower in (PRIORITY, ROUTINE):
         allowed_bytes = SHARE_RATIO * 50 * FRAME_BYTES + QUANTUM_BYTES + FRAME_BYTES
         assert leaders.count(lower) * FRAME_BYTES <= allowed_bytes
+
+
+def test_a_class_that_had_nothing_to_send_in_between_has_not_starved() -> None:
+    scheduler, account = Scheduler(SHARE_RATIO), ShareAccount()
+    assert scheduler.order_of_service([FLASH, DEFERRED], account, 0.0)[0] is FLASH
+    assert scheduler.order_of_service([FLASH, ROUTINE], account, 1.0)[0] is FLASH
+    assert scheduler.order_of_service([FLASH, DEFERRED], account, 70.0)[0] is FLASH
+    assert scheduler.order_of_service([FLASH, DEFERRED], account, 131.0)[0] is DEFERRED, "61 s of waiting"
+
+
+def test_a_class_that_another_link_serves_does_not_starve_here() -> None:
+    bench = Bench()
+    bench.add("command", role="command")
+    bench.add("kit-1")
+    for link in ("a", "b"):
+        bench.join(link, "kit-1", "command")
+    bench.run(1)
+    node = bench.places["kit-1"].running
+    accounts = {contact.link.name: contact.account for contact in node.contacts.contacts}
+    for account in accounts.values():
+        account.waiting_since_s = [0.0] * len(Precedence)
+    bench.unplug("kit-1", "b")
+    for precedence in (PRIORITY, DEFERRED):
+        bench.submit("kit-1", bytes(100), precedence)
+    bench.run(1)
+    assert len(bench.places["command"].delivered()) == 2
+    waiting_since_s = accounts["b"].waiting_since_s
+    assert (waiting_since_s[PRIORITY], waiting_since_s[DEFERRED]) == (None, None)
+    assert waiting_since_s[ROUTINE] == 0.0
