@@ -125,9 +125,7 @@ class Stream:
         return Segment(stream=self, number=number, kind=kind, payload=payload)
 
     def arrive(self, segment: Segment) -> None:
-        """A segment is at the other end; it and what waited for it goes out in order. A copy is nothing new."""
-        if segment.number < self._expected:
-            return
+        """A segment is at the other end, for the first time; it and what waited for it goes out in order."""
         self._arrived[segment.number] = segment
         while (ready := self._arrived.pop(self._expected, None)) is not None:
             self._expected += 1

@@ -48,3 +48,14 @@ async def test_an_alarm_rings_once_at_the_last_time_asked_for(make: Callable[[Ca
     assert len(rung_ns) == 2
     alarm.close()
     sentinel.close()
+
+
+async def test_an_alarm_set_anew_in_the_turn_that_it_was_due_in_does_not_ring() -> None:
+    rung: list[int] = []
+    alarm = make_alarm(lambda: rung.append(1))
+    alarm.set(1)
+    asyncio.get_running_loop().call_soon(alarm.set, time.monotonic_ns() + 3_600_000 * MS)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert rung == []
+    alarm.close()
