@@ -9,12 +9,14 @@ import pytest
 from link_sim.explorer import explore
 
 FLASH_FIRST = "tests/core/test_flash_first.py"
+SHARES = "tests/core/test_share_credit.py"
 FOUND = [
     (2, 60.0, "a lower bundle went before FLASH that was being read from the store", FLASH_FIRST),
     (38, 60.0, "hints were not counted against the budget of a day", FLASH_FIRST),
     (41, 60.0, "a lower bundle went before FLASH when four others of FLASH were being read", FLASH_FIRST),
     (52, 60.0, "words in a narrow frame left room for a short bundle only, and it went before FLASH", FLASH_FIRST),
     (55, 60.0, "the same on a link that had become slow", FLASH_FIRST),
+    (38, 600.0, "a class that other links had served counted as starved here, and went before FLASH", SHARES),
 ]
 
 
