@@ -86,7 +86,7 @@ async def test_tcp_proxy_carries_bytes_and_says_what_it_doubts() -> None:
         writer.close()
         report = await report_of(process)
         assert "stall" in str(report["loss_means"])
-        assert report["up"]["frames"]["delivered"] >= 3
+        assert report["up"]["frames"]["delivered"] >= 2  # the wish to connect, and the word
 
 
 async def test_a_profile_beyond_this_machine_says_so_at_start(tmp_path: Path) -> None:
