@@ -1,4 +1,4 @@
-"""The command ``link-sim``: scenarios to run, and links to put between programs."""
+"""The command ``link-sim``: scenarios to run, links to put between programs, stand-ins for devices."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="a scenario: nodes, links, faults, and what must hold")
     proxy = commands.add_parser("proxy", help="a link in real time")
+    device = commands.add_parser("device", help="stand-ins for devices on pseudo-terminals")
     if words[:1] == ["run"]:
         from link_sim.cli_run import add_run_arguments, run_command  # a proxy is ready sooner without scenarios
 
@@ -22,6 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         add_proxy_arguments(proxy)
         return proxy_command(parser.parse_args(words))
+    if words[:1] == ["device"]:
+        from link_sim.devices.command import add_device_arguments, device_command
+
+        add_device_arguments(device)
+        return device_command(parser.parse_args(words))
     parser.parse_args(words)  # tells what is allowed, and ends the program
     return 2
 
