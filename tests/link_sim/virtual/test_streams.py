@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from link_sim.endpoints.segment import HEADER_BYTES, StreamSettings
+from link_sim.endpoints.send_side import SendSide
 from link_sim.link_profile import LinkProfile
 from link_sim.model import Outage
 from link_sim.net import Net
@@ -360,3 +361,63 @@ def test_unmodified_asyncio_code_finds_nodes_by_name() -> None:
     assert first == b"you are kit, asked /status"
     assert second == b"you are kit@4g, asked /status"
     assert satellite_s == pytest.approx(0.1 + 4 * 0.3, abs=0.05)  # opening and answer: two round trips of 600 ms
+
+
+def test_a_server_runs_at_its_node_and_connects_onwards_from_there() -> None:
+    net = two_nodes("clean")
+    net.link("command", "district", "clean")
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward, onward_writer = await asyncio.open_connection("district", 2)
+        onward_writer.write(await reader.readline())
+        writer.write(await onward.readline())
+        onward_writer.close()
+        writer.close()
+
+    async def main() -> bytes:
+        await net.node("district").start_server(echo, 2)
+        await net.node("command").start_server(relay, 1)
+        reader, writer = await net.node("kit").open_connection("command", 1)
+        writer.write(b"pass it on\n")
+        return await reader.read()
+
+    assert net.run(main()) == b"pass it on\n"
+
+
+def test_closing_with_bytes_unread_resets_the_other_end() -> None:
+    net = two_nodes(LinkProfile(delay_s=0.1))
+
+    async def main() -> None:
+        async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            assert isinstance(writer.transport, asyncio.Transport)
+            writer.transport.pause_reading()
+            await asyncio.sleep(1)
+            writer.close()
+
+        await net.node("command").start_server(serve, 1)
+        reader, writer = await net.node("kit").open_connection("command", 1)
+        writer.write(b"nobody reads this")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+
+    net.run(main())
+
+
+def test_a_late_answer_to_a_segment_sent_twice_teaches_no_round_trip_time() -> None:
+    """Karn's rule: the timer is still that of the start, 1 s, and not one of 0.2 s made from a wrong measurement."""
+
+    def next_timer_s(is_sent_twice: bool) -> float:
+        send = SendSide(StreamSettings(), 1448, 262_144)
+        send.write(b"a")
+        assert send.next_piece(0) is not None
+        if is_sent_twice:
+            send.expire(NS_PER_MS)
+            assert send.next_piece(NS_PER_MS) is not None
+        send.acknowledge(1, 262_144, (), 2 * NS_PER_MS)
+        send.write(b"b")
+        assert send.next_piece(10 * NS_PER_MS) is not None
+        assert send.deadline_ns is not None
+        return (send.deadline_ns - 10 * NS_PER_MS) / 1e9
+
+    assert next_timer_s(is_sent_twice=False) == 0.2
+    assert next_timer_s(is_sent_twice=True) == 1.0
