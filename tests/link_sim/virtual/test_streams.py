@@ -396,6 +396,7 @@ def test_closing_with_bytes_unread_resets_the_other_end() -> None:
 
         await net.node("command").start_server(serve, 1)
         reader, writer = await net.node("kit").open_connection("command", 1)
+        await asyncio.sleep(0.3)  # until the other end has paused
         writer.write(b"nobody reads this")
         with pytest.raises(ConnectionResetError):
             await reader.read()
