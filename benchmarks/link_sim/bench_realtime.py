@@ -31,6 +31,7 @@ SPECIMEN: Mapping[str, object] = {  # every effect the row asks for, and a rate 
 }
 RATES_BPS = {"9600": 9_600, "1m": 1_000_000, "100m": 100_000_000}
 LATE_LIMIT_MS = 3.0  # asyncio's own timers round up to a millisecond; beyond that the machine was busy
+IDLE_LATE_MS = 1.5  # for promises about an idle machine: little beyond that millisecond
 _ROUNDS = 3  # of each relay in turn: the machine's mood changes between them
 
 
@@ -235,14 +236,16 @@ def rows(quick: bool) -> list[Bench]:
     """Costs are CPU time; exactness needs a calm machine and says when it was none."""
     seconds = 4.0 if quick else 10.0
 
-    def bench(name: str, unit: str, goal: str, measure: Callable[[], Figure]) -> Bench:
+    def bench(
+        name: str, unit: str, goal: str, measure: Callable[[], Figure], late_limit_ms: float = LATE_LIMIT_MS
+    ) -> Bench:
         return Bench(
             name=f"realtime_{name}",
             group="link-sim",
             unit=unit,
             goal=goal,
             measure=measure,
-            late_limit_ms=LATE_LIMIT_MS,
+            late_limit_ms=late_limit_ms,
         )
 
     return [
@@ -251,8 +254,8 @@ def rows(quick: bool) -> list[Bench]:
             bench(f"rate_error_{name}", "of the rate", "<= 0.001", partial(measure_rate, bps, seconds))
             for name, bps in RATES_BPS.items()
         ),
-        bench("delay_error_p50", "ms", "<= 0.2", partial(measure_delay, seconds, 0.5)),
-        bench("delay_error_p99", "ms", "<= 1", partial(measure_delay, seconds, 0.99)),
+        bench("delay_error_p50", "ms", "<= 0.2", partial(measure_delay, seconds, 0.5), IDLE_LATE_MS),
+        bench("delay_error_p99", "ms", "<= 1", partial(measure_delay, seconds, 0.99), IDLE_LATE_MS),
         bench("delay_earliest", "ms", ">= 0", partial(measure_delay, seconds, 0.0)),
         bench("four_links_cpu", "of a core", "<= 0.15", partial(measure_four_links, seconds)),
         bench("ready", "s", "<= 0.05", lambda: asyncio.run(_ready(10 if quick else 50))),
