@@ -1,6 +1,6 @@
 """A real agent's recording of a link that is cut and slowed, against what the link did, and replayed through the model.
 
-The agent knows its rate as what it makes of the link, so the recording is held between the bytes that passed and what the link could take.
+The agent knows its rate as what it makes of the link: between the bytes that passed and what the link could take.
 """
 
 import asyncio
