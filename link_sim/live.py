@@ -113,18 +113,7 @@ class LiveLine(Generic[Frame]):
 
     def _ring(self) -> None:
         self._armed_ns = None
-        line = self.line
-        taken: list[Frame] = []
-        dues_ns: list[int] = []
-        next_due_ns, take, now_ns = line.next_due_ns, line.take, time.monotonic_ns()
-        while len(taken) < _BATCH:
-            due_ns = next_due_ns()
-            if due_ns is None or due_ns > now_ns:
-                break
-            frame = take(now_ns)
-            if frame is not None:
-                taken.append(frame)
-                dues_ns.append(due_ns)
+        taken, dues_ns = self.line.take_due(time.monotonic_ns(), _BATCH)
         if taken:
             self._deliver(taken)
             self._meter.add(time.monotonic_ns(), dues_ns)

@@ -117,7 +117,7 @@ class LinkModel:
 
     def _judge_plain(self, now_ns: int, frame_bytes: int) -> Verdict:
         """``_judge`` for what most links are, without the parts they do not have: half the cost of a frame."""
-        profile, service, clock_ns = self.profile, self._service, now_ns - self._held_ns
+        profile, service, clock_ns = self.profile, self._steady, now_ns - self._held_ns
         if self._draw_loss is not None:
             is_lost = self._draw_loss() < profile.loss_ratio
         else:
@@ -131,12 +131,17 @@ class LinkModel:
         if profile.mtu_bytes is not None and frame_bytes > profile.mtu_bytes:
             return _verdict(Verdict, (Fate.OVERSIZE, clock_ns, clock_ns, None, 0, -1))
         wire_bytes = frame_bytes + profile.overhead_bytes
-        ahead_ns, rate_bps = service.free_ns - clock_ns, profile.rate_bps
-        if ahead_ns > 0 and rate_bps is not None:
-            waiting_bytes = -(-ahead_ns * rate_bps // _BYTE_WORK)
-            if waiting_bytes + wire_bytes > profile.queue_bytes:
-                return _verdict(Verdict, (Fate.QUEUE_FULL, clock_ns, clock_ns, None, 0, -1))
-        sent_ns = service.serve(clock_ns, wire_bytes)
+        free_ns, rate_bps, sent_ns = service.free_ns, profile.rate_bps, clock_ns
+        if rate_bps is not None:  # as SteadyRate.serve, without the call
+            work = wire_bytes * _BYTE_WORK
+            if free_ns > clock_ns:
+                if -(-(free_ns - clock_ns) * rate_bps // _BYTE_WORK) + wire_bytes > profile.queue_bytes:
+                    return _verdict(Verdict, (Fate.QUEUE_FULL, clock_ns, clock_ns, None, 0, -1))
+                sent_ns = free_ns
+                work -= service.spare
+            span_ns = -(-work // rate_bps) if work > 0 else 0
+            service.spare = rate_bps * span_ns - work
+            service.free_ns = sent_ns = sent_ns + span_ns
         if is_lost:
             return _verdict(Verdict, (Fate.LOST, sent_ns, sent_ns, None, 0, -1))
         due_ns = sent_ns + flight_ns if flight_ns > 0 else sent_ns
@@ -269,6 +274,7 @@ class LinkModel:
         self._queue_ns = None if profile.queue_s is None else round(profile.queue_s * NS_PER_S)
         self._has_codel = profile.queue_kind is QueueKind.CODEL
         self._has_damage = bool(profile.corrupt_ratio or profile.duplicate_ratio)
+        self._steady = self._service if isinstance(self._service, SteadyRate) else SteadyRate(None)
         self._is_steady = isinstance(self._service, SteadyRate) and self._medium is None
         self._losses = make_losses(profile, self._streams)
         self._jitter = make_jitter(profile, self._streams)

@@ -29,24 +29,25 @@ class Service(Protocol):
 class SteadyRate:
     """A constant rate, or None for one without limit."""
 
-    __slots__ = ("_spare", "free_ns", "rate_bps")
+    __slots__ = ("free_ns", "rate_bps", "spare")
 
     def __init__(self, rate_bps: int | None) -> None:
         self.rate_bps = rate_bps
         self.free_ns = 0
-        self._spare = 0
+        self.spare = 0
+        """Work that the last nanosecond could have done beyond what was given to it."""
 
     def serve(self, from_ns: int, wire_bytes: int) -> int:
         rate_bps = self.rate_bps
         work, start_ns = wire_bytes * 8 * NS_PER_S, from_ns
         if from_ns < self.free_ns:
             start_ns = self.free_ns
-            work -= self._spare
+            work -= self.spare
         if rate_bps is None or work <= 0:
-            self.free_ns, self._spare = start_ns, max(0, -work) if rate_bps is not None else 0
+            self.free_ns, self.spare = start_ns, max(0, -work) if rate_bps is not None else 0
             return start_ns
         span_ns = -(-work // rate_bps)
-        self._spare = rate_bps * span_ns - work
+        self.spare = rate_bps * span_ns - work
         self.free_ns = start_ns = start_ns + span_ns
         return start_ns
 
