@@ -1,4 +1,4 @@
-"""An RTSP camera: GStreamer's server with a moving picture, ten frames a second, about 0.4 Mbit/s.
+"""An RTSP camera: GStreamer's server with a moving picture, ten frames a second, about 0.6 Mbit/s.
 
 Run by the interpreter of the system, for which Debian has the bindings: python3-gi, gir1.2-gst-rtsp-server-1.0,
 gstreamer1.0-plugins-good. Prints the port that it listens on.

@@ -1,7 +1,7 @@
 """A serial instrument at the end of a bad cable: pyserial asks a Modbus meter, and the line spoils bytes.
 
-A spoiled answer fails its checksum, and one to a spoiled question never comes. The client asks again, at most twice
-more; what it takes for a reading is one.
+A spoiled answer fails its checksum, and one to a spoiled question never comes. The client asks again, at most three
+times more; what it takes for a reading is one.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from link_sim.devices.pty_bench import PtyBench
 from link_sim.live_links import LiveLinks
 from link_sim.profiles import serial_profile
 
-ROUNDS = 40
-TRIES = 3
+ROUNDS = 100
+TRIES = 4
 WORDS = list(range(100, 110))
 NOISE_RATIO = 0.002  # of the bytes: one exchange of 33 bytes in sixteen goes wrong
 ANSWER_BYTES = 5 + 2 * len(WORDS)
