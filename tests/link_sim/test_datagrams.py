@@ -128,4 +128,4 @@ def test_an_arrival_is_when_the_kernel_had_it_and_not_when_it_was_read(
     while time.monotonic_ns() < sent_ns + 20_000_000:  # a loop that is busy with other things
         pass
     assert [frame for frame, _ in inbox.drain(receiver, has_names=True)] == [b"second"]
-    assert before_ns - 1_000_000 <= inbox.arrived_ns <= sent_ns + 1_000_000
+    assert before_ns - 10_000_000 <= inbox.arrived_ns <= sent_ns + 10_000_000  # half of the wait: two clocks are read
