@@ -117,7 +117,7 @@ class FrameBuilder:
             contact.state is LinkState.UNKNOWN and not session.is_keyed and draft.is_wanted
         )
         others = self.contacts.siblings(contact) if contact.peer is not None else []
-        usable = [each for each in others if each.is_usable and not each.is_suspect]
+        usable = [each for each in others if each.is_usable and not each.is_suspect and not each.link.is_busy]
         if not may_send or (contact.is_suspect and usable):
             self.is_drained = True
             return

@@ -17,6 +17,12 @@ FOUND = [
     (52, 60.0, "words in a narrow frame left room for a short bundle only, and it went before FLASH", FLASH_FIRST),
     (55, 60.0, "the same on a link that had become slow", FLASH_FIRST),
     (38, 600.0, "a class that other links had served counted as starved here, and went before FLASH", SHARES),
+    (
+        86,
+        600.0,
+        "bundles were left to a faster link whose medium was busy for a minute",
+        "tests/core/test_busy_sibling.py",
+    ),
 ]
 
 
