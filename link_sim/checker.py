@@ -42,7 +42,7 @@ class _ContactAccount:
 
     excess: ExcessJudge
     quiet_since_s: list[float]
-    """For each class, when this contact was last seen without it waiting, or served it."""
+    """For each class, when this contact last served it, or was first seen."""
 
 
 @dataclass(slots=True)
@@ -209,7 +209,7 @@ class Checker(NoWatch):
                     seat, f"{led_by.name} {fragments[0].sequence} starts on {contact.link.name!r} while FLASH waits"
                 )
         for precedence in Precedence:
-            if class_bytes[precedence] or not ready[precedence]:
+            if class_bytes[precedence]:
                 known.quiet_since_s[precedence] = now_s
         session = contact.session
         if session is None or not session.is_keyed:
