@@ -61,6 +61,7 @@ def digests(output: str) -> list[str]:
     return [line.split()[-1] for line in output.splitlines() if "DIGEST" in line]
 
 
+@pytest.mark.slow
 def test_ten_lines_are_green_with_one_digest_and_red_when_the_satellite_is_far(tmp_path: Path) -> None:
     text = TEN_LINES.format(profile="vsat", patience_s=9)
     first, again = run_pytest(tmp_path, text), run_pytest(tmp_path, text, "-o", "asyncio_mode=auto")
@@ -73,6 +74,7 @@ def test_ten_lines_are_green_with_one_digest_and_red_when_the_satellite_is_far(t
     assert "1; the same links again: --link-seed 1" in output
 
 
+@pytest.mark.slow
 def test_the_seed_is_the_command_lines(tmp_path: Path) -> None:
     text = "async def test_it(net, link_seed):\n    assert net.seed == link_seed == 77\n"
     assert run_pytest(tmp_path, text, "--link-seed", "77")[0] == 0
@@ -81,6 +83,7 @@ def test_the_seed_is_the_command_lines(tmp_path: Path) -> None:
     assert "--link-seed 1" in output
 
 
+@pytest.mark.slow
 def test_a_virtual_hour_takes_no_time_and_plain_and_parametrized_tests_stay_what_they_were(tmp_path: Path) -> None:
     text = """
 import asyncio, pytest, time
@@ -112,6 +115,7 @@ async def test_real_time_is_left_to_pytest_asyncio():
     assert "6 passed" in output
 
 
+@pytest.mark.slow
 def test_a_stuck_test_ends_and_says_who_waits(tmp_path: Path) -> None:
     text = "import asyncio\n\nasync def test_it(net):\n    await asyncio.Event().wait()\n"
     status, output = run_pytest(tmp_path, text)
@@ -120,6 +124,7 @@ def test_a_stuck_test_ends_and_says_who_waits(tmp_path: Path) -> None:
     assert "Stuck" in output
 
 
+@pytest.mark.slow
 def test_links_in_real_time_carry_and_a_late_one_makes_a_failure_inconclusive(tmp_path: Path) -> None:
     text = """
 import asyncio, pytest
