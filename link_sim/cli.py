@@ -13,6 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = commands.add_parser("run", help="a scenario: nodes, links, faults, and what must hold")
     proxy = commands.add_parser("proxy", help="a link in real time")
     device = commands.add_parser("device", help="stand-ins for devices on pseudo-terminals")
+    explore = commands.add_parser("explore", help="random worlds with faults and restarts, judged at every step")
     if words[:1] == ["run"]:
         from link_sim.cli_run import add_run_arguments, run_command  # a proxy is ready sooner without scenarios
 
@@ -28,6 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         add_device_arguments(device)
         return device_command(parser.parse_args(words))
+    if words[:1] == ["explore"]:
+        from link_sim import explorer
+
+        explorer.add_arguments(explore)
+        return explorer.run(parser.parse_args(words))
     parser.parse_args(words)  # tells what is allowed, and ends the program
     return 2
 
