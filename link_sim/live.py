@@ -152,6 +152,10 @@ class LiveLine(Generic[Frame]):
         """How late deliveries were."""
         return self._meter.report()
 
+    def carried(self) -> dict[str, int]:
+        """Bytes offered so far, and those that the link took."""
+        return {"offered_bytes": self._offered_bytes, "carried_bytes": self._carried_bytes}
+
     def describe(self) -> dict[str, object]:
         """Numbers in force, outage, frames by fate, lateness: for JSON."""
         outage = self.line.model.outage
@@ -160,11 +164,7 @@ class LiveLine(Generic[Frame]):
             "outage": outage.value if outage else None,
             "in_flight": len(self.line),
             "frames": self.line.model.counts(),
-            "counts": {
-                "offered_bytes": self._offered_bytes,
-                "carried_bytes": self._carried_bytes,
-                **self.counts,
-            },
+            "counts": {**self.carried(), **self.counts},
             "lateness": asdict(self.lateness()),
         }
 

@@ -95,8 +95,8 @@ class Bench:
         """Bytes of frames the kit gave to each link, and of those the link brought it, over restarts of the kit."""
         return {
             name: {
-                "sent_bytes": knob.link.up.counts["offered_bytes"],
-                "received_bytes": knob.link.down.counts["carried_bytes"],
+                "sent_bytes": knob.link.up.carried()["offered_bytes"],
+                "received_bytes": knob.link.down.carried()["carried_bytes"],
             }
             for name, knob in self.knobs.items()
         }
