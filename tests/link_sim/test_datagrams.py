@@ -20,6 +20,7 @@ from link_sim.datagrams import (
 )
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+STAMPING_TRIES = 50  # a second in all
 INBOXES = [PlainInbox, pytest.param(BatchInbox, marks=pytest.mark.skipif(sys.platform != "linux", reason="recvmmsg"))]
 
 
@@ -120,12 +121,13 @@ def test_an_arrival_is_when_the_kernel_had_it_and_not_when_it_was_read(
     receiver, sender = pair
     stamp_arrivals(receiver)
     inbox = make_inbox()
-    sender.send(b"first")  # the kernel begins to stamp a moment after it was asked to
-    inbox.drain(receiver, has_names=True)
-    before_ns = time.monotonic_ns()
-    sender.send(b"second")
-    sent_ns = time.monotonic_ns()
-    while time.monotonic_ns() < sent_ns + 20_000_000:  # a loop that is busy with other things
-        pass
-    assert [frame for frame, _ in inbox.drain(receiver, has_names=True)] == [b"second"]
-    assert before_ns - 10_000_000 <= inbox.arrived_ns <= sent_ns + 10_000_000  # half of the wait: two clocks are read
+    for _ in range(STAMPING_TRIES):  # the kernel begins to stamp a moment after it was asked to, later on a busy machine
+        before_ns = time.monotonic_ns()
+        sender.send(b"frame")
+        sent_ns = time.monotonic_ns()
+        while time.monotonic_ns() < sent_ns + 20_000_000:  # a loop that is busy with other things
+            pass
+        assert [frame for frame, _ in inbox.drain(receiver, has_names=True)] == [b"frame"]
+        if inbox.arrived_ns <= sent_ns + 10_000_000:  # half of the wait: two clocks are read
+            break
+    assert before_ns - 10_000_000 <= inbox.arrived_ns <= sent_ns + 10_000_000
