@@ -61,6 +61,8 @@ class _Entry:
     is_delivered: bool = False
     closed: EraseReason | None = None
     holders: int = 0  # disks that have the whole bundle
+    stored_at: tuple[str, ...] = ()  # nodes on whose disk it is or was
+    delivered_at: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,8 +72,6 @@ class Ledger:
     seed: int
     _entries: dict[BundleId, _Entry] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
-    _at_node: set[tuple[BundleId, str]] = field(default_factory=set)
-    _stored: set[tuple[BundleId, str]] = field(default_factory=set)
 
     def submitted(self, bundle: BundleId, node: str, payload: bytes, t_s: float) -> None:
         """A node gave this id to this payload."""
@@ -92,7 +92,7 @@ class Ledger:
         """The node handed it to its consumer."""
         bundle = event.record.id
         entry = self._entry(bundle, node, t_s)
-        if (bundle, node) in self._at_node:
+        if node in entry.delivered_at:
             self._counts["doubled"] += 1
             self._complain("delivered twice", bundle, node, t_s)
         is_perishable = event.record.header.deadline_s > 0
@@ -101,7 +101,7 @@ class Ledger:
         payload = event.payload if event.payload is not None else disk.payload(bundle)
         if payload != entry.payload:
             self._complain("delivered with another payload", bundle, node, t_s)
-        self._at_node.add((bundle, node))
+        entry.delivered_at += (node,)
         if not entry.is_delivered and not is_perishable:
             entry.is_delivered = True
             self._counts["delivered"] += 1
@@ -115,8 +115,9 @@ class Ledger:
             was_there = effect.bundle in disk
             outcome = disk.execute(effect)
             if not was_there and effect.bundle in disk:
-                self._stored.add((effect.bundle, node))
-                self._entry(effect.bundle, node, t_s).holders += 1
+                entry = self._entry(effect.bundle, node, t_s)
+                entry.stored_at += (node,)
+                entry.holders += 1
             return outcome
         if isinstance(effect, Erase):
             records = [record for bundle in effect.bundles if (record := disk.record(bundle)) is not None]
@@ -158,7 +159,8 @@ class Ledger:
 
     def has_stored(self, bundle: BundleId, node: str) -> bool:
         """Whether the whole bundle is or was on the node's disk."""
-        return (bundle, node) in self._stored
+        entry = self._entries.get(bundle)
+        return entry is not None and node in entry.stored_at
 
     def tally(self) -> Tally:
         """The counts so far."""

@@ -190,7 +190,7 @@ class Arrivals:
         self._forget(partial)
         self._refuse(partial.bundle, partial.peer, reason, retry_after_s, now_s)
         if partial.payload_bytes > CHUNK_BYTES:
-            effect_id = self.outputs.new_effect(lambda outcome, now_s: None)
+            effect_id = self.outputs.new_effect(lambda outcome, now_s: None, is_quiet=True)
             self.outputs.effects.append(
                 Erase(effect_id=effect_id, bundles=(partial.bundle,), reason=EraseReason.PARTIAL_DROPPED)
             )

@@ -207,7 +207,9 @@ class Custody:
             if isinstance(outcome, Failed):  # the row stays; the next node knows the bundle and will say so again
                 self.outputs.drop("erase_failed")
 
-        self.outputs.effects.append(Erase(effect_id=self.outputs.new_effect(erased), bundles=(bundle,), reason=reason))
+        self.outputs.effects.append(
+            Erase(effect_id=self.outputs.new_effect(erased, is_quiet=True), bundles=(bundle,), reason=reason)
+        )
         self._refill(queue)
 
     def put_back(self, outgoing: Outgoing, start: int, end: int, now_s: float) -> None:

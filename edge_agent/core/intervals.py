@@ -58,7 +58,12 @@ class IntervalSet:
         if start >= end:
             return 0
         ends = self._ends
-        if ends and start == ends[-1]:  # growth at the end is the hot path
+        if not ends or start > ends[-1]:
+            self._starts.append(start)
+            ends.append(end)
+            self.total += end - start
+            return end - start
+        if start == ends[-1]:  # growth at the end is the hot path
             ends[-1] = end
             self.total += end - start
             return end - start
@@ -76,7 +81,7 @@ class IntervalSet:
 
     def remove(self, start: int, end: int) -> int:
         """Take [start, end) out; gives back how many members went."""
-        if start >= end:
+        if start >= end or not self._ends:
             return 0
         first = bisect_right(self._ends, start)
         last = bisect_left(self._starts, end)
@@ -106,6 +111,10 @@ class IntervalSet:
     def last_range(self) -> tuple[int, int]:
         """The highest range. Raises IndexError when empty."""
         return self._starts[-1], self._ends[-1]
+
+    def highest_ranges(self, count: int) -> tuple[tuple[int, int], ...]:
+        """Up to ``count`` (above 0) of the highest ranges, highest first."""
+        return tuple(zip(self._starts[-count:], self._ends[-count:], strict=True))[::-1]
 
     def gaps(self, start: int, end: int) -> list[tuple[int, int]]:
         """The parts of [start, end) that are not in the set, lowest first."""

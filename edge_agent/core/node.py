@@ -72,7 +72,6 @@ class Node:
 
     def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId:
         """Take a bundle; it is accepted when its Persist completes (BundleAccepted). Raises RefusedError."""
-        self._is_wakeup_known = False
         if header.lifetime_s <= 0:
             raise RefusedError(RefusalReason.EXPIRED, f"lifetime_s {header.lifetime_s} is not above 0")
         if self.settings.is_destination(header.destination):
@@ -182,8 +181,9 @@ class Node:
 
     def complete(self, effect_id: int, outcome: Outcome, now_s: float) -> None:
         """Close an effect with what came of it."""
+        if not self.outputs.complete(effect_id, outcome, now_s):
+            return
         self._is_wakeup_known = False
-        self.outputs.complete(effect_id, outcome, now_s)
         while self.arrivals.relayed:
             record, payload = self.arrivals.relayed.popleft()
             self.custody.take(record, payload, now_s)
@@ -192,6 +192,8 @@ class Node:
         """The next frame to send now, or None. Contacts take turns."""
         if self.intake.hints:
             return self._take_hint()
+        if self._is_wakeup_known and (self._wakeup_s is None or now_s < self._wakeup_s):
+            return None  # asked before, and nothing that matters has happened since
         contacts = self.contacts.contacts
         count = len(contacts)
         for at in range(self._turn, self._turn + count):

@@ -71,15 +71,14 @@ class ReceiveSpace:
         if self._highest < 0:
             return None
         spare_bytes = room_bytes - ACK_FIXED_BYTES
-        ranges = list(self.numbers)[-max(1, min(ACK_RANGES, spare_bytes // RANGE_BYTES)) :]
-        ranges.reverse()
+        ranges = self.numbers.highest_ranges(max(1, min(ACK_RANGES, spare_bytes // RANGE_BYTES)))
         spare_bytes -= len(ranges) * RANGE_BYTES
         arrivals = sorted(self._arrivals, reverse=True)[: max(0, spare_bytes // ARRIVAL_BYTES)]
         ack = Ack(
             reference,
             self._highest,
             self._ticks(self._highest_s),
-            tuple(ranges),
+            ranges,
             tuple((number, self._ticks(at_s)) for number, at_s in arrivals),
         )
         if room_bytes < ACK_LONGEST_BYTES:

@@ -124,10 +124,11 @@ class WordWriter:
         if written is None:
             return False
         block, packed = written
-        for start, end in block.ranges:
-            ranges.remove(start, end)
-        if not ranges:
+        if len(block.ranges) == len(ranges):
             del peer.custody[(source, precedence)]
+        else:
+            for start, end in block.ranges:
+                ranges.remove(start, end)
         draft.body += packed
         self._note(draft, Reply(block, precedence <= Precedence.IMMEDIATE))
         return True
@@ -194,9 +195,8 @@ RangesBlock = TypeVar("RangesBlock", Stored, StoredPartly)
 
 def fit_ranges(block: RangesBlock, room_bytes: int) -> tuple[RangesBlock, bytearray] | None:
     """``block`` with as many of its ranges as fit, and its bytes; None when not one fits."""
-    count = len(block.ranges)
+    cut, count = block, len(block.ranges)
     while True:
-        cut = block._replace(ranges=block.ranges[:count])
         packed = bytearray()
         if isinstance(cut, Stored):
             put_stored(packed, cut)
@@ -207,3 +207,4 @@ def fit_ranges(block: RangesBlock, room_bytes: int) -> tuple[RangesBlock, bytear
         if count <= 1:
             return None
         count = max(1, min(count - 1, count * max(0, room_bytes) // len(packed)))
+        cut = block._replace(ranges=block.ranges[:count])

@@ -8,7 +8,7 @@ from edge_agent.core.arrivals import PARTIALS_MAX, RETRY_DROPPED_S, RETRY_FULL_S
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, FlowOrder, Precedence
 from edge_agent.core.codec import Fragment
 from edge_agent.core.custody import Custody
-from edge_agent.core.effects import BundleClosed, BundleForwarded, BundleRefused, EraseReason, Persist
+from edge_agent.core.effects import BundleClosed, BundleForwarded, BundleRefused, Done, EraseReason, Persist
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.outgoing import Outgoing
 from tests.core.bench import DATAGRAM, STREAM, Bench, Flight
@@ -341,3 +341,26 @@ def test_an_arrival_that_the_disk_refuses_is_refused_to_the_sender() -> None:
     bench.places["command"].disk.failing = None
     bench.run(RETRY_FULL_S)
     assert arrived(bench) == [b"text"]
+
+
+def test_a_bundle_on_its_way_to_disk_gives_no_link_work() -> None:
+    """A busy node is called often: a call that gives no link anything must not cost a look at all of them."""
+    bench = two_nodes()
+    node, looks = bench.places["kit-1"].running, 0
+    find_wakeup = node._find_wakeup
+
+    def counted() -> float | None:
+        nonlocal looks
+        looks += 1
+        return find_wakeup()
+
+    node._find_wakeup = counted  # type: ignore[method-assign]  # counts, and answers as before
+    assert node.next_wakeup() is not None
+    seen = looks
+    bundle = node.submit(replace(POSITION, order=FlowOrder.FIFO), Precedence.ROUTINE, b"here", bench.now_s)
+    effect = node.poll_effect()
+    assert isinstance(effect, Persist)
+    assert effect.bundle == bundle
+    assert (node.poll_transmit(bench.now_s), node.next_wakeup() is not None, looks) == (None, True, seen)
+    node.complete(effect.effect_id, Done(), bench.now_s)
+    assert node.poll_transmit(bench.now_s) is not None

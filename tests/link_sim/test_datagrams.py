@@ -121,7 +121,7 @@ def test_an_arrival_is_when_the_kernel_had_it_and_not_when_it_was_read(
     receiver, sender = pair
     stamp_arrivals(receiver)
     inbox = make_inbox()
-    for _ in range(STAMPING_TRIES):  # the kernel begins to stamp a moment after it was asked to, later on a busy machine
+    for _ in range(STAMPING_TRIES):  # the kernel begins to stamp a moment after it was asked to
         before_ns = time.monotonic_ns()
         sender.send(b"frame")
         sent_ns = time.monotonic_ns()
