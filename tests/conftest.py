@@ -8,17 +8,16 @@ import pytest
 
 from tests import components
 
-_SIDE_BY_SIDE = (  # slow ones that measure no time and share nothing: two at once
-    "examples/bad_links/",
+_SIDE_BY_SIDE = (  # slow ones that measure no time and share nothing: they run beside the others, at low priority
     "tests/benchmarks/",
     "tests/command/",
     "tests/core/",
     "tests/disk/",
     "tests/fuzz/",
-    "tests/link_sim/devices/",
     "tests/link_sim/judge/",
     "tests/link_sim/scenarios/",
     "tests/link_sim/test_pytest_plugin.py",
+    "tests/link_sim/test_world_core.py",
     "tests/link_sim/test_wheel.py",
     "tests/link_sim/traces/",
     "tests/link_sim/virtual/",
@@ -26,11 +25,21 @@ _SIDE_BY_SIDE = (  # slow ones that measure no time and share nothing: two at on
     "tests/regressions/",
     "tests/security/",
     "tests/test_house.py",
-    "tests/web/test_pages_look.py",
+    "tests/video/",
+    "tests/test_kit_desk.py",
+    "tests/web/test_pages_act.py",
     "tests/web/test_pages_demo.py",
+    "tests/web/test_pages_look.py",
+    "tests/web/test_pages_map.py",
 )
-_BY_THEMSELVES = ("tests/link_sim/traces/test_record_live.py",)
-_NOT_ALONE = ("kernel", "device", "browser")  # markers of tests that --fast leaves out besides slow
+_ALONE = (  # these measure time, or fill the machine's own buffers: nothing runs beside them
+    "tests/link_sim/test_kernel.py",
+    "tests/link_sim/test_pty_proxy.py",
+    "tests/link_sim/test_tcp_proxy.py",
+    "tests/link_sim/test_udp_proxy.py",
+    "tests/link_sim/traces/test_record_live.py",
+)
+_NEED_MORE = ("kernel", "device", "browser")  # markers of tests that --fast leaves out besides slow
 
 # No deadline: the machine is shared. In CI the same examples every run, so that red there means a change made it red.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -54,10 +63,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need the kernel, a device or a browser count as slow, so that ``-m "not slow"`` needs nothing."""
     root = Path(__file__).parents[1]
     for item in items:
-        if any(item.get_closest_marker(name) for name in _NOT_ALONE):
+        if any(item.get_closest_marker(name) for name in _NEED_MORE):
             item.add_marker("slow")
         where = item.path.relative_to(root).as_posix() if item.path.is_relative_to(root) else ""
-        if where.startswith(_SIDE_BY_SIDE) and not where.startswith(_BY_THEMSELVES):
+        if where.startswith(_ALONE):
+            item.add_marker("alone")
+        elif where.startswith(_SIDE_BY_SIDE):
             item.add_marker("side_by_side")
 
 
