@@ -129,42 +129,69 @@ def test_what_cannot_be_is_refused_by_name() -> None:
         Fault(kind=FaultKind.SILENT, from_s=2.0, until_s=1.0)
 
 
+class SwitchedReceiver(GnssReceiver):
+    """A receiver that is not switched on before ``start_s``: so that nothing is said before somebody listens."""
+
+    start_s: float | None = None
+
+    def feed(self, received: bytes, now_s: float) -> bytes:
+        return b"" if self.start_s is None else super().feed(received, now_s - self.start_s)
+
+    def next_wakeup(self) -> float | None:
+        wakeup_s = None if self.start_s is None else super().next_wakeup()
+        return None if wakeup_s is None else wakeup_s + (self.start_s or 0.0)
+
+
 @pytest.mark.slow
 @pytest.mark.device
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 async def test_gpsd_takes_its_fixes_from_the_receiver() -> None:
-    """An independent reader on the port: five fixes, each where and when the log has them, one epoch apart."""
+    """An independent reader on the port hears each epoch once; its fixes are where and when the log has them."""
     log = published("ublox-neo-m9n-nmea.log")
     positions = [fix_of(line) for line in log.splitlines() if line[3:6] == b"RMC" and b",A," in line]
+    receiver = SwitchedReceiver(log, rate_hz=5, baud_rate=115_200)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         tcp_port = str(free.getsockname()[1])
-    async with PtyBench({"gnss": GnssReceiver(log, rate_hz=5, baud_rate=115_200)}) as bench:
+    async with PtyBench({"gnss": receiver}) as bench:
         daemon = await asyncio.create_subprocess_exec(
             *(str(require("gpsd")), "-N", "-n", "-b", "-S", tcp_port, str(bench.path("gnss"))),
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
             async with asyncio.timeout(30):
-                fixes = await tell_fixes(tcp_port, 5)
+                reader, writer = await connect(tcp_port)
+                writer.write(b'?WATCH={"enable":true,"json":true,"raw":1};\n')
+                while json.loads(await reader.readline())["class"] != "WATCH":
+                    pass
+                receiver.start_s = bench.now_s()
+                bench.turn()
+                heard, fixes = await told(reader, 5)
+                writer.close()
         finally:
             daemon.terminate()
             await daemon.wait()
-    first = positions.index(fixes[0])
-    assert fixes == positions[first : first + 5]
+    assert heard == positions[: len(heard)]
+    assert fixes == heard[-5:]
 
 
-async def tell_fixes(tcp_port: str, number: int) -> list[tuple[str, float, float]]:
-    """What gpsd says of so many fixes: time of day, latitude and longitude in degrees."""
-    reader, writer = await connect(tcp_port)
-    writer.write(b'?WATCH={"enable":true,"json":true};\n')
+async def told(reader: asyncio.StreamReader, number: int) -> tuple[list[tuple[str, float, float]], ...]:
+    """What gpsd passes on until it has told so many fixes: those of the RMC it heard, and its own.
+
+    Until it has learned which sentence ends an epoch it tells one fix after several sentences: that is one here.
+    """
+    heard: list[tuple[str, float, float]] = []
     fixes: list[tuple[str, float, float]] = []
     while len(fixes) < number:
-        told = json.loads(await reader.readline())
-        if told["class"] == "TPV" and told.get("mode", 0) == 3 and "time" in told:
-            fixes.append((told["time"][11:19], round(told["lat"], 5), round(told["lon"], 5)))
-    writer.close()
-    return fixes
+        line = await reader.readline()
+        if line.startswith(b"$"):
+            heard += [fix_of(line)] if line[3:6] == b"RMC" and b",A," in line else []
+            continue
+        report = json.loads(line)
+        if report["class"] == "TPV" and report.get("mode", 0) == 3 and "time" in report:
+            fix = (report["time"][11:19], round(report["lat"], 5), round(report["lon"], 5))
+            fixes += [] if fixes[-1:] == [fix] else [fix]
+    return heard, fixes
 
 
 async def connect(tcp_port: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
