@@ -116,8 +116,14 @@ class PtyBench:
             self._alarm.set(None if next_s is None else self._started_ns + int(next_s * NS_PER_S) + 1)
 
     def _feed(self, name: str, received: bytes) -> None:
+        device, now_s = self._devices[name], self.now_s()
+        while (plug_s := device.next_plug_s()) is not None and plug_s <= now_s:
+            self._step(name, b"", plug_s)
+        self._step(name, received, now_s)
+
+    def _step(self, name: str, received: bytes, now_s: float) -> None:
         device = self._devices[name]
-        said = device.feed(received, self.now_s())
+        said = device.feed(received, now_s)
         if device.is_plugged and name not in self._ports:
             self._plug(name)
         elif not device.is_plugged and name in self._ports:

@@ -53,9 +53,13 @@ class StandIn(ABC):
             self._wake(now_s)  # what the host asked for may be due at once
         return self._outbox.take(now_s)
 
+    def next_plug_s(self) -> float | None:
+        """When the port goes or comes back next. A runner that is late feeds then first, lest both pass unseen."""
+        return self._script.next_change_s(FaultKind.UNPLUG, self._now_s)
+
     def next_wakeup(self) -> float | None:
         """When to feed again though nothing arrives; None: never."""
-        plug_s = self._script.next_change_s(FaultKind.UNPLUG, self._now_s)
+        plug_s = self.next_plug_s()
         if not self.is_plugged:
             return plug_s
         times = (plug_s, self._outbox.next_due_s(), self._next_wake_s())

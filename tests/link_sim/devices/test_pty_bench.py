@@ -89,6 +89,32 @@ async def test_an_unplugged_device_hangs_up_and_comes_back_under_its_name(tmp_pa
     assert not (tmp_path / "gnss").is_symlink()
 
 
+class LateBench(PtyBench):
+    """A bench whose clock shows ``at_s``."""
+
+    at_s = 0.0
+
+    def now_s(self) -> float:
+        return self.at_s
+
+
+async def test_a_bench_that_was_late_for_both_hangs_up_and_comes_back_all_the_same() -> None:
+    """The machine stood still from before the plug was pulled until after it was put back."""
+    receiver = GnssReceiver(LOG, faults=[Fault(kind=FaultKind.UNPLUG, from_s=1.5, until_s=1.7)])
+    async with LateBench({"gnss": receiver}) as bench:
+        port = SerialPort(bench.path("gnss"))
+        bench.at_s = 5.0
+        bench.turn()
+        await port.until_lost()
+        port.close()
+        assert receiver.counts["unplugged"] == receiver.counts["plugged"] == 1
+        again = SerialPort(bench.path("gnss"))
+        bench.at_s = 6.0
+        bench.turn()
+        await again.until(b"$GNRMC")
+        again.close()
+
+
 async def test_binary_messages_pass_through_the_ports_unchanged() -> None:
     """Every byte value, carriage return, XON and XOFF among them, from one SBD modem's port to the other's."""
     network = MessageNetwork(LinkProfile(), seed=7)
