@@ -92,6 +92,59 @@ def test_a_receiver_is_heard_at_its_rate_and_not_while_it_is_unplugged() -> None
     assert net.run(main()) == [*range(0, 44, 4), *range(81, 102, 4)]
 
 
+def test_an_attached_receiver_hangs_up_and_comes_back() -> None:
+    """The host's port ends with the plug, opening it fails until the plug is back, and then it is heard again."""
+    net = cables("gnss")
+
+    async def main() -> list[tuple[str, float]]:
+        faults = [Fault(kind=FaultKind.UNPLUG, from_s=10.5, until_s=20.25), Fault(kind=FaultKind.UNPLUG, from_s=30)]
+        bench = TransportBench({"gnss": GnssReceiver(LOG, baud_rate=None, faults=faults)})
+        bench.attach("gnss", net, "gnss-device", "gnss")
+        told = []
+        for _ in range(2):
+            reader, writer = await net.node("gnss-host").open_serial("gnss")
+            while await reader.readline():
+                last_s = net.loop.time()
+            told += [("last", last_s), ("lost", net.loop.time())]
+            writer.write(b"nobody is there")
+            with pytest.raises(OSError, match="gnss"):
+                await net.node("gnss-host").open_serial("gnss")
+            if len(told) == 2:
+                await bench.until_plugged("gnss")
+                told.append(("back", net.loop.time()))
+        bench.close()
+        await net.node("gnss-host").open_serial("gnss")  # nothing is kept of a bench that is closed
+        return told
+
+    line_s = len(b"$GNRMC,120000.00,A*00\r\n") / 960
+    assert net.run(main()) == [
+        ("last", pytest.approx(10 + line_s)),
+        ("lost", 10.5),
+        ("back", 20.25),
+        ("last", pytest.approx(29.25 + line_s)),
+        ("lost", 30.0),
+    ]
+
+
+def test_a_device_that_is_plugged_in_later_is_heard_from_then_on() -> None:
+    net = cables("gnss")
+
+    async def main() -> float:
+        faults = [Fault(kind=FaultKind.UNPLUG, until_s=5)]
+        bench = TransportBench({"gnss": GnssReceiver(LOG, baud_rate=None, faults=faults)})
+        bench.attach("gnss", net, net.node("gnss-device"), "gnss")
+        with pytest.raises(OSError, match="gnss"):
+            await net.node("gnss-host").open_serial("gnss")
+        await bench.until_plugged("gnss")
+        reader, writer = await net.node("gnss-host").open_serial("gnss")
+        await reader.readline()
+        writer.close()
+        bench.close()
+        return net.loop.time()
+
+    assert 5 < net.run(main()) < 5.1
+
+
 def test_times_that_are_no_whole_nanoseconds_are_met_all_the_same() -> None:
     """A third of a second is rounded down by the loop: the device is due all the same, and time goes on."""
     net = cables("gnss")
@@ -110,9 +163,16 @@ def test_times_that_are_no_whole_nanoseconds_are_met_all_the_same() -> None:
     assert net.run(main()) == pytest.approx(10.1 + len(b"$GNRMC,120000.00,A*00\r\n") / 960, abs=1e-6)
 
 
-def test_no_device_is_guessed() -> None:
+def test_no_device_and_no_place_is_guessed() -> None:
     async def main() -> None:
+        bench = TransportBench({"gnss": GnssReceiver(LOG)})
+        for node, link in (("gnss-device", "cable"), ("elsewhere", "gnss")):
+            with pytest.raises(DeviceError, match=f"device gnss: node {node} has no link '{link}'"):
+                bench.attach("gnss", net, node, link)
         with pytest.raises(DeviceError, match="device modem: allowed is none, the bench is empty"):
             TransportBench({}).protocol("modem")
+        with pytest.raises(DeviceError, match="device modem: allowed is none, the bench is empty"):
+            TransportBench({}).attach("modem", Net(1), "device", "cable")
 
-    Net(1).run(main())
+    net = cables("gnss")
+    net.run(main())
