@@ -13,6 +13,7 @@ from link_sim.errors import ProfileError
 
 NS_PER_S = 1_000_000_000
 NEVER_NS = 1 << 62
+UNLIMITED_BPS = 1 << 50  # from here on a schedule has no limit: a byte would take a hundred-thousandth of a nanosecond
 OPPORTUNITY_BYTES = 1500  # what one line of a mahimahi trace may carry (mahimahi's link_queue: PACKET_SIZE)
 
 
@@ -53,7 +54,7 @@ class SteadyRate:
 
 
 class RateSchedule:
-    """Rates that hold from given times on, once or over and over. A rate of 0 is a pause."""
+    """Rates that hold from given times on, once or over and over: 0 is a pause, UNLIMITED_BPS or more no limit."""
 
     __slots__ = ("_period_ns", "_rates", "_spare", "_starts", "free_ns")
 
@@ -93,6 +94,9 @@ class RateSchedule:
             work -= self._spare
         while work > 0:
             rate_bps, until_ns = self.rate_at(at_ns)
+            if rate_bps >= UNLIMITED_BPS:
+                work = 0
+                break
             done = rate_bps * (until_ns - at_ns)
             if done >= work:
                 span_ns = -(-work // rate_bps)

@@ -238,6 +238,18 @@ def test_a_trace_gives_rate_delay_and_loss_and_leaves_the_rest() -> None:
     assert (again.sent_ns, again.due_ns) == (7 * NS_PER_S, 7 * NS_PER_S + 100 * MS)
 
 
+def test_what_a_trace_did_not_measure_has_no_limit_on_a_profile_without_a_rate() -> None:
+    """A recording of the agent's own tells of the other direction only when it was away (rate 0)."""
+    rows = (TraceRow(0), TraceRow(2 * NS_PER_S, rate_bps=0), TraceRow(4 * NS_PER_S))
+    recorded = LinkTrace(name="recorded", length_ns=6 * NS_PER_S, rows=rows)
+    traced, free = LinkModel(LinkProfile(trace=recorded), 1), LinkModel(LinkProfile(), 1)
+    for _ in range(300):  # more at one instant than any queue holds
+        assert traced.offer(NS_PER_S, 1000) == free.offer(NS_PER_S, 1000)
+    assert traced.waiting_bytes(NS_PER_S) == 0
+    assert [traced.offer(3 * NS_PER_S, 1000).sent_ns for _ in range(2)] == [4 * NS_PER_S] * 2  # all at once at its end
+    assert traced.waiting_bytes(3 * NS_PER_S) == 2000
+
+
 def test_a_hold_stops_a_schedule_and_a_slower_rate_stretches_what_waits() -> None:
     line: Line[int] = Line(LinkProfile(rate_schedule=((0.0, 8000),)), 1)
     line.offer(0, 1000, 1)
