@@ -119,6 +119,7 @@ class LinkProfile:
             raise ProfileError(f"lost_frames {list(self.lost_frames)}: the first frame is 0")
         given = [name for name in ("rate_bps", "rate_schedule") if getattr(self, name)]
         if len(given) > 1:
-            raise ProfileError(f"{' and '.join(given)}: one of them says the rate")
+            text = f"{' and '.join(given)}: one of them says the rate"
+            raise ProfileError(f"{text}; rate_schedule = [] beside it leaves it to rate_bps")
         if self.schedule_period_s is not None and not self.rate_schedule:
             raise ProfileError(f"schedule_period_s {self.schedule_period_s}: rate_schedule is missing")

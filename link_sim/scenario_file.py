@@ -25,6 +25,7 @@ from link_sim.errors import ProfileError
 from link_sim.link_profile import LinkProfile
 from link_sim.profiles import PathProfile, profile, profile_from
 from link_sim.scenario import Check, Scenario, ScenarioLink, ScenarioNode, Step, Traffic
+from link_sim.trace_files import Way
 
 ROLES = ("kit", "relay", COMMAND)
 CHECK_KINDS = ("delivered", "delivered_within", "gap_below", "no_duplicates", "no_loss", "sent_below")
@@ -144,7 +145,8 @@ class _Loader:
     reader: TableReader
     nodes: list[ScenarioNode] = field(default_factory=list)
     links: list[ScenarioLink] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    steps: list[tuple[int, Step]] = field(default_factory=list)
+    """Each with the number of its table; in order of time once all are read."""
     outages: dict[tuple[str, str], list[tuple[float, float, int]]] = field(default_factory=dict)
 
     def load(self, table: Mapping[str, Any]) -> Scenario:  # Any: TOML
@@ -158,6 +160,8 @@ class _Loader:
         traffic = [self._traffic(at, each) for at, each in self._tables(own, "traffic")]
         for at, each in self._tables(own, "step"):
             self._add_step(at, each)
+        self.steps.sort(key=lambda each: each[1].at_s)
+        self._go_through_numbers()
         checks = [self._check(at, each) for at, each in self._tables(own, "check")]
         if self.reader.problems:
             raise ConfigError(tuple(self.reader.problems))
@@ -168,7 +172,7 @@ class _Loader:
             nodes=tuple(self.nodes),
             links=tuple(self.links),
             traffic=tuple(each for each in traffic if each is not None),
-            steps=tuple(sorted(self.steps, key=lambda step: step.at_s)),
+            steps=tuple(step for _, step in self.steps),
             checks=tuple(each for each in checks if each is not None),
         )
 
@@ -272,11 +276,6 @@ class _Loader:
         if values["count"] > 1 and not every_s:
             self.reader.add((*path, "count"), f'= {values["count"]}: every is missing, such as every = "30s"')
             return
-        try:
-            profile_from("set", values["set"])
-        except ProfileError as error:
-            self.reader.add((*path, "set"), str(error))
-            return
         for number in range(values["count"]):
             step = Step(
                 at_s=seconds(values["at"]) + number * every_s,
@@ -290,7 +289,7 @@ class _Loader:
                 crash_s=spans["crash"],
                 unplug_s=spans["unplug"],
             )
-            self.steps.append(step)
+            self.steps.append((at, step))
             self._keep_apart(at, step)
 
     def _links_of(self, path: tuple[str, int], values: Mapping[str, Any], does: str) -> tuple[str, ...] | None:
@@ -333,6 +332,23 @@ class _Loader:
                         self.reader.add(("step", at, "outage"), f"{said} on {link} {way}: make them one")
                         return
                 spans.append((step.at_s, step.at_s + step.outage_s, at))
+
+    def _go_through_numbers(self) -> None:
+        """What a step sets must go with the numbers that its links have by then."""
+        wrong: set[int] = set()
+        for link in self.links:
+            for way in Way:
+                first = numbers = getattr(link.path, way.value)
+                for at, step in self.steps:
+                    is_meant = link.name in step.links and step.node in ("", link.near, link.far)
+                    if not is_meant or step.direction not in (way.value, "both") or at in wrong:
+                        continue
+                    where = f"on {link.name} {way.value}"
+                    try:
+                        numbers = first if step.restores else profile_from(where, step.changes, numbers, way=way)
+                    except ProfileError as error:
+                        wrong.add(at)
+                        self.reader.add(("step", at, "set"), str(error))
 
     def _check(self, at: int, table: Mapping[str, Any]) -> Check | None:  # Any: TOML
         values = self._read(("check", at), table, _CHECK)

@@ -34,10 +34,13 @@ def profile_from(
     """``base`` with the numbers of ``table``, which may hold anything. Raises ProfileError naming field and value.
 
     ``trace`` is a trace, the name of a shipped one, or a file, relative to ``folder``; ``way`` says which of its
-    directions, else its text must ("FILE#up"). ``trace_loop`` false: its last row holds on.
+    directions, else its text must ("FILE#up"). ``trace_loop`` false: its last row holds on. An empty ``rate_schedule``
+    takes its period with it.
     """
     base = base or LinkProfile()
     numbers = {each.name: getattr(base, each.name) for each in fields(LinkProfile)}
+    if table.get("rate_schedule") == []:  # TOML has no word for none, and an empty schedule cannot have a period
+        numbers["schedule_period_s"] = None
     for name, value in table.items():
         if name not in numbers and name != _LOOP:
             known = ", ".join(sorted([*numbers, _LOOP]))

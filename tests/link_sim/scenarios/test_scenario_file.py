@@ -34,6 +34,15 @@ every = "2s"
 """
 
 
+DRIVE = f"""{SOUND}
+[[link]]
+name = "c"
+from = "kit-1"
+to = "command"
+profile = "4g-driving"
+"""
+
+
 def load(tmp_path: Path, text: str, name: str = "tried.toml") -> object:
     path = tmp_path / name
     path.write_text(text)
@@ -65,6 +74,19 @@ def test_a_sound_file_is_read_whole(tmp_path: Path) -> None:
     assert [(step.at_s, step.links) for step in scenario.steps] == [(at_s, ("a", "b")) for at_s in (10, 40, 70)]
 
 
+def test_what_a_step_sets_goes_with_the_numbers_that_the_link_has_by_then(tmp_path: Path) -> None:
+    steps = (
+        ("30s", "b", "set = { jitter_s = 0.2 }"),
+        ("20s", "b", "set = { delay_s = 0.3 }"),
+        ("9s", "c", "set = { rate_schedule = [], rate_bps = 64000 }"),
+    )
+    text = DRIVE + "".join(_step(f'at = "{at}"\nlink = "{link}"\n{does}') for at, link, does in steps)
+    assert len(load_scenario(_file(tmp_path, text)).steps) == 3
+    text += _step('at = "25s"\nlink = "b"\nrestore = true')
+    with pytest.raises(ConfigError, match=r"step\[#1\]\.set on b up: jitter_s 0\.2"):
+        load_scenario(_file(tmp_path, text))
+
+
 def _file(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "tried.toml"
     path.write_text(text)
@@ -94,6 +116,14 @@ def _step(text: str) -> str:
         (SOUND + _step('at = "1s"\ncause = "snow"\noutage = "1s"'), '.cause = "snow": allowed: rain'),
         (SOUND + _step('at = "1s"\nlink = "a"\ncause = "rain"\noutage = "1s"'), "has link and cause"),
         (SOUND + _step('at = "1s"\nlink = "a"\nset = { rate_bps = "fast" }'), "rate_bps 'fast' is not a whole number"),
+        (
+            DRIVE + _step('at = "9s"\nlink = "c"\nset = { rate_bps = 64000 }'),
+            "step[#1].set on c up: rate_bps and rate_schedule: one of them says the rate; rate_schedule = [] beside it",
+        ),
+        (
+            SOUND + _step('at = "9s"\nlink = "b"\ndirection = "down"\nset = { jitter_s = 9.0 }'),
+            "step[#1].set on b down: jitter_s 9.0: allowed is 0 to delay_s (0.0)",
+        ),
         (SOUND + _step('at = "1s"\nlink = "a"\noutage = "1s"\ncount = 2'), "every is missing"),
         (SOUND + _step('at = "1s"\nnode = "kit-7"\ncrash = "1s"'), '.node = "kit-7"'),
         (SOUND + _step('at = "1s"\nlink = "a"\nunplug = "1s"'), "at which node"),
