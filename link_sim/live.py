@@ -5,7 +5,7 @@ Every call belongs to the loop that ``start`` ran in. Times are those of ``time.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -17,7 +17,9 @@ from link_sim.line import Frame, Line
 from link_sim.link_profile import LinkProfile
 from link_sim.model import Fate, Outage, Verdict
 from link_sim.profiles import PathProfile, profile_from, profile_table
+from link_sim.profiles.rates import at_rate
 from link_sim.streams import derived_seed
+from link_sim.trace_files import Way
 
 LATE_LIMIT_MS = 5.0  # above this p99 a run says nothing about links; a busy two-core machine stays below it
 _BATCH = 256  # frames handed over before the sockets get their turn again
@@ -179,11 +181,9 @@ class LiveLink:
     reset: Callable[[], None] | None = None
     """Breaks every connection at both ends; None where a link has no connections."""
 
-    def _lines(self, direction: Direction) -> Iterator[LiveLine[Any]]:  # Any: as above
-        if direction is not Direction.DOWN:
-            yield self.up
-        if direction is not Direction.UP:
-            yield self.down
+    def _lines(self, direction: Direction) -> dict[Way, LiveLine[Any]]:  # Any: as above
+        both = {Way.UP: self.up, Way.DOWN: self.down}
+        return both if direction is Direction.BOTH else {Way(direction.value): both[Way(direction.value)]}
 
     def cut(
         self,
@@ -193,28 +193,40 @@ class LiveLink:
         direction: Direction = Direction.BOTH,
     ) -> None:
         """Begin an outage now: frames vanish, or wait for its end."""
-        for line in self._lines(direction):
+        for line in self._lines(direction).values():
             line.cut(outage, kills_in_flight=kills_in_flight)
 
     def mend(self, *, direction: Direction = Direction.BOTH) -> None:
         """End the outage and keep the other numbers."""
-        for line in self._lines(direction):
+        for line in self._lines(direction).values():
             line.mend()
 
     def set(self, changes: Mapping[str, object], *, direction: Direction = Direction.BOTH) -> None:
         """Change numbers, named as in LinkProfile. Raises ProfileError, and then nothing has changed."""
-        lines = list(self._lines(direction))
-        profiles = [profile_from(f"link {self.name}", changes, line.line.profile) for line in lines]
-        for line, profile in zip(lines, profiles, strict=True):
-            line.set(profile)
+        lines = self._lines(direction)
+        self._adopt(
+            [(line, profile_from(self._where(way), changes, line.line.profile, way=way)) for way, line in lines.items()]
+        )
 
     def slow(self, rate_bps: int, *, direction: Direction = Direction.BOTH) -> None:
-        """Another rate from now on."""
-        self.set({"rate_bps": rate_bps}, direction=direction)
+        """Another rate from now on, in the mean where a schedule or a trace says the rate: it keeps its pauses.
+
+        What waits goes on at the new rate, but for that of a schedule or trace, which leaves as it was to. Raises
+        ProfileError, and then nothing has changed.
+        """
+        lines = self._lines(direction)
+        self._adopt([(line, at_rate(self._where(way), line.line.profile, rate_bps)) for way, line in lines.items()])
+
+    def _where(self, way: Way) -> str:
+        return f"link {self.name} {way.value}"
+
+    def _adopt(self, changes: Sequence[tuple[LiveLine[Any], LinkProfile]]) -> None:  # Any: as above
+        for line, profile in changes:
+            line.set(profile)
 
     def restore(self, *, direction: Direction = Direction.BOTH) -> None:
         """End the outage and bring back the numbers of the start."""
-        for line in self._lines(direction):
+        for line in self._lines(direction).values():
             line.restore()
 
     def complaints(self, *, late_limit_ms: float = LATE_LIMIT_MS) -> list[str]:

@@ -8,6 +8,7 @@ from edge_agent.core.effects import Effect
 from edge_agent.core.frame import LinkKeys
 from edge_agent.core.limits import LinkLimits, LinkPolicy
 from edge_agent.core.report import NodeSettings
+from link_sim import trace_files
 from link_sim.disk import MemoryDisk
 from link_sim.door import NodeDoor
 from link_sim.line import Line
@@ -33,6 +34,11 @@ class Way:
     link: str
     source: Hashable | None
     armed_ns: int | None = None
+
+    @property
+    def side(self) -> trace_files.Way:
+        """The direction it has of a trace: the end of its name."""
+        return trace_files.Way(self.name.rpartition("/")[2])
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -217,7 +217,8 @@ class World:
     ) -> None:
         """Change numbers, named as in LinkProfile, of both directions or of one. Raises ProfileError."""
         for way in self._ways(link, node, direction):
-            way.line.set(self._now_ns, profile_from(f"link {link}", changes, way.line.profile))
+            where = f"link {way.name}"
+            way.line.set(self._now_ns, profile_from(where, changes, way.line.profile, way=way.side))
             self._arm_way(way)
 
     def unplug(self, link: str, node: str, *, reason: str = "unplugged") -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,20 @@ async def test_a_wrong_wish_is_named_and_changes_nothing(
     assert said in answer["error"]
     assert link.up.line.model.outage is None
     assert link.up.line.profile == profile("4g").up
+
+
+async def test_a_trace_is_that_of_the_direction_and_errors_name_it(
+    server: ControlServer, link: LiveLink, tmp_path: Path
+) -> None:
+    (tmp_path / "drive.csv").write_text("t_ms,down_bps,up_bps,delay_ms,loss\n0,5000,250,12.5,0\n1500,,,,\n")
+    status, _ = await ask(server, "POST", "/links/4g", {"trace": str(tmp_path / "drive.csv")})
+    assert status == 200
+    rates = [line.line.profile.trace.row_at(0).rate_bps for line in (link.up, link.down)]
+    assert rates == [250, 5000]
+    assert (await ask(server, "POST", "/links/4g", {"trace": None, "direction": "down"}))[0] == 200
+    status, answer = await ask(server, "POST", "/links/4g", {"trace_loop": False})
+    assert (status, answer) == (400, {"error": "link 4g down: trace_loop False: trace is missing"})
+    assert link.up.line.profile.trace.loops
 
 
 async def test_requests_that_are_none_of_ours_are_refused(server: ControlServer) -> None:

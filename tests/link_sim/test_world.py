@@ -2,6 +2,7 @@
 
 import functools
 import random
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.report import NodeSettings
+from link_sim.errors import ProfileError
 from link_sim.ledger import BrokenPromiseError
 from link_sim.link_profile import LinkProfile
 from link_sim.model import Outage
@@ -171,6 +173,16 @@ def test_a_changed_rate_is_felt_at_once() -> None:
     send(world, payload=bytes(1000))
     world.run_until(20)
     assert world.deliveries[1].t_s < 10.03
+
+
+def test_a_trace_is_that_of_the_direction_and_errors_name_it(tmp_path: Path) -> None:
+    world, drive = make_world(), tmp_path / "drive.csv"
+    drive.write_text("t_ms,down_bps,up_bps,delay_ms,loss\n0,5000,250,12.5,0\n1500,,,,\n")
+    world.set("4g", trace=str(drive))
+    traces = [world.lines()[f"kit-1/4g/{side}"].profile.trace for side in ("up", "down")]
+    assert [trace.row_at(0).rate_bps for trace in traces if trace is not None] == [250, 5000]
+    with pytest.raises(ProfileError, match="link kit-1/4g/down: rate_bps 0: allowed is 1 or more"):
+        world.set("4g", direction="down", rate_bps=0)
 
 
 def test_links_and_nodes_that_do_not_exist_are_named_with_those_that_do() -> None:
