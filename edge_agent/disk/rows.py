@@ -12,21 +12,20 @@ import msgpack
 
 from edge_agent.core.bundle import BundleId, BundleRecord, Origin, Precedence
 from edge_agent.core.effects import Done, Erase, EraseReason, Failed, Outcome, Persist, QueueKey
-from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.bursts import BurstNumbers
+from edge_agent.disk.counts import count_bytes
+from edge_agent.disk.eviction import Eviction
 from edge_agent.disk.fates import Fates, RowKey, join_via, state_of
 from edge_agent.disk.identity import to_signed, to_unsigned
 from edge_agent.disk.quota import ROW_BYTES, Quota
+from edge_agent.disk.removal import INLINE_BYTES, Removal
 from edge_agent.disk.seen import SeenNumbers
 from edge_agent.disk.starts import StartCount
-from edge_agent.disk.types import FateState, is_storable
+from edge_agent.disk.types import is_storable
 
-INLINE_BYTES = 1024  # a body of this size keeps its row on one page
 LEASE_NUMBERS = 1024  # numbers skipped by a kill at most; a clean stop gives them back
-EVICT_ROWS = 64  # taken at a time while room is made
-EVICT_ROWS_MAX = 2048  # in one transaction, so that FLASH behind it waits for less than 0.1 s
 
 UNACKED, OWED = 0, 1
 
@@ -54,20 +53,26 @@ class Rows:
     seen: SeenNumbers = field(init=False)
     fates: Fates = field(init=False)
     bursts: BurstNumbers = field(init=False)
+    removal: Removal = field(init=False)
+    eviction: Eviction = field(init=False)
     parts: dict[BundleId, Part] = field(default_factory=dict)
-    removed: list[BundleId] = field(default_factory=list)
-    """Bundles whose files are to be deleted once the transaction is durable."""
-    evicted: list[BundleId] = field(default_factory=list)
-    """Waiting bundles given up in the transaction under way."""
     _origins: dict[tuple[str, int], int] = field(default_factory=dict)
     _queues: dict[QueueKey, int] = field(default_factory=dict)
     _leases: list[int] = field(default_factory=list)
-    _evicted_rows: int = 0
 
     def __post_init__(self) -> None:
         self.seen = SeenNumbers(self.database)
         self.fates = Fates(self.database)
         self.bursts = BurstNumbers(self.database, self.starts)
+        self.removal = Removal(self.database, self.quota)
+        self.eviction = Eviction(
+            database=self.database,
+            quota=self.quota,
+            fates=self.fates,
+            removal=self.removal,
+            clock=self.ages.clock,
+            can_evict_waiting=self.can_evict_waiting,
+        )
         self.load()
 
     def load(self) -> None:
@@ -93,20 +98,14 @@ class Rows:
         for origin, precedence, sequence, payload_bytes, ranges in execute("SELECT * FROM parts"):
             bundle = BundleId(*names[origin], Precedence(precedence), sequence)
             self.parts[bundle] = Part(payload_bytes, IntervalSet(msgpack.unpackb(ranges)))
-        self._count_bytes()
-        self.begin()
-
-    def _count_bytes(self) -> None:
-        used, evictable = "SELECT count(*), coalesce(sum(payload_bytes), 0) FROM bundles", " WHERE receipt = 2"
-        rows, payload_bytes = self.database.execute(used).fetchone()
-        self.quota.used_bytes = payload_bytes + ROW_BYTES * rows
+        count_bytes(self.database, self.quota)
         self.quota.used_bytes += sum(part.payload_bytes + ROW_BYTES for part in self.parts.values())
-        rows, payload_bytes = self.database.execute(f"{used}{evictable} AND precedence > 0").fetchone()
-        self.quota.evictable_bytes = payload_bytes + ROW_BYTES * rows
+        self.begin()
 
     def begin(self) -> None:
         """A transaction begins: nothing is removed or evicted in it yet."""
-        self.removed, self.evicted, self._evicted_rows = [], [], 0
+        self.removal.begin()
+        self.eviction.begin()
 
     def finish(self) -> None:
         """The last statements of a transaction."""
@@ -154,22 +153,7 @@ class Rows:
 
     def admit(self, bundle: BundleId, payload_bytes: int, origin: Origin) -> Failed | None:
         """None when a bundle may come in, perhaps because older ones went; else why not."""
-        quota = self.quota
-        precedence = bundle.precedence
-        missing_bytes = quota.missing_bytes(payload_bytes, precedence, origin)
-        if missing_bytes > 0:
-            self._evict_settled(missing_bytes)
-            missing_bytes = quota.missing_bytes(payload_bytes, precedence, origin)
-        if missing_bytes > 0 and self.can_evict_waiting and precedence <= Precedence.PRIORITY:
-            self._evict_waiting(missing_bytes)
-            missing_bytes = quota.missing_bytes(payload_bytes, precedence, origin)
-        if missing_bytes <= 0:
-            return None
-        limit_bytes = quota.limit_bytes(precedence, origin)
-        return Failed(
-            RefusalReason.STORE_FULL,
-            f"{quota.used_bytes} of {limit_bytes} bytes for {precedence.name} are used, {payload_bytes} more are asked",
-        )
+        return self.eviction.admit(bundle.precedence, payload_bytes, origin)
 
     def store(self, effect: Persist, digest: bytes | None = None) -> Outcome:
         """Insert a whole bundle; ``digest`` says that its payload is a file already. Twice is once."""
@@ -283,7 +267,7 @@ class Rows:
             self.database.execute(
                 "DELETE FROM parts WHERE origin = ? AND precedence = ? AND sequence = ?", self.key(bundle)
             )
-            self.removed.append(bundle)
+            self.removal.files.append(bundle)
 
     def erase(self, effect: Erase) -> Outcome:
         """End custody. A delivery is never erased so: consumers and the quota decide on it."""
@@ -292,7 +276,7 @@ class Rows:
             self.drop_part(bundle)
             if effect.reason is EraseReason.PARTIAL_DROPPED:
                 if not self.is_stored(bundle):
-                    self.removed.append(bundle)
+                    self.removal.files.append(bundle)
                 continue
             if key is None:
                 continue
@@ -303,18 +287,10 @@ class Rows:
             ).fetchone()
             if found is not None:
                 row, payload_bytes, stored_ms, is_file, header = found
-                self._delete(row, bundle, payload_bytes, is_file=bool(is_file))
+                self.removal.delete(row, bundle, payload_bytes, is_file=bool(is_file))
                 now_ms = self.ages.clock.wall_ms()
                 self.fates.close(key, header, payload_bytes, stored_ms, state_of(effect.reason), now_ms)
         return Done()
-
-    def _delete(self, row: int, bundle: BundleId, payload_bytes: int, *, is_file: bool) -> None:
-        self.database.execute("DELETE FROM bundles WHERE row = ?", (row,))
-        self.quota.used_bytes -= payload_bytes + ROW_BYTES
-        if is_file:
-            self.removed.append(bundle)
-        elif payload_bytes > INLINE_BYTES:
-            self.database.execute("DELETE FROM bodies WHERE row = ?", (row,))
 
     def settle(self, rows: Iterable[int]) -> None:
         """The receipts of these deliveries are settled: from now on they may be evicted."""
@@ -327,59 +303,10 @@ class Rows:
                 if precedence > Precedence.FLASH:
                     self.quota.evictable_bytes += payload_bytes + ROW_BYTES
 
-    def _evict_settled(self, missing_bytes: int) -> None:
-        """Delete settled deliveries, lowest precedence and oldest first; FLASH never."""
-        for precedence in range(Precedence.DEFERRED, Precedence.FLASH, -1):
-            while missing_bytes > 0 and self._evicted_rows < EVICT_ROWS_MAX:
-                found = self.database.execute(
-                    f"{_VICTIM} WHERE receipt = 2 AND precedence = ? ORDER BY row LIMIT ?", (precedence, EVICT_ROWS)
-                ).fetchall()
-                if not found:
-                    break
-                for victim in found:
-                    self.quota.evictable_bytes -= victim[5] + ROW_BYTES
-                    missing_bytes -= self._evict(victim)
-                    if missing_bytes <= 0:
-                        return
-
-    def _evict_waiting(self, missing_bytes: int) -> None:
-        """Give up waiting DEFERRED, then ROUTINE bundles, oldest first; the source learns it from ``evicted``."""
-        for precedence in (Precedence.DEFERRED, Precedence.ROUTINE):
-            while missing_bytes > 0 and self._evicted_rows < EVICT_ROWS_MAX:
-                found = self.database.execute(
-                    f"{_VICTIM} WHERE precedence = ? AND queue IS NOT NULL ORDER BY row LIMIT ?",
-                    (precedence, EVICT_ROWS),
-                ).fetchall()
-                if not found:
-                    break
-                for victim in found:
-                    bundle = _victim_id(victim)
-                    now_ms = self.ages.clock.wall_ms()
-                    self.fates.close(self.key(bundle), victim[8], victim[5], victim[7], FateState.EVICTED, now_ms)
-                    missing_bytes -= self._evict(victim)
-                    self.evicted.append(bundle)
-                    if missing_bytes <= 0:
-                        return
-
-    def _evict(self, victim: tuple[int, str, int, int, int, int, int, int, bytes]) -> int:
-        self._delete(victim[0], _victim_id(victim), victim[5], is_file=bool(victim[6]))
-        self._evicted_rows += 1
-        return victim[5] + ROW_BYTES
-
     def give_up_missing(self, bundle: BundleId) -> None:
         """The file of a large payload is gone, so its row promises nothing; its number stays closed."""
         key = self.key(bundle)
         found = self.database.execute(
             "SELECT row, payload_bytes FROM bundles WHERE origin = ? AND precedence = ? AND sequence = ?", key
         ).fetchone()
-        self._delete(found[0], bundle, found[1], is_file=True)
-
-
-_VICTIM = (
-    "SELECT row, source, incarnation, precedence, sequence, payload_bytes, digest IS NOT NULL, stored_ms, header"
-    " FROM bundles JOIN origins ON origins.origin = bundles.origin"
-)
-
-
-def _victim_id(victim: tuple[int, str, int, int, int, int, int, int, bytes]) -> BundleId:
-    return BundleId(victim[1], to_unsigned(victim[2]), Precedence(victim[3]), victim[4])
+        self.removal.delete(found[0], bundle, found[1], is_file=True)

@@ -254,12 +254,12 @@ class Writer:
     def _clean_up(self, calls: list[Call]) -> None:
         """After a commit: delete files whose rows are gone, tell of evicted bundles, forget file jobs done."""
         rows = self.tables.rows
-        for bundle in rows.removed:
+        for bundle in rows.removal.files:
             try:
                 self.files.remove(bundle)
             except OSError as error:  # its row is gone: swept at the next start
                 _log.warning("payload_file_failed", bundle=str(bundle), reason=str(error))
-        on_evicted, evicted = self.on_evicted, rows.evicted
+        on_evicted, evicted = self.on_evicted, rows.eviction.evicted
         if evicted and on_evicted is not None:
             calls.append(lambda: on_evicted(evicted))
         rows.begin()
