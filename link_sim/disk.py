@@ -17,6 +17,7 @@ from edge_agent.core.effects import (
     Failed,
     Fetch,
     Fetched,
+    Known,
     LeaseNumbers,
     Loaded,
     LoadWindow,
@@ -31,6 +32,7 @@ from edge_agent.core.effects import (
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
 
+_ROW_PAYLOAD_BYTES = 1024  # what the real store gives with a window
 _LEASE_NUMBERS = 4096  # more than a node can have submitted and not yet committed
 
 SeenKey = tuple[str, int, Precedence]
@@ -156,13 +158,13 @@ class MemoryDisk:
                 return Failed(RefusalReason.STORE_FAILED, f"bundle {effect.bundle}: part has holes: {part.ranges}")
             payload = bytes(part.payload)
             del self._parts[effect.bundle]
+        if effect.bundle.sequence in self._seen.get(effect.bundle[:3], ()):
+            return Known()
         self._insert(effect.record, payload, effect.is_arrival)
         return Done()
 
     def _insert(self, record: BundleRecord, payload: bytes, is_arrival: bool) -> None:
         bundle = record.id
-        if bundle in self._rows:
-            return
         is_waiting = not (is_arrival and record.header.destination in self._destinations)
         row = self._rows[bundle] = _Row(record, payload, is_waiting)
         if is_waiting:
@@ -196,12 +198,15 @@ class MemoryDisk:
 
     def _load(self, effect: LoadWindow) -> Outcome:
         queue = self._queues.get(effect.queue)
-        records: list[BundleRecord] = []
+        rows: list[_Row] = []
+        has_more = False
         for bundle in queue.after(effect.after, effect.newest_first) if queue else ():
-            if len(records) == effect.count:
-                return Loaded(tuple(records), has_more=True)
-            records.append(self._rows[bundle].record)
-        return Loaded(tuple(records), has_more=False)
+            if len(rows) == effect.count:
+                has_more = True
+                break
+            rows.append(self._rows[bundle])
+        payloads = tuple(row.payload if len(row.payload) <= _ROW_PAYLOAD_BYTES else None for row in rows)
+        return Loaded(tuple(row.record for row in rows), has_more, payloads)
 
     def start(self, now_s: float) -> Restored:
         """What a node that starts now is told; counts the session and leases fresh numbers, durable at once."""

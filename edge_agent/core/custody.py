@@ -177,8 +177,9 @@ class Custody:
         outgoing = self.bundles.get(bundle)
         if outgoing is None:
             return
-        self.outputs.events.append(BundleForwarded(bundle, peer.node_id, tuple(sorted(outgoing.via))))
-        self._release(outgoing, EraseReason.FORWARDED)
+        via = tuple(sorted(outgoing.via))
+        self.outputs.events.append(BundleForwarded(bundle, peer.node_id, via))
+        self._release(outgoing, EraseReason.FORWARDED, peer.node_id, via)
 
     def cancel(self, bundle: BundleId) -> bool:
         """End custody of a bundle no fragment of which has left; False when it is too late or unknown."""
@@ -192,7 +193,7 @@ class Custody:
         self.outputs.events.append(BundleClosed(outgoing.record.id, reason))
         self._release(outgoing, reason)
 
-    def _release(self, outgoing: Outgoing, reason: EraseReason) -> None:
+    def _release(self, outgoing: Outgoing, reason: EraseReason, peer: str = "", via: tuple[str, ...] = ()) -> None:
         bundle = outgoing.record.id
         queue = self._queue_of[bundle]
         queue.bundles -= 1
@@ -207,9 +208,7 @@ class Custody:
             if isinstance(outcome, Failed):  # the row stays; the next node knows the bundle and will say so again
                 self.outputs.drop("erase_failed")
 
-        self.outputs.effects.append(
-            Erase(effect_id=self.outputs.new_effect(erased, is_quiet=True), bundles=(bundle,), reason=reason)
-        )
+        self.outputs.effects.append(Erase(self.outputs.new_effect(erased, is_quiet=True), (bundle,), reason, peer, via))
         self._refill(queue)
 
     def put_back(self, outgoing: Outgoing, start: int, end: int, now_s: float) -> None:
@@ -279,7 +278,11 @@ class Custody:
     def _take_window(self, queue: Queue, window: Loaded) -> None:
         ended = self._erasing | queue.ended_while_loading
         fresh = [record for record in window.records if record.id not in self.bundles and record.id not in ended]
+        bodies = dict(zip((record.id for record in window.records), window.payloads, strict=False))
         for record in fresh if queue.order is FlowOrder.FIFO else reversed(fresh):
+            payload = bodies.get(record.id)
+            if payload is not None:
+                self.cache.put(record.id, payload)
             if queue.order is FlowOrder.LATEST:
                 self._supersede(queue, record)
             newer = queue.latest.get(record.header.key)

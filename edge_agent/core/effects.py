@@ -29,6 +29,7 @@ class Persist(NamedTuple):
     was written before, else the last piece of a ``.part``): sync the payload, then commit the row, the identity into
     the closed numbers of its source, and the sequence lease, in one transaction. ``record`` None: a piece of a
     large bundle, to be written to its ``.part`` at ``offset`` and synced; ``payload_bytes`` is the declared length.
+    A whole bundle whose number was closed here before completes with Known.
     ``is_arrival`` tells a bundle received from a peer from one submitted here; of a whole one ``peer`` is who sent it
     and ``via`` our links it came by, which go into the same row: whoever reads the row knows both.
     """
@@ -55,11 +56,16 @@ class EraseReason(StrEnum):
 
 
 class Erase(NamedTuple):
-    """Forget the payloads of these bundles (commit first, then unlink); their fate stays known as ``reason``."""
+    """Forget the payloads of these bundles (commit first, then unlink); their fate stays known as ``reason``.
+
+    Of forwarded ones ``peer`` is who took custody and ``via`` the links that carried them: part of their fate.
+    """
 
     effect_id: int
     bundles: tuple[BundleId, ...]
     reason: EraseReason
+    peer: str = ""
+    via: tuple[str, ...] = ()
 
 
 class Fetch(NamedTuple):
@@ -128,6 +134,11 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """A whole bundle was durable here before, perhaps long ago: nothing was written, and it is not to be given out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """Payload bytes asked for by Fetch, all of them."""
 
@@ -136,10 +147,14 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Records asked for by LoadWindow; ``has_more`` when rows remain beyond the last."""
+    """Records asked for by LoadWindow; ``has_more`` when rows remain beyond the last.
+
+    ``payloads`` has one entry a record, or none at all: whole payloads that lie in the row, None for any other.
+    """
 
     records: tuple[BundleRecord, ...]
     has_more: bool
+    payloads: tuple[bytes | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +165,7 @@ class Failed:
     detail: str
 
 
-Outcome = Done | Fetched | Loaded | Failed
+Outcome = Done | Known | Fetched | Loaded | Failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

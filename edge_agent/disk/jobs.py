@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from edge_agent.core.bundle import Origin, Precedence
-from edge_agent.core.effects import Done, Erase, Failed, LeaseNumbers, Outcome, Persist, SyncWindow
+from edge_agent.core.effects import Done, Erase, Failed, Known, LeaseNumbers, Outcome, Persist, SyncWindow
 from edge_agent.core.errors import EdgeAgentError, RefusalReason
 from edge_agent.disk.answers import Call
 from edge_agent.disk.consumers import Consumers
@@ -139,7 +139,7 @@ class FileJob:
         effect = self.effect
         part = rows.parts.get(effect.bundle)
         if rows.is_stored(effect.bundle):
-            self.outcome = Done()
+            self.outcome = Done() if effect.record is None else Known()
         elif part is None:
             origin = Origin.MACHINE if effect.record is None else effect.record.header.origin
             self.outcome = rows.admit(effect.bundle, effect.payload_bytes, origin)

@@ -22,6 +22,7 @@ from edge_agent.disk.types import StoreError, UnknownBundleError, is_storable
 
 ResultT = TypeVar("ResultT")
 OPEN_FILES_MAX = 8  # one for each link that carries a large bundle
+WINDOW_PAYLOAD_BYTES = 1 << 20  # of short payloads given with one window, so that none of them needs a Fetch
 
 _WHERE_ID = "WHERE source = ? AND incarnation = ? AND precedence = ? AND sequence = ?"
 
@@ -62,9 +63,9 @@ class Reader:
         def job(database: sqlite3.Connection) -> None:
             outcome: Outcome
             try:
-                records = read_window(database, self.ages, effect, effect.count + extra + 1)
                 count = effect.count + extra
-                outcome = Loaded(tuple(records[:count]), has_more=len(records) > count)
+                window = read_window(database, self.ages, effect, count + 1)
+                outcome = Loaded(window.records[:count], len(window.records) > count, window.payloads[:count])
             except sqlite3.Error as error:
                 outcome = Failed(RefusalReason.STORE_FAILED, str(error))
             self.answers.give([(effect.effect_id, outcome)], [])
@@ -145,7 +146,7 @@ def _failing(future: "asyncio.Future[ResultT]", error: EdgeAgentError) -> Call:
     return lambda: None if future.done() else future.set_exception(error)
 
 
-def read_window(database: sqlite3.Connection, ages: Ages, effect: LoadWindow, limit: int) -> list[BundleRecord]:
+def read_window(database: sqlite3.Connection, ages: Ages, effect: LoadWindow, limit: int) -> Loaded:
     """Waiting records of one queue in the order of service. An incarnation begun later counts as newer."""
     queue_key, after = effect.queue, effect.after
     order, beyond = ("DESC", "<") if effect.newest_first else ("ASC", ">")
@@ -158,15 +159,18 @@ def read_window(database: sqlite3.Connection, ages: Ages, effect: LoadWindow, li
         )
         values += [after.source, to_signed(after.incarnation), after.sequence]
     found = database.execute(
-        "SELECT source, incarnation, precedence, sequence, payload_bytes, header, boot, as_of_s, age_low_s, age_high_s"
-        " FROM bundles JOIN origins ON origins.origin = bundles.origin WHERE queue ="
+        "SELECT source, incarnation, precedence, sequence, payload_bytes, header, body, boot, as_of_s, age_low_s,"
+        " age_high_s FROM bundles JOIN origins ON origins.origin = bundles.origin WHERE queue ="
         " (SELECT queue FROM queues WHERE destination = ? AND precedence = ? AND source = ? AND flow = ?)"
         f"{where} ORDER BY bundles.origin {order}, sequence {order} LIMIT ?",
         (*values, limit),
     )
-    records = []
-    for source, incarnation, precedence, sequence, payload_bytes, header, *times in found:
+    records, payloads = [], []
+    room_bytes = WINDOW_PAYLOAD_BYTES
+    for source, incarnation, precedence, sequence, payload_bytes, header, body, *times in found:
         aged = ages.read(*times)
+        room_bytes -= len(body) if body is not None else 0
+        payloads.append(body if room_bytes >= 0 else None)
         records.append(
             BundleRecord(
                 id=BundleId(source, to_unsigned(incarnation), Precedence(precedence), sequence),
@@ -177,7 +181,7 @@ def read_window(database: sqlite3.Connection, ages: Ages, effect: LoadWindow, li
                 age_high_s=aged.age_high_s,
             )
         )
-    return records
+    return Loaded(tuple(records), has_more=False, payloads=tuple(payloads))
 
 
 def read_queue_counts(database: sqlite3.Connection, ages: Ages, now_s: float) -> tuple[QueueCount, ...]:

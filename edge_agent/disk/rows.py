@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgpack
 
 from edge_agent.core.bundle import BundleId, BundleRecord, Origin, Precedence
-from edge_agent.core.effects import Done, Erase, EraseReason, Failed, Outcome, Persist, QueueKey
+from edge_agent.core.effects import Done, Erase, EraseReason, Failed, Known, Outcome, Persist, QueueKey
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.bursts import BurstNumbers
@@ -165,7 +165,7 @@ class Rows:
             self.database.execute("DELETE FROM parts WHERE origin = ? AND precedence = ? AND sequence = ?", key)
             self.quota.used_bytes -= part.payload_bytes + ROW_BYTES
         if self.seen.has((key.origin, key.precedence), key.sequence):
-            return Done()
+            return Known()
         if part is None:
             refusal = self.admit(record.id, record.payload_bytes, record.header.origin)
             if refusal is not None:

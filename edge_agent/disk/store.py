@@ -294,5 +294,12 @@ def _too_large(bundle: BundleId) -> Failed:
 
 def _without(window: Loaded, count: int, gone: set[BundleId]) -> Loaded:
     """A window as the core knows it: without bundles it has ended since it asked, and cut to what it asked for."""
-    kept = [record for record in window.records if record.id not in gone]
-    return Loaded(tuple(kept[:count]), has_more=window.has_more or len(kept) > count)
+    if not gone:
+        return window
+    kept = [at for at, record in enumerate(window.records) if record.id not in gone]
+    shown = kept[:count]
+    return Loaded(
+        tuple(window.records[at] for at in shown),
+        has_more=window.has_more or len(kept) > count,
+        payloads=tuple(window.payloads[at] for at in shown),
+    )

@@ -67,6 +67,8 @@ class Store:
     _waiting: dict[int, "asyncio.Future[Outcome]"]
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _sequences: dict[tuple[str, int], int] = field(default_factory=dict)
+    window_payloads: dict[BundleId, bytes | None] = field(default_factory=dict)
+    """What the last window brought beside its records."""
 
     def begin(self, make: Callable[[int], Effect]) -> "asyncio.Future[Outcome]":
         """Execute an effect; the future gets its outcome."""
@@ -131,7 +133,8 @@ class Store:
             lambda number: LoadWindow(effect_id=number, queue=key, after=after, newest_first=newest_first, count=count)
         )
         assert isinstance(outcome, Loaded), outcome
-        return outcome
+        self.window_payloads = dict(zip((each.id for each in outcome.records), outcome.payloads, strict=True))
+        return replace(outcome, payloads=())
 
     def own(self, payload_bytes: int = 10, **changes: Any) -> BundleRecord:  # Any: fields of BundleHeader and record
         """A record of a bundle made here, with the next number of its precedence."""

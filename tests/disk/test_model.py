@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge_agent.core.bundle import BundleId, BundleRecord, Precedence
-from edge_agent.core.effects import BurstWindow, Done, EraseReason, Failed
+from edge_agent.core.effects import BurstWindow, Done, EraseReason, Failed, Known
 from edge_agent.disk.types import Start
 from tests.disk.bench import Store, opened, pattern, queue_of
 
@@ -114,7 +114,7 @@ class DiskMachine(RuleBasedStateMachine):
 
         async def twice() -> None:  # the second time is a repeat, which must change nothing
             assert await self.store.persist(record, payload, is_arrival=is_arrival) == Done()
-            assert await self.store.persist(record, payload, is_arrival=is_arrival) == Done()
+            assert await self.store.persist(record, payload, is_arrival=is_arrival) == Known()
 
         self.runner.run(twice())
         self.model.payloads[record.id] = payload

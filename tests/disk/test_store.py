@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from edge_agent.core.bundle import BundleId, Precedence
-from edge_agent.core.effects import Done, EraseReason, Failed, Loaded
+from edge_agent.core.effects import Done, EraseReason, Failed, Known, Loaded
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
-from edge_agent.disk import writer
+from edge_agent.disk import reader, writer
 from edge_agent.disk.consumers import Consumers
 from edge_agent.disk.files import PART_SUFFIX, WHOLE_SUFFIX
 from edge_agent.disk.jobs import CallJob
@@ -78,6 +78,26 @@ async def test_windows_follow_the_flows_order_beyond_a_bundle(tmp_path: Path) ->
         assert older == Loaded((records[1], records[0]), has_more=False)
 
 
+async def test_a_window_brings_the_payloads_that_lie_in_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No Fetch for a backlog of readings; what is long, or too much for one window, is fetched when its turn comes."""
+    async with opened(tmp_path) as store:
+        records = [store.own(size) for size in (0, 1, 1_024, 1_025, ROW_PAYLOAD_BYTES + 1, 20)]
+        for record in records:
+            await store.persist(record, pattern(record.payload_bytes))
+        whole = {each.id: pattern(each.payload_bytes) if each.payload_bytes <= 1_024 else None for each in records}
+        await store.window(queue_of(records[0]))
+        assert store.window_payloads == whole
+        monkeypatch.setattr(reader, "WINDOW_PAYLOAD_BYTES", 1_030)
+        await store.window(queue_of(records[0]))
+        assert store.window_payloads == {**whole, records[-1].id: None}
+        erased = store.erase(records[1].id)
+        await store.window(queue_of(records[0]), count=2)
+        assert store.window_payloads == {records[0].id: b"", records[2].id: whole[records[2].id]}
+        assert await erased == Done()
+
+
 async def test_a_window_never_shows_what_the_core_has_ended_meanwhile(tmp_path: Path) -> None:
     """Asked before, between and after the erasures: those under way are filtered, and the window is still full."""
     async with opened(tmp_path) as store:
@@ -122,7 +142,7 @@ async def test_a_bundle_is_stored_once_even_after_it_was_erased(tmp_path: Path) 
             await store.persist(each, bytes(each.payload_bytes), is_arrival=True)
         await store.erase(record.id, large.id)
         for each in (record, large):
-            assert await store.persist(each, bytes(each.payload_bytes), is_arrival=True) == Done()
+            assert await store.persist(each, bytes(each.payload_bytes), is_arrival=True) == Known()
         assert await store.window(queue_of(record)) == Loaded((), has_more=False)
         assert files_in(tmp_path, WHOLE_SUFFIX) == files_in(tmp_path, PART_SUFFIX) == []
 
