@@ -14,7 +14,7 @@ from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.fates import Fates, RowKey
 from edge_agent.disk.identity import to_unsigned
 from edge_agent.disk.quota import ROW_BYTES, Quota
-from edge_agent.disk.removal import Removal
+from edge_agent.disk.removal import STORED_COLUMNS, Removal, Stored
 from edge_agent.disk.types import DiskClock, FateState
 
 EVICT_ROWS = 64  # taken at a time while room is made
@@ -24,25 +24,16 @@ EVICT_ROWS_MAX = 2048  # in one transaction, so that FLASH behind it waits for l
 class _Victim(NamedTuple):
     """A row that may go."""
 
-    row: int
-    origin: int
-    source: str
-    incarnation: int
-    precedence: int
-    sequence: int
-    payload_bytes: int
-    is_file: int
+    bundle: BundleId
+    key: RowKey
+    stored: Stored
     stored_ms: int
     header: bytes
 
-    @property
-    def bundle(self) -> BundleId:
-        return BundleId(self.source, to_unsigned(self.incarnation), Precedence(self.precedence), self.sequence)
-
 
 _VICTIMS = (
-    "SELECT row, bundles.origin, source, incarnation, precedence, sequence, payload_bytes, digest IS NOT NULL,"
-    " stored_ms, header FROM bundles JOIN origins ON origins.origin = bundles.origin"
+    f"SELECT {STORED_COLUMNS}, bundles.origin, source, incarnation, sequence, stored_ms, header"
+    " FROM bundles JOIN origins ON origins.origin = bundles.origin"
 )
 
 
@@ -90,7 +81,6 @@ class Eviction:
                 if not found:
                     break
                 for victim in found:
-                    self.quota.evictable_bytes -= victim.payload_bytes + ROW_BYTES
                     missing_bytes -= self._evict(victim)
                     if missing_bytes <= 0:
                         return
@@ -103,10 +93,13 @@ class Eviction:
                 if not found:
                     break
                 for victim in found:
-                    key = RowKey(victim.origin, victim.precedence, victim.sequence)
-                    now_ms = self.clock.wall_ms()
                     self.fates.close(
-                        key, victim.header, victim.payload_bytes, victim.stored_ms, FateState.EVICTED, now_ms
+                        victim.key,
+                        victim.header,
+                        victim.stored.payload_bytes,
+                        victim.stored_ms,
+                        FateState.EVICTED,
+                        self.clock.wall_ms(),
                     )
                     missing_bytes -= self._evict(victim)
                     self.evicted.append(victim.bundle)
@@ -115,9 +108,14 @@ class Eviction:
 
     def _victims(self, where: str, precedence: int) -> list[_Victim]:
         found = self.database.execute(f"{_VICTIMS} WHERE {where} ORDER BY row LIMIT ?", (precedence, EVICT_ROWS))
-        return [_Victim(*row) for row in found]
+        victims = []
+        for *columns, origin, source, incarnation, sequence, stored_ms, header in found:
+            stored = Stored(*columns)
+            bundle = BundleId(source, to_unsigned(incarnation), Precedence(precedence), sequence)
+            victims.append(_Victim(bundle, RowKey(origin, precedence, sequence), stored, stored_ms, header))
+        return victims
 
     def _evict(self, victim: _Victim) -> int:
-        self.removal.delete(victim.row, victim.bundle, victim.payload_bytes, is_file=bool(victim.is_file))
+        self.removal.delete(victim.bundle, victim.stored)
         self._evicted_rows += 1
-        return victim.payload_bytes + ROW_BYTES
+        return victim.stored.payload_bytes + ROW_BYTES

@@ -58,12 +58,22 @@ class Fates:
     _machine_rows: int = 0
     _message_rows: int = 0
     _pruned_row: int = 0
+    _before: tuple[int, int, int] = (0, 0, 0)
 
     def load(self) -> None:
         """Count what is there."""
         self._message_rows = self._count("WHERE is_message = 1")
         self._machine_rows = self._count("") - self._message_rows
         self._pruned_row = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """A transaction begins."""
+        self._before = (self._machine_rows, self._message_rows, self._pruned_row)
+
+    def rollback(self) -> None:
+        """It was rolled back: the counters are as they were."""
+        self._machine_rows, self._message_rows, self._pruned_row = self._before
 
     def _count(self, where: str) -> int:
         return int(self.database.execute(f"SELECT count(*) FROM fates {where}").fetchone()[0])

@@ -88,7 +88,9 @@ def open_store(
                     can_evict_waiting=on_evicted is not None,
                 )
                 files = PayloadFiles(make_folder(folder))
+                database.execute("BEGIN IMMEDIATE")
                 _sweep(rows, files)
+                database.execute("COMMIT")
                 consumers = Consumers(rows, flows_without_receipt)
                 consumers.load()
                 restored = _restored(rows, identity, ages, now_s)
@@ -174,6 +176,7 @@ def _sweep(rows: Rows, files: PayloadFiles) -> None:
     for bundle in missing:
         _log.error("payload_missing", bundle=str(bundle))
         rows.give_up_missing(bundle)
+    rows.counts.write()
     rows.begin()
 
 

@@ -21,6 +21,7 @@ from edge_agent.disk.schema import connect
 from edge_agent.disk.types import StoreError, UnknownBundleError, is_storable
 
 ResultT = TypeVar("ResultT")
+OLDEST_ROWS = 16  # numbers rise with time but for bundles that arrive out of order, or were old when they came
 OPEN_FILES_MAX = 8  # one for each link that carries a large bundle
 WINDOW_PAYLOAD_BYTES = 1 << 20  # of short payloads given with one window, so that none of them needs a Fetch
 
@@ -185,25 +186,28 @@ def read_window(database: sqlite3.Connection, ages: Ages, effect: LoadWindow, li
 
 
 def read_queue_counts(database: sqlite3.Connection, ages: Ages, now_s: float) -> tuple[QueueCount, ...]:
-    """How much waits in each queue. O(rows)."""
+    """How much waits in each queue, by its counter; how old the oldest is, by those that are first in line."""
     found = database.execute(
-        "SELECT queue, boot, count(*), sum(payload_bytes), min(as_of_s - age_low_s), max(row) FROM bundles"
-        " WHERE queue IS NOT NULL GROUP BY queue, boot"
+        "SELECT queue, destination, precedence, source, flow, bundles, payload_bytes"
+        " FROM counts JOIN queues USING (queue) WHERE bundles > 0"
     ).fetchall()
-    keys = {
-        queue_id: QueueKey(destination, Precedence(precedence), source, flow)
-        for queue_id, destination, precedence, source, flow in database.execute("SELECT * FROM queues")
-    }
-    counts: dict[int, QueueCount] = {}
-    for queue_id, boot, bundles, payload_bytes, born_s, row in found:
-        aged = ages.read(boot, born_s, 0.0, 0.0)  # min(as_of - age) is when the oldest was born, on that boot's clock
-        before = counts.get(queue_id)
-        header = database.execute("SELECT header FROM bundles WHERE row = ?", (row,)).fetchone()[0]
-        counts[queue_id] = QueueCount(
-            queue=keys[queue_id],
-            header=BundleHeader.unpack(header) if before is None else before.header,
-            bundles=bundles + (before.bundles if before else 0),
-            payload_bytes=payload_bytes + (before.payload_bytes if before else 0),
-            oldest_age_s=max(aged.age_low_s + now_s - aged.as_of_s, before.oldest_age_s if before else 0.0),
+    counts = []
+    for queue_id, destination, precedence, source, flow, bundles, payload_bytes in found:
+        first = database.execute(
+            "SELECT header, boot, as_of_s, age_low_s, age_high_s FROM bundles WHERE queue = ?"
+            " ORDER BY origin, sequence LIMIT ?",
+            (queue_id, OLDEST_ROWS),
+        ).fetchall()
+        if not first:  # the counter is wrong, which ``Disk.verify`` tells; the core must not wait for nothing
+            continue
+        aged = [ages.read(*times) for _, *times in first]
+        counts.append(
+            QueueCount(
+                queue=QueueKey(destination, Precedence(precedence), source, flow),
+                header=BundleHeader.unpack(first[0][0]),
+                bundles=bundles,
+                payload_bytes=payload_bytes,
+                oldest_age_s=max(each.age_low_s + now_s - each.as_of_s for each in aged),
+            )
         )
-    return tuple(counts.values())
+    return tuple(counts)

@@ -1,12 +1,27 @@
-"""Removal: a bundle's row, its body and its file go together, the file once the transaction is durable."""
+"""Removal: a bundle's row, its body, its place in the counts and its file go together, the file after the commit."""
 
 import sqlite3
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from edge_agent.core.bundle import BundleId
-from edge_agent.disk.quota import ROW_BYTES, Quota
+from edge_agent.disk.counts import Counts, Kind
 
 INLINE_BYTES = 1024  # a body of this size keeps its row on one page
+
+
+class Stored(NamedTuple):
+    """What is to be known of a row that goes: columns ``STORED_COLUMNS`` of bundles."""
+
+    row: int
+    precedence: int
+    queue: int | None
+    receipt: int | None
+    payload_bytes: int
+    is_file: int
+
+
+STORED_COLUMNS = "row, precedence, queue, receipt, payload_bytes, digest IS NOT NULL"
 
 
 @dataclass(slots=True)
@@ -14,7 +29,7 @@ class Removal:
     """The deletions of the transaction under way."""
 
     database: sqlite3.Connection
-    quota: Quota
+    counts: Counts
     files: list[BundleId] = field(default_factory=list)
     """Bundles whose files are to be deleted once the transaction is durable."""
 
@@ -22,11 +37,15 @@ class Removal:
         """A transaction begins: nothing is removed in it yet."""
         self.files = []
 
-    def delete(self, row: int, bundle: BundleId, payload_bytes: int, *, is_file: bool) -> None:
+    def delete(self, bundle: BundleId, stored: Stored) -> None:
         """Delete a bundle's row and body; its file goes after the commit."""
-        self.database.execute("DELETE FROM bundles WHERE row = ?", (row,))
-        self.quota.used_bytes -= payload_bytes + ROW_BYTES
-        if is_file:
+        self.database.execute("DELETE FROM bundles WHERE row = ?", (stored.row,))
+        if stored.queue is not None:
+            self.counts.waiting(stored.queue, stored.precedence, -1, -stored.payload_bytes)
+        else:
+            kind = Kind.SETTLED if stored.receipt == 2 else Kind.DELIVERED
+            self.counts.change(stored.precedence, kind, -1, -stored.payload_bytes)
+        if stored.is_file:
             self.files.append(bundle)
-        elif payload_bytes > INLINE_BYTES:
-            self.database.execute("DELETE FROM bodies WHERE row = ?", (row,))
+        elif stored.payload_bytes > INLINE_BYTES:
+            self.database.execute("DELETE FROM bodies WHERE row = ?", (stored.row,))

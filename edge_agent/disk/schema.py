@@ -14,10 +14,8 @@ DATABASE_NAME = "store.db"
 PAYLOADS_NAME = "payloads"
 DAMAGE_MARK = "store.damaged"
 """A file that tells the next start to set the database aside."""
-SCHEMA_VERSION = 2
-QUICK_CHECK_MAX_BYTES = (
-    64 << 20
-)  # about 50 ms; a larger file is checked by Disk.verify only, so that a kit is up in time
+SCHEMA_VERSION = 3
+QUICK_CHECK_MAX_BYTES = 16 << 20  # about 20 ms; a larger file is checked by ``checking`` while the store works already
 _JOURNAL_BYTES_MAX = 8 << 20
 
 _TABLES = """
@@ -84,6 +82,21 @@ CREATE TABLE burst_windows (
 );
 """
 """What version 2 has more than version 1."""
+_TABLES_3 = """
+ALTER TABLE bundles ADD COLUMN sum INTEGER;  -- CRC-32 of header and body; NULL: stored by an earlier version
+CREATE INDEX large ON bundles (row) WHERE digest IS NOT NULL;
+CREATE TABLE counts (queue INTEGER PRIMARY KEY, bundles INTEGER NOT NULL, payload_bytes INTEGER NOT NULL);
+INSERT INTO counts SELECT queue, count(*), sum(payload_bytes) FROM bundles WHERE queue IS NOT NULL GROUP BY queue;
+CREATE TABLE usage (
+    precedence INTEGER NOT NULL,
+    kind INTEGER NOT NULL,                   -- 0 waits for the next node, 1 delivered here, 2 delivered and settled
+    bundles INTEGER NOT NULL, payload_bytes INTEGER NOT NULL, PRIMARY KEY (precedence, kind)
+) WITHOUT ROWID;
+INSERT INTO usage
+    SELECT precedence, CASE WHEN queue IS NOT NULL THEN 0 WHEN receipt = 2 THEN 2 ELSE 1 END, count(*),
+    sum(payload_bytes) FROM bundles GROUP BY 1, 2;
+"""
+"""What version 3 has more: sums that show damage, and counters in rows, so that a start counts nothing."""
 
 _log = structlog.get_logger()
 
@@ -168,8 +181,8 @@ def _open(path: Path) -> sqlite3.Connection:
             found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise _DamagedError(str(found))
-        if version == 1:
-            database.executescript(f"BEGIN; {_TABLES_2} PRAGMA user_version = 2; COMMIT;")
+        if 0 < version < SCHEMA_VERSION:
+            _migrate(database, version)
     except BaseException:  # whatever ends the opening, the file must not stay open: it may be renamed next
         database.close()
         raise
@@ -179,8 +192,18 @@ def _open(path: Path) -> sqlite3.Connection:
 def _create(database: sqlite3.Connection, path: Path) -> None:
     if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise _DamagedError("tables without a version")
-    database.executescript(f"BEGIN; {_TABLES} {_TABLES_2} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    _run_script(database, _TABLES, _TABLES_2, _TABLES_3)
     sync_folder(path.parent)
+
+
+def _migrate(database: sqlite3.Connection, version: int) -> None:
+    """Bring an older store up to date, all or nothing. O(rows), once; on a full disk it stays as it was."""
+    _run_script(database, *(_TABLES_2, _TABLES_3)[version - 1 :])
+    _log.info("store_migrated", from_version=version, to_version=SCHEMA_VERSION)
+
+
+def _run_script(database: sqlite3.Connection, *scripts: str) -> None:
+    database.executescript(f"BEGIN; {' '.join(scripts)} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 def _set_aside(folder: Path, timestamp: str) -> Path:

@@ -7,6 +7,7 @@ Methods are called on the event loop and never block it: one thread writes (``wr
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,13 +29,15 @@ from edge_agent.core.effects import (
 )
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.answers import Answers
+from edge_agent.disk.checking import Checking
 from edge_agent.disk.consumers import HANDED_LEASE, Consumers, Place, read_deliveries
+from edge_agent.disk.counts import miscounts
 from edge_agent.disk.fates import join_via, read_fate, read_messages
 from edge_agent.disk.files import digest_file
 from edge_agent.disk.jobs import CallJob
 from edge_agent.disk.opening import OpenStore, open_store
 from edge_agent.disk.reader import Reader
-from edge_agent.disk.schema import DATABASE_NAME, verify_database
+from edge_agent.disk.schema import DATABASE_NAME, connect, verify_database
 from edge_agent.disk.types import (
     SEQUENCE_MAX,
     AckedBundle,
@@ -68,11 +71,13 @@ class Disk:
         self._windows: dict[int, tuple[LoadWindow, set[BundleId]]] = {}
         self._places: dict[str, Place] = {}
         self._leased: dict[str, int] = {}
-        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="disk")
+        self._checking = Checking(store.folder)
+        self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix="disk")
         self._threads: tuple[Future[None], ...] = (
             self._executor.submit(self._writer.run),
             self._executor.submit(self._reader.run),
         )
+        self._check = self._executor.submit(self._checking.run)
 
     @classmethod
     def open(
@@ -114,10 +119,11 @@ class Disk:
 
     async def watch(self) -> None:
         """Never returns before ``close``; raises what ended one of the threads, which is a defect."""
-        await asyncio.gather(*(asyncio.wrap_future(thread) for thread in self._threads))
+        await asyncio.gather(*(asyncio.wrap_future(thread) for thread in (*self._threads, self._check)))
 
     def close(self) -> None:
         """Finish what is queued, sync, and end both threads. Blocks for as long; nothing is answered any more."""
+        self._checking.stop()
         self._reader.close()
         self._writer.close()
         self._executor.shutdown(wait=True)
@@ -168,6 +174,7 @@ class Disk:
             is_full=self._writer.is_full,
             was_copied=self._store.was_copied,
             set_aside=self._store.set_aside,
+            damage=self._checking.damage,
         )
 
     def note_forwarded(self, bundle: BundleId, peer: str, via: tuple[str, ...], at_ms: int) -> None:
@@ -270,6 +277,8 @@ class Disk:
     def _verify(self) -> list[str]:
         path = self._store.folder / DATABASE_NAME
         wrong = verify_database(path)
+        with closing(connect(path)) as database:
+            wrong += miscounts(database)
         for bundle, digest in self._store.list_large(path):
             try:
                 if digest_file(self._store.files.whole_path(bundle)) != digest:

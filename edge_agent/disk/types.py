@@ -123,7 +123,10 @@ class Start(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskReport:
-    """The store in figures. ``set_aside`` is where a damaged predecessor lies, found at this start."""
+    """The store in figures. ``set_aside`` is where a damaged predecessor lies, found at this start.
+
+    ``damage`` is what was found wrong in the database in use; the next start sets it aside.
+    """
 
     quota_bytes: int
     used_bytes: int
@@ -131,6 +134,7 @@ class DiskReport:
     is_full: bool
     was_copied: bool
     set_aside: Path | None
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -239,7 +239,7 @@ class Writer:
         except sqlite3.Error as error:
             if database.in_transaction:
                 database.execute("ROLLBACK")
-            rows.load()
+            rows.rollback()
             self.tables.load()
             return error
         rows.starts.write_outside()

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from edge_agent.core.effects import Done, Failed
 from edge_agent.disk.files import PART_SUFFIX, WHOLE_SUFFIX
-from edge_agent.disk.schema import DATABASE_NAME, mark_damaged
+from edge_agent.disk.schema import DATABASE_NAME, SCHEMA_VERSION, mark_damaged
 from edge_agent.disk.types import StoreError
 from tests.disk.bench import opened, pattern, queue_of
 
@@ -78,9 +78,8 @@ async def test_a_store_of_a_newer_program_is_refused_and_left_alone(tmp_path: Pa
     with closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as database:
         database.execute("PRAGMA user_version = 99")
     for _ in range(2):  # the lock is free again after the refusal
-        with pytest.raises(
-            StoreError, match=f"store {tmp_path / DATABASE_NAME} has version 99, this program knows up to 2"
-        ):
+        known = f"this program knows up to {SCHEMA_VERSION}"
+        with pytest.raises(StoreError, match=f"store {tmp_path / DATABASE_NAME} has version 99, {known}"):
             async with opened(tmp_path):
                 pass
     assert found(tmp_path, "*damaged*") == []
