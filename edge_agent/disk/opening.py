@@ -88,9 +88,7 @@ def open_store(
                     can_evict_waiting=on_evicted is not None,
                 )
                 files = PayloadFiles(make_folder(folder))
-                database.execute("BEGIN IMMEDIATE")
                 _sweep(rows, files)
-                database.execute("COMMIT")
                 consumers = Consumers(rows, flows_without_receipt)
                 consumers.load()
                 restored = _restored(rows, identity, ages, now_s)
@@ -157,6 +155,7 @@ def _restored(rows: Rows, identity: Identity, ages: Ages, now_s: float) -> Resto
 
 def _sweep(rows: Rows, files: PayloadFiles) -> None:
     """Make files and rows agree: take back a final name without a row, delete what no row speaks of."""
+    rows.database.execute("BEGIN IMMEDIATE")
     large = {bundle for bundle, _ in _list_large(rows.database)}
     for bundle in list(rows.parts):
         whole = files.whole_path(bundle)
@@ -177,6 +176,7 @@ def _sweep(rows: Rows, files: PayloadFiles) -> None:
         _log.error("payload_missing", bundle=str(bundle))
         rows.give_up_missing(bundle)
     rows.counts.write()
+    rows.database.execute("COMMIT")
     rows.begin()
 
 

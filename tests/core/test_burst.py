@@ -169,6 +169,9 @@ def test_nothing_is_sent_before_its_number_is_leased_on_disk() -> None:
     assert bench.history == []
 
 
+STARTS = 90
+
+
 @pytest.mark.parametrize("mtu_bytes", [140, 340])
 def test_no_number_comes_twice_under_a_key_over_crashes_of_both(
     mtu_bytes: int, monkeypatch: pytest.MonkeyPatch
@@ -178,7 +181,7 @@ def test_no_number_comes_twice_under_a_key_over_crashes_of_both(
     bench.add("command", role="command", number=1)
     bench.add("kit-1", number=7)
     bench.join("sms", "kit-1", "command", replace(BURST, mtu_bytes=mtu_bytes, rate_bps=1e5), policy=PRICED)
-    for start in range(60):
+    for start in range(STARTS):
         for number in range(start % 7):
             bench.submit("kit-1", bytes((start, number)) * 20, Precedence.IMMEDIATE)
             bench.run(0.003 * (number % 3))
@@ -190,7 +193,7 @@ def test_no_number_comes_twice_under_a_key_over_crashes_of_both(
     assert len(recorder.sealed) > 200
     payloads = arrived(bench)
     assert len(payloads) == len(set(payloads))
-    assert len(payloads) == sum(start % 7 for start in range(60))
+    assert len(payloads) == sum(start % 7 for start in range(STARTS))
 
 
 def test_a_copied_store_uses_another_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """Stores of earlier versions: brought up to date with all that is in them, at any size, or left as they were."""
 
+import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 

@@ -21,6 +21,7 @@ from edge_agent.core.effects import (
     Event,
     Fetch,
     Fetched,
+    Known,
     Loaded,
     LoadWindow,
     Outcome,
@@ -160,7 +161,7 @@ class ToyNode:
 
     def complete(self, effect_id: int, outcome: Outcome, now_s: float) -> None:
         effect, (link, source) = self.under_way.pop(effect_id)
-        if isinstance(effect, Persist) and isinstance(outcome, Done):
+        if isinstance(effect, Persist) and isinstance(outcome, Done | Known):
             assert effect.record is not None
             if not effect.is_arrival:
                 if self.fault != "accepts_early":
