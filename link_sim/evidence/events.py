@@ -1,11 +1,11 @@
 """Event log: one JSON object a line, in the order of time, for every frame offered and everything else that is told."""
 
 import json
-from typing import TextIO
+from typing import Any, TextIO
 
 from link_sim.line import Line
-from link_sim.model import Verdict
-from link_sim.services import NS_PER_S
+from link_sim.model import Fate, Verdict
+from link_sim.services import NEVER_NS, NS_PER_S
 
 
 class EventLog:
@@ -18,22 +18,34 @@ class EventLog:
         """Log every frame that is offered to a direction: its bytes, fate, and when it left and comes out."""
 
         def judged(now_ns: int, frame_bytes: int, frame: bytes, verdict: Verdict) -> None:
-            due_ns = verdict.deliver_at_ns
-            self.add(
-                now_ns / NS_PER_S,
-                "frame",
-                direction=name,
-                bytes=frame_bytes,
-                fate=verdict.fate.word,
-                sent_s=verdict.sent_ns / NS_PER_S,
-                due_s=None if due_ns is None else due_ns / NS_PER_S,
-            )
+            self.offered(name, now_ns, frame_bytes, verdict.fate, sent_at_ns(line, verdict), verdict.deliver_at_ns)
 
         def taken(now_ns: int, offered_ns: int, frame: bytes) -> None:
-            self.add(now_ns / NS_PER_S, "arrived", direction=name, bytes=len(frame), offered_s=offered_ns / NS_PER_S)
+            self.arrived(name, now_ns, len(frame), offered_ns)
 
         line.observe(judged, taken)
+
+    def offered(
+        self, name: str, now_ns: int, frame_bytes: int, fate: Fate, sent_ns: int | None, due_ns: int | None
+    ) -> None:
+        """A frame was offered; ``sent_ns`` and ``due_ns`` None: nobody knows when, or never."""
+        times = {"sent_s": _seconds(sent_ns), "due_s": _seconds(due_ns)}
+        self.add(now_ns / NS_PER_S, "frame", direction=name, bytes=frame_bytes, fate=fate.word, **times)
+
+    def arrived(self, name: str, now_ns: int, frame_bytes: int, offered_ns: int) -> None:
+        """A frame came out."""
+        self.add(now_ns / NS_PER_S, "arrived", direction=name, bytes=frame_bytes, offered_s=offered_ns / NS_PER_S)
 
     def add(self, t_s: float, event: str, **about: object) -> None:
         """One event."""
         self._out.write(json.dumps({"t_s": t_s, "event": event, **about}, separators=(",", ":")) + "\n")
+
+
+def sent_at_ns(line: Line[Any], verdict: Verdict) -> int | None:  # Any: frames of every endpoint
+    """When a frame that was judged just now has left, on the caller's clock; None in a hold and for never."""
+    held_ns = line.model.held_ns
+    return None if held_ns is None or verdict.sent_ns >= NEVER_NS else verdict.sent_ns + held_ns
+
+
+def _seconds(at_ns: int | None) -> float | None:
+    return None if at_ns is None else at_ns / NS_PER_S

@@ -76,6 +76,8 @@ def test_evidence_can_be_read_by_others(tmp_path: Path) -> None:
         for name, fates in report.links.items()
     }
     assert {name: sum(each["direction"] == name for each in offered) for name in counts} == counts
+    gone = [each for each in offered if each["fate"] == "delivered"]
+    assert all(each["t_s"] <= each["sent_s"] <= each["due_s"] for each in gone), "on one clock, after a hold too"
     assert sum(each["event"] == "delivered" for each in events) == report.deliveries
     times = [packet_s for packet_s, _ in packets(evidence.capture.read_bytes())]
     assert times == [pytest.approx(each["t_s"], abs=1e-9) for each in offered]
