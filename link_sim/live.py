@@ -55,6 +55,8 @@ class LiveLine(Generic[Frame]):
         self.line: Line[Frame] = Line(profile, seed, spoil=spoil)
         self.counts: Counter[str] = Counter()
         self.on_change: Callable[[], None] | None = None
+        self.on_told: list[Callable[[], None]] = []
+        """Who looks on: told of each outage that begins or ends, and of new numbers."""
         self._deliver = deliver
         self._meter = LatenessMeter()
         self._alarm: Alarm | None = None
@@ -129,6 +131,8 @@ class LiveLine(Generic[Frame]):
         self._arm()
         if self.on_change is not None:
             self.on_change()
+        for told in self.on_told:
+            told()
 
     def cut(self, outage: Outage, *, kills_in_flight: bool = False) -> None:
         """Begin an outage now."""

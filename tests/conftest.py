@@ -16,6 +16,7 @@ _SIDE_BY_SIDE = (  # slow ones that measure no time and share nothing: they run 
     "tests/fuzz/",
     "tests/link_sim/judge/",
     "tests/link_sim/scenarios/",
+    "tests/link_sim/test_pytest_evidence.py",
     "tests/link_sim/test_pytest_plugin.py",
     "tests/link_sim/test_world_core.py",
     "tests/link_sim/test_wheel.py",

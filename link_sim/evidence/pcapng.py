@@ -26,17 +26,24 @@ class Capture:
 
     def watch(self, name: str, line: Line[bytes]) -> None:
         """Capture every frame offered to a direction, with its fate as a comment."""
-        interface, self._interfaces = self._interfaces, self._interfaces + 1
-        options = _option(_OPTION_NAME, name.encode()) + _option(_OPTION_RESOLUTION, _NANOSECONDS) + bytes(4)
-        self._block(_INTERFACE, struct.pack("<HHI", _USER0, 0, 0) + options)
+        interface = self.interface(name)
 
         def judged(now_ns: int, frame_bytes: int, frame: bytes, verdict: Verdict) -> None:
-            head = struct.pack("<IIIII", interface, now_ns >> 32, now_ns & 0xFFFFFFFF, len(frame), len(frame))
-            self._block(
-                _PACKET, head + _padded(frame) + _option(_OPTION_COMMENT, verdict.fate.word.encode()) + bytes(4)
-            )
+            self.frame(interface, now_ns, frame, verdict.fate.word)
 
         line.observe(judged)
+
+    def interface(self, name: str) -> int:
+        """The number of one more interface."""
+        options = _option(_OPTION_NAME, name.encode()) + _option(_OPTION_RESOLUTION, _NANOSECONDS) + bytes(4)
+        self._block(_INTERFACE, struct.pack("<HHI", _USER0, 0, 0) + options)
+        self._interfaces += 1
+        return self._interfaces - 1
+
+    def frame(self, interface: int, now_ns: int, frame: bytes, comment: str) -> None:
+        """One frame."""
+        head = struct.pack("<IIIII", interface, now_ns >> 32, now_ns & 0xFFFFFFFF, len(frame), len(frame))
+        self._block(_PACKET, head + _padded(frame) + _option(_OPTION_COMMENT, comment.encode()) + bytes(4))
 
     def _block(self, kind: int, body: bytes) -> None:
         length = len(body) + 12

@@ -16,6 +16,7 @@ BINS = 240
 WIDTH, LEFT, RIGHT, TOP = 960, 90, 70, 50
 ROW_HEIGHT, RATES_HEIGHT, QUEUE_HEIGHT, GAP = 190, 100, 30, 12
 _OFFERED, _DELIVERED, _DELAY, _QUEUE, _SILENT = "#9aa7b5", "#1f6feb", "#b4580a", "#6f42c1", "#f3c6c0"
+_TITLE_LENGTH_MAX = 50  # what fits beside the legend
 _QUEUE_LEAST_BYTES = 3000  # the full height is no less: a frame or two on their way out are no queue
 _REFUSED = (Fate.QUEUE_FULL, Fate.AGED)
 
@@ -84,7 +85,7 @@ class Plot:
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif"'
             f' font-size="12"><title>{escape(self._title)}</title><rect width="100%" height="100%" fill="white"/>',
-            f'<text x="{LEFT}" y="24" font-size="15">{escape(self._title)}</text>',
+            f'<text x="{LEFT}" y="24" font-size="15">{escape(_shortened(self._title))}</text>',
             f'<text x="{WIDTH - RIGHT}" y="24" text-anchor="end"><tspan fill="{_OFFERED}">offered</tspan>'
             f' <tspan fill="{_DELIVERED}">delivered</tspan> <tspan fill="{_DELAY}">longest delay</tspan>'
             f' <tspan fill="{_QUEUE}">queue</tspan> <tspan fill="#a33">outage, queue full</tspan></text>',
@@ -151,6 +152,10 @@ class Plot:
         for tenth in range(0, 11, 2):
             t_s = self._start_s + (self._end_s - self._start_s) * tenth / 10
             yield f'<text x="{self._x(t_s):.1f}" y="{y + 6}" text-anchor="middle">{round(t_s, 3):g} s</text>'
+
+
+def _shortened(title: str) -> str:
+    return title if len(title) <= _TITLE_LENGTH_MAX else f"…{title[1 - _TITLE_LENGTH_MAX :]}"
 
 
 def _scaled(amount: float, unit: str) -> str:

@@ -3,7 +3,7 @@
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from link_sim.evidence.plot import BINS, Plot
@@ -46,6 +46,7 @@ def curve_of(line: Line[bytes]) -> QueueCurve:
 
 
 @given(offers=st.lists(st.tuples(st.integers(0, SPAN_MS - 1), st.integers(1, 1400)), max_size=40), loss=st.booleans())
+@settings(max_examples=30)
 @example(offers=[(5, 1400), (6, 1400), (900, 1400)], loss=True)
 def test_between_looks_the_curve_falls_as_the_queue_does(offers: Offers, loss: bool) -> None:
     """Within what leaves in the millisecond between two questions, and a byte of rounding."""
@@ -94,3 +95,9 @@ def test_each_direction_has_its_curves_its_queue_and_marks_where_it_was_full() -
     assert [text for text in texts if text.endswith("B")] == ["4.96 kB", "3 kB"]
     reds = [each for each in root.findall(".//{*}rect") if each.attrib["fill"] == "#a33"]
     assert len(reds) == 2  # frames 6 to 10 are refused, in the first two bins of 8 ms
+
+
+def test_a_long_title_leaves_the_legend_its_place() -> None:
+    title = "tests/test_far.py::test_" + "x" * 80
+    root = ElementTree.fromstring(Plot(title, 2.0).svg({}))
+    assert [root.findtext("{*}title"), root.findtext("{*}text")] == [title, "…" + "x" * 49]
