@@ -29,8 +29,9 @@ from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.payload_cache import PayloadCache
 from edge_agent.core.peer import Peer
+from edge_agent.core.queue import Queue
 from edge_agent.core.report import NodeSettings, QueueReport
-from edge_agent.core.scheduler import Queue, Scheduler
+from edge_agent.core.scheduler import Scheduler
 
 LOAD_STEP = 512
 """Rows added by one LoadWindow: read within a fragment's time, and enough to keep a fast link busy."""

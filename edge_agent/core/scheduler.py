@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from edge_agent.core.bundle import BundleId, FlowOrder, Origin, Precedence
+from edge_agent.core.bundle import FlowOrder, Origin, Precedence
 from edge_agent.core.effects import QueueKey
 from edge_agent.core.outgoing import Outgoing
+from edge_agent.core.queue import Queue
 
 QUANTUM_BYTES = 1500
 STARVED_S = 60.0
@@ -22,47 +23,6 @@ link took it, must not make it more than its share later: on a slow link every k
 _PRECEDENCES = tuple(Precedence)
 DEPTH_SCAN_MAX = 256
 """Entries looked at for a slow link that shall take a piece from the depth of the queue."""
-
-
-@dataclass(slots=True, eq=False)
-class Queue:
-    """Bundles of one destination, precedence, source and flow, in the order they are served.
-
-    ``entries`` hold those in memory with something left to send; ``held`` counts all in memory, ``bundles`` and
-    ``payload_bytes`` also what is only in the store.
-    """
-
-    key: QueueKey
-    order: FlowOrder
-    origin: Origin
-    entries: deque[Outgoing] = field(default_factory=deque)
-    latest: dict[str, Outgoing] = field(default_factory=dict)
-    held: int = 0
-    bundles: int = 0
-    payload_bytes: int = 0
-    oldest_as_of_s: float = 0.0
-    has_more_stored: bool = False
-    was_left_stored: bool = False
-    """Whether a bundle stayed in the store only since the last window was asked for."""
-    is_loading: bool = False
-    ended_while_loading: set[BundleId] = field(default_factory=set)
-    """Bundles whose custody ended since the window was asked for: it may have been read before."""
-    is_ringed: bool = False
-    turn_bytes: int = 0
-
-    def put(self, outgoing: Outgoing) -> None:
-        """A bundle that has just come in takes its place by the flow's order."""
-        if self.order is FlowOrder.FIFO:
-            self.entries.append(outgoing)
-        else:
-            self.entries.appendleft(outgoing)
-        outgoing.is_queued = True
-
-    def put_first(self, outgoing: Outgoing) -> None:
-        """A bundle with lost bytes goes before those not begun."""
-        if not outgoing.is_queued:
-            self.entries.appendleft(outgoing)
-            outgoing.is_queued = True
 
 
 @dataclass(slots=True)

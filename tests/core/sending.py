@@ -4,7 +4,8 @@ from edge_agent.core.arq import Arq, Piece, SentFrame
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, BundleRecord, FlowOrder, Origin, Precedence
 from edge_agent.core.effects import QueueKey
 from edge_agent.core.outgoing import Outgoing
-from edge_agent.core.scheduler import Queue, Scheduler
+from edge_agent.core.queue import Queue
+from edge_agent.core.scheduler import Scheduler
 
 
 def outgoing(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from edge_agent.core import scheduler as scheduler_module
 from edge_agent.core.bundle import COMMAND, FlowOrder, Origin, Precedence
 from edge_agent.core.outgoing import Outgoing
-from edge_agent.core.scheduler import Queue, Scheduler, ShareAccount
+from edge_agent.core.queue import Queue
+from edge_agent.core.scheduler import Scheduler, ShareAccount
 from tests.core.planted import finds, holds
 from tests.core.sending import outgoing, queued
 

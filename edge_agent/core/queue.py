@@ -1,0 +1,49 @@
+"""One queue of waiting bundles: what of it is in memory, in its order of service, and how much waits in all."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from edge_agent.core.bundle import BundleId, FlowOrder, Origin
+from edge_agent.core.effects import QueueKey
+from edge_agent.core.outgoing import Outgoing
+
+
+@dataclass(slots=True, eq=False)
+class Queue:
+    """Bundles of one destination, precedence, source and flow, in the order they are served.
+
+    ``entries`` hold those in memory with something left to send; ``held`` counts all in memory, ``bundles`` and
+    ``payload_bytes`` also what is only in the store.
+    """
+
+    key: QueueKey
+    order: FlowOrder
+    origin: Origin
+    entries: deque[Outgoing] = field(default_factory=deque)
+    latest: dict[str, Outgoing] = field(default_factory=dict)
+    held: int = 0
+    bundles: int = 0
+    payload_bytes: int = 0
+    oldest_as_of_s: float = 0.0
+    has_more_stored: bool = False
+    was_left_stored: bool = False
+    """Whether a bundle stayed in the store only since the last window was asked for."""
+    is_loading: bool = False
+    ended_while_loading: set[BundleId] = field(default_factory=set)
+    """Bundles whose custody ended since the window was asked for: it may have been read before."""
+    is_ringed: bool = False
+    turn_bytes: int = 0
+
+    def put(self, outgoing: Outgoing) -> None:
+        """A bundle that has just come in takes its place by the flow's order."""
+        if self.order is FlowOrder.FIFO:
+            self.entries.append(outgoing)
+        else:
+            self.entries.appendleft(outgoing)
+        outgoing.is_queued = True
+
+    def put_first(self, outgoing: Outgoing) -> None:
+        """A bundle with lost bytes goes before those not begun."""
+        if not outgoing.is_queued:
+            self.entries.appendleft(outgoing)
+            outgoing.is_queued = True
