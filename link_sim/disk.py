@@ -19,6 +19,7 @@ from edge_agent.core.effects import (
     Fetched,
     Known,
     LeaseNumbers,
+    LoadBundle,
     Loaded,
     LoadWindow,
     Outcome,
@@ -137,6 +138,9 @@ class MemoryDisk:
             return self._fetch(effect)
         if isinstance(effect, LoadWindow):
             return self._load(effect)
+        if isinstance(effect, LoadBundle):
+            row = self._rows.get(effect.bundle)
+            return Loaded((row.record,) if row is not None and row.is_waiting else (), has_more=False)
         return self._note_burst(effect)
 
     def _persist(self, effect: Persist) -> Outcome:

@@ -22,6 +22,7 @@ from edge_agent.core.effects import (
     Fetch,
     IdentityMismatch,
     LinkChanged,
+    LoadBundle,
     LoadWindow,
     Transmit,
 )
@@ -414,7 +415,7 @@ class World:
 
     def _begin(self, seat: Seat, node: NodeDoor, effect: Effect) -> bool:
         """Start an effect; whether it ended at once. Reads do; writes commit together, one commit after the other."""
-        if seat.commit_ns == 0 or isinstance(effect, (Fetch, LoadWindow)):
+        if seat.commit_ns == 0 or isinstance(effect, (Fetch, LoadWindow, LoadBundle)):
             self._finish(seat, node, effect)
             return True
         if seat.committing:

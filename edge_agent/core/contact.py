@@ -12,6 +12,8 @@ from edge_agent.core.peer import Peer
 from edge_agent.core.scheduler import ShareAccount
 from edge_agent.core.session import Session
 
+DAY_S = 86_400.0
+"""What a budget of a day lasts."""
 FRAGMENT_TIME_S = 0.25
 FRAGMENT_TIME_ALARM_S = 0.1
 SLOW_LINK_BPS = 64_000

@@ -171,7 +171,7 @@ class Custody:
         """A newer bundle of the same key is here: the older goes, unless a fragment of it has left already."""
         older = queue.latest.get(record.header.key)
         if older is not None and not older.is_begun and older.record.id.sequence < record.id.sequence:
-            self._end(older, EraseReason.SUPERSEDED)
+            self.end(older, EraseReason.SUPERSEDED)
 
     def forward(self, bundle: BundleId, peer: Peer) -> None:
         """``peer`` has taken custody."""
@@ -182,15 +182,35 @@ class Custody:
         self.outputs.events.append(BundleForwarded(bundle, peer.node_id, via))
         self._release(outgoing, EraseReason.FORWARDED, peer.node_id, via)
 
-    def cancel(self, bundle: BundleId) -> bool:
-        """End custody of a bundle no fragment of which has left; False when it is too late or unknown."""
-        outgoing = self.bundles.get(bundle)
-        if outgoing is None or outgoing.is_begun:
-            return False
-        self._end(outgoing, EraseReason.CANCELLED)
+    def may_be_stored(self, bundle: BundleId) -> bool:
+        """Whether the store may hold a bundle that is not in memory. O(queues)."""
+        return bundle not in self._erasing and any(
+            queue.bundles > queue.held
+            for key, queue in self.scheduler.queues.items()
+            if key.source == bundle.source and key.precedence == bundle.precedence
+        )
+
+    def reach(self, record: BundleRecord) -> Outgoing | None:
+        """A bundle of which only the row was known, in memory from now on; None when its custody has ended."""
+        bundle = record.id
+        if bundle not in self.bundles and bundle not in self._erasing:
+            self._hold(self._queue(record), record)
+        return self.bundles.get(bundle)
+
+    def promote(self, outgoing: Outgoing) -> bool:
+        """It goes before all that waits in its class and origin."""
+        queue = self._queue_of[outgoing.record.id]
+        queue.put_before_all(outgoing)
+        self.scheduler.wake(queue)
+        self.scheduler.turn_to(queue)
         return True
 
-    def _end(self, outgoing: Outgoing, reason: EraseReason) -> None:
+    def queue_of(self, bundle: BundleId) -> Queue | None:
+        """The queue of a bundle in memory."""
+        return self._queue_of.get(bundle)
+
+    def end(self, outgoing: Outgoing, reason: EraseReason) -> None:
+        """End custody without forwarding."""
         self.outputs.events.append(BundleClosed(outgoing.record.id, reason))
         self._release(outgoing, reason)
 
@@ -219,7 +239,7 @@ class Custody:
         queue = self._queue_of[outgoing.record.id]
         newer = queue.latest.get(outgoing.record.header.key) if queue.order is FlowOrder.LATEST else None
         if newer is not None and newer is not outgoing and outgoing.unsent.total == outgoing.span:
-            self._end(outgoing, EraseReason.SUPERSEDED)
+            self.end(outgoing, EraseReason.SUPERSEDED)
             return
         self.wake(outgoing)
 
@@ -235,7 +255,7 @@ class Custody:
             _, bundle = heapq.heappop(self._expiries)
             outgoing = self.bundles.get(bundle)
             if outgoing is not None:
-                self._end(outgoing, EraseReason.EXPIRED)
+                self.end(outgoing, EraseReason.EXPIRED)
 
     def next_expiry_s(self) -> float | None:
         """When ``expire`` has work."""
@@ -290,7 +310,7 @@ class Custody:
             self._hold(queue, record)
             if newer is not None and newer.record.id.sequence > record.id.sequence:
                 queue.latest[record.header.key] = newer
-                self._end(self.bundles[record.id], EraseReason.SUPERSEDED)
+                self.end(self.bundles[record.id], EraseReason.SUPERSEDED)
         # A bundle left in the store while the window was being read may be missing from it.
         queue.has_more_stored = window.has_more or queue.was_left_stored
         if fresh or queue.was_left_stored:

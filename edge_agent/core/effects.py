@@ -53,6 +53,8 @@ class EraseReason(StrEnum):
     SUPERSEDED = "superseded"
     CANCELLED = "cancelled"
     PARTIAL_DROPPED = "partial_dropped"
+    SETTLED = "settled"
+    """The destination has it by another way, as its receipt tells."""
 
 
 class Erase(NamedTuple):
@@ -102,6 +104,13 @@ class LoadWindow:
     count: int
 
 
+class LoadBundle(NamedTuple):
+    """Read the record of one waiting bundle; complete with Loaded: that record, or none if it waits here no more."""
+
+    effect_id: int
+    bundle: BundleId
+
+
 class LeaseNumbers(NamedTuple):
     """Reserve the numbers of burst frames below ``up_to`` for this incarnation; complete with Done once synced."""
 
@@ -125,7 +134,7 @@ class SyncWindow(NamedTuple):
     window: BurstWindow
 
 
-Effect = Persist | Erase | Fetch | LoadWindow | LeaseNumbers | SyncWindow
+Effect = Persist | Erase | Fetch | LoadWindow | LoadBundle | LeaseNumbers | SyncWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +156,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Records asked for by LoadWindow; ``has_more`` when rows remain beyond the last.
+    """Records asked for by LoadWindow or LoadBundle; ``has_more`` when rows remain beyond the last.
 
     ``payloads`` has one entry a record, or none at all: whole payloads that lie in the row, None for any other.
     """
@@ -241,7 +250,7 @@ class BundleDelivered(NamedTuple):
 
 
 class BundleClosed(NamedTuple):
-    """Custody ended without forwarding: expired, superseded or cancelled."""
+    """Custody ended without forwarding: expired, superseded, cancelled, or settled by the destination's receipt."""
 
     bundle: BundleId
     reason: EraseReason

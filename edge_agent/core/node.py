@@ -15,19 +15,22 @@ from edge_agent.core.bundle import BundleHeader, BundleId, MalformedError, Prece
 from edge_agent.core.burst_intake import BurstIntake
 from edge_agent.core.burst_sender import BurstSender
 from edge_agent.core.codec import Window
-from edge_agent.core.contact import Contact
+from edge_agent.core.contact import DAY_S, Contact
 from edge_agent.core.contacts import Contacts, is_narrow
 from edge_agent.core.custody import Custody
-from edge_agent.core.effects import Effect, Event, LinkState, Outcome, Restored, Transmit
+from edge_agent.core.effects import Effect, EraseReason, Event, Outcome, Restored, Transmit
 from edge_agent.core.envelope import put_unknown, read_envelope
 from edge_agent.core.errors import RefusalReason, RefusedError
+from edge_agent.core.explain import explain
 from edge_agent.core.frame import LinkKeys
 from edge_agent.core.intake import Intake
+from edge_agent.core.interventions import Interventions
 from edge_agent.core.limits import LinkLimits, LinkPolicy
+from edge_agent.core.link_reports import link_reports
 from edge_agent.core.liveness import Liveness
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.payload_cache import PayloadCache
-from edge_agent.core.report import LinkReport, NodeReport, NodeSettings
+from edge_agent.core.report import Explanation, NodeReport, NodeSettings
 from edge_agent.core.scheduler import Scheduler
 from edge_agent.core.verdicts import Verdicts
 
@@ -35,7 +38,6 @@ SWEEP_S = 1.0
 CUSTODY_WAIT_S = 5.0
 """All bytes acknowledged and no word of custody for this long (and 8 RTT): send what is not stored again."""
 ALARM_OPEN_S = 60.0
-DAY_S = 86_400.0
 REKEY_ASK_FRAMES = 1024
 PROGRESS_S = 0.001
 """A deadline that is due and still cannot be met is looked at again after this long, never at once."""
@@ -63,6 +65,7 @@ class Node:
         self.intake = Intake(
             self.contacts, self.custody, self.arrivals, self.liveness, burst_intake, verdicts, self.outputs, rng
         )
+        self._interventions = Interventions(self.custody, self.outputs)
         self._turn = 0
         self._sweep_s = now_s + SWEEP_S
         self._wakeup_s: float | None = None
@@ -81,9 +84,29 @@ class Node:
         return self.custody.submit(header, precedence, payload, now_s)
 
     def cancel(self, bundle: BundleId, now_s: float) -> bool:
-        """Withdraw a bundle of which nothing has left; False when it is too late."""
+        """Withdraw a bundle of which nothing has left; False when it is too late. BundleClosed tells of the end."""
         self._is_wakeup_known = False
-        return self.custody.cancel(bundle)
+        return self._interventions.cancel(bundle)
+
+    def settle(self, bundle: BundleId, now_s: float, reason: EraseReason = EraseReason.SETTLED) -> bool:
+        """A receipt says that the destination has (or will not take) a bundle: end the copy that waits here.
+
+        False when none waits here; BundleClosed tells that it is done.
+        """
+        self._is_wakeup_known = False
+        return self._interventions.settle(bundle, reason)
+
+    def promote(self, bundle: BundleId, now_s: float) -> bool:
+        """Pull a waiting bundle forward: it goes next of its class. False when it does not wait here."""
+        self._is_wakeup_known = False
+        return self._interventions.promote(bundle)
+
+    def explain(self, bundle: BundleId, now_s: float, header: BundleHeader | None = None) -> Explanation | None:
+        """Why a bundle waits and when it should be gone; None when it is not in memory and no ``header`` is given.
+
+        With the header of a bundle that is a row only, its place is a guess: behind all that its queue holds.
+        """
+        return explain(self.contacts, self.custody, bundle, header, now_s)
 
     def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None:
         """Take one frame as it came from ``source`` on ``link``; whatever it holds is used or counted."""
@@ -324,7 +347,7 @@ class Node:
     def report(self, now_s: float) -> NodeReport:
         """What this node can say of itself."""
         return NodeReport(
-            links=tuple(self._link_reports(now_s)),
+            links=link_reports(self.contacts, now_s),
             queues=self.custody.reports(now_s),
             last_heard_s={
                 peer.node_id: peer.last_heard_s
@@ -334,35 +357,3 @@ class Node:
             peer_roles={peer.node_id: peer.role for peer in self.contacts.peers.values()},
             counters=dict(self.outputs.drops),
         )
-
-    def _link_reports(self, now_s: float) -> list[LinkReport]:
-        reports = []
-        for link in self.contacts.links.values():
-            contacts: list[Contact | None] = list(link.contacts) or [None]
-            reports += [_link_report(link.name, link.reason, contact, link.policy, now_s) for contact in contacts]
-        return reports
-
-
-def _link_report(name: str, link_reason: str, contact: Contact | None, policy: LinkPolicy, now_s: float) -> LinkReport:
-
-    if contact is None:
-        state = LinkState.DOWN if link_reason else LinkState.UNKNOWN
-        return LinkReport(link=name, peer="", state=state, reason=link_reason, since_s=now_s, last_heard_s=None)
-    session = contact.session
-    known = contact.rtt.smoothed_s is not None
-    stale = now_s - contact.goodput_since_s > 5.0
-    return LinkReport(
-        link=name,
-        peer=contact.peer.node_id if contact.peer is not None else "",
-        state=contact.state,
-        reason=contact.link.reason or contact.reason,
-        since_s=contact.since_s,
-        last_heard_s=contact.last_heard_s,
-        rtt_s=contact.rtt.smoothed_s,
-        loss_ratio=contact.loss_ratio if known else None,
-        rate_bps=contact.controller.rate_bps if session is not None and contact.controller.is_trained else None,
-        goodput_bps=0.0 if stale else contact.goodput_bps,
-        sent_bytes=contact.sent_bytes,
-        received_bytes=contact.received_bytes,
-        cost=contact.sent_bytes / 1e6 * policy.cost_per_mb,
-    )

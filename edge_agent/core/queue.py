@@ -34,12 +34,24 @@ class Queue:
     is_ringed: bool = False
     turn_bytes: int = 0
 
+    @property
+    def is_machine(self) -> bool:
+        """Whether machines made what is in it: people go first."""
+        return self.origin is Origin.MACHINE
+
     def put(self, outgoing: Outgoing) -> None:
         """A bundle that has just come in takes its place by the flow's order."""
         if self.order is FlowOrder.FIFO:
             self.entries.append(outgoing)
         else:
             self.entries.appendleft(outgoing)
+        outgoing.is_queued = True
+
+    def put_before_all(self, outgoing: Outgoing) -> None:
+        """A bundle that is wanted now takes the first place, wherever it stood. O(entries)."""
+        if outgoing.is_queued:
+            self.entries.remove(outgoing)
+        self.entries.appendleft(outgoing)
         outgoing.is_queued = True
 
     def put_first(self, outgoing: Outgoing) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
-from edge_agent.core.bundle import COMMAND
+from edge_agent.core.bundle import COMMAND, BundleId
 from edge_agent.core.effects import LinkState, QueueKey
 
 
@@ -34,6 +35,64 @@ class QueueReport:
     bundles: int
     payload_bytes: int
     oldest_age_s: float
+
+
+class Obstacle(StrEnum):
+    """Why a link does not take a bundle now, the lasting reasons before the passing ones."""
+
+    NONE = "may"
+    NOT_ALLOWED = "not_allowed"
+    """The link's policy leaves out this precedence."""
+    UNDESCRIBED = "undescribed"
+    """Nobody said what the link costs, so it carries FLASH to PRIORITY only."""
+    BUDGET = "budget"
+    """The bytes of the day are used up; ``wait_s`` is what is left of the day."""
+    DOWN = "down"
+    OTHER_NODE = "other_node"
+    """It is begun towards another node than the one behind this link."""
+    REFUSED = "refused"
+    """The node there does not want it before ``wait_s`` have passed."""
+    PEER_FULL = "peer_full"
+    """The node there has as much under way as it takes at a time."""
+    IN_DOUBT = "in_doubt"
+    """No acknowledgement for a while; another link is used as long as there is one."""
+    BUSY = "busy"
+    """The medium takes no frame just now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkVerdict:
+    """What one link to one node means for one bundle now. ``peer`` is empty while nobody was heard there.
+
+    ``wait_s``: after how long the obstacle is gone by itself; None when that is not known. ``rate_bps``: wire bits a
+    second as measured or configured; None while the link is down.
+    """
+
+    link: str
+    peer: str
+    obstacle: Obstacle
+    wait_s: float | None = None
+    rate_bps: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why one bundle still waits, and when it should have left.
+
+    ``arrived_bytes`` a link acknowledged, ``stored_bytes`` the next node has synced. ``ahead``: what goes before it, in
+    bundles and payload bytes; counted where ``is_exact``, else at most that much. ``expected_s``: seconds until
+    its last byte leaves at the present rates; None while no link may carry it.
+    """
+
+    bundle: BundleId
+    payload_bytes: int
+    arrived_bytes: int
+    stored_bytes: int
+    links: tuple[LinkVerdict, ...]
+    ahead_bundles: int
+    ahead_bytes: int
+    is_exact: bool
+    expected_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,15 @@ class Scheduler:
             rings = self._rings.get(queue.key.destination)
             if rings is None:
                 rings = self._rings[queue.key.destination] = [deque() for _ in range(2 * len(Precedence))]
-            rings[2 * queue.key.precedence + (queue.origin is Origin.MACHINE)].append(queue)
+            rings[_ring_of(queue)].append(queue)
+
+    def turn_to(self, queue: Queue) -> None:
+        """It is this queue's turn now, whatever it took before. O(queues of its class)."""
+        if queue.is_ringed:
+            ring = self._rings[queue.key.destination][_ring_of(queue)]
+            ring.remove(queue)
+            ring.appendleft(queue)
+            queue.turn_bytes = 0
 
     @property
     def has_work(self) -> bool:
@@ -179,3 +187,7 @@ class Scheduler:
             for outgoing in islice(entries, DEPTH_SCAN_MAX):
                 if not outgoing.is_closed and (outgoing.unsent or outgoing.second):
                     yield queue, outgoing
+
+
+def _ring_of(queue: Queue) -> int:
+    return 2 * queue.key.precedence + queue.is_machine

@@ -29,6 +29,7 @@ _REASONS = {
     EraseReason.EXPIRED: FateState.EXPIRED,
     EraseReason.SUPERSEDED: FateState.SUPERSEDED,
     EraseReason.CANCELLED: FateState.CANCELLED,
+    EraseReason.SETTLED: FateState.DELIVERED,
 }
 _COLUMNS = (
     "fates.row, origins.source, origins.incarnation, precedence, sequence, header, payload_bytes, state, accepted_ms, "

@@ -5,13 +5,23 @@ import os
 import queue
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
-from edge_agent.core.effects import Failed, Fetch, Fetched, Loaded, LoadWindow, Outcome, QueueCount, QueueKey
+from edge_agent.core.effects import (
+    Failed,
+    Fetch,
+    Fetched,
+    LoadBundle,
+    Loaded,
+    LoadWindow,
+    Outcome,
+    QueueCount,
+    QueueKey,
+)
 from edge_agent.core.errors import EdgeAgentError, RefusalReason
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.answers import Answers, Call
@@ -25,6 +35,10 @@ OLDEST_ROWS = 16  # numbers rise with time but for bundles that arrive out of or
 OPEN_FILES_MAX = 8  # one for each link that carries a large bundle
 WINDOW_PAYLOAD_BYTES = 1 << 20  # of short payloads given with one window, so that none of them needs a Fetch
 
+_RECORDS = (
+    "SELECT source, incarnation, precedence, sequence, payload_bytes, header, body, boot, as_of_s, age_low_s,"
+    " age_high_s FROM bundles JOIN origins ON origins.origin = bundles.origin"
+)
 _WHERE_ID = "WHERE source = ? AND incarnation = ? AND precedence = ? AND sequence = ?"
 
 
@@ -67,6 +81,19 @@ class Reader:
                 count = effect.count + extra
                 window = read_window(database, self.ages, effect, count + 1)
                 outcome = Loaded(window.records[:count], len(window.records) > count, window.payloads[:count])
+            except sqlite3.Error as error:
+                outcome = Failed(RefusalReason.STORE_FAILED, str(error))
+            self.answers.give([(effect.effect_id, outcome)], [])
+
+        self._jobs.put(job)
+
+    def load_bundle(self, effect: LoadBundle) -> None:
+        """Read the record of one bundle that waits."""
+
+        def job(database: sqlite3.Connection) -> None:
+            outcome: Outcome
+            try:
+                outcome = read_waiting(database, self.ages, effect.bundle)
             except sqlite3.Error as error:
                 outcome = Failed(RefusalReason.STORE_FAILED, str(error))
             self.answers.give([(effect.effect_id, outcome)], [])
@@ -160,12 +187,26 @@ def read_window(database: sqlite3.Connection, ages: Ages, effect: LoadWindow, li
         )
         values += [after.source, to_signed(after.incarnation), after.sequence]
     found = database.execute(
-        "SELECT source, incarnation, precedence, sequence, payload_bytes, header, body, boot, as_of_s, age_low_s,"
-        " age_high_s FROM bundles JOIN origins ON origins.origin = bundles.origin WHERE queue ="
+        f"{_RECORDS} WHERE queue ="
         " (SELECT queue FROM queues WHERE destination = ? AND precedence = ? AND source = ? AND flow = ?)"
         f"{where} ORDER BY bundles.origin {order}, sequence {order} LIMIT ?",
         (*values, limit),
     )
+    return _loaded(found, ages)
+
+
+def read_waiting(database: sqlite3.Connection, ages: Ages, bundle: BundleId) -> Loaded:
+    """The record of one bundle that waits for another node; none when it does not."""
+    if not is_storable(bundle):
+        return Loaded((), has_more=False)
+    found = database.execute(
+        f"{_RECORDS} {_WHERE_ID} AND queue IS NOT NULL",
+        (bundle.source, to_signed(bundle.incarnation), int(bundle.precedence), bundle.sequence),
+    )
+    return _loaded(found, ages)
+
+
+def _loaded(found: Iterable[tuple[Any, ...]], ages: Ages) -> Loaded:  # Any: columns of ``_RECORDS``
     records, payloads = [], []
     room_bytes = WINDOW_PAYLOAD_BYTES
     for source, incarnation, precedence, sequence, payload_bytes, header, body, *times in found:

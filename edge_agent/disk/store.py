@@ -20,6 +20,7 @@ from edge_agent.core.effects import (
     Failed,
     Fetch,
     LeaseNumbers,
+    LoadBundle,
     Loaded,
     LoadWindow,
     Outcome,
@@ -144,6 +145,8 @@ class Disk:
             self._writer.put_effect(effect)
         elif isinstance(effect, Fetch):
             self._reader.fetch(effect)
+        elif isinstance(effect, LoadBundle):
+            self._reader.load_bundle(effect)
         else:
             gone = {bundle for bundles in self._erasing.values() for bundle in bundles}
             self._windows[effect.effect_id] = (effect, gone)
