@@ -185,10 +185,22 @@ class Arrivals:
             held_bytes -= victim.memory_bytes
             self._abandon(victim, RefusalReason.PARTIAL_DROPPED, RETRY_DROPPED_S, now_s)
 
+    def abandon(self, bundle: BundleId, peer: Peer) -> None:
+        """``peer`` will not send the rest of a bundle: what came of it goes, unless all of it is here."""
+        partial = self._partials.get(bundle)
+        if partial is None or partial.peer is not peer or partial.is_persisting:
+            return
+        self.outputs.drop("partial_abandoned")
+        self._forget(partial)
+        self._erase_part(partial)
+
     def _abandon(self, partial: Partial, reason: RefusalReason, retry_after_s: float, now_s: float) -> None:
         self.outputs.drop(reason.value)
         self._forget(partial)
         self._refuse(partial.bundle, partial.peer, reason, retry_after_s, now_s)
+        self._erase_part(partial)
+
+    def _erase_part(self, partial: Partial) -> None:
         if partial.payload_bytes > CHUNK_BYTES:
             effect_id = self.outputs.new_effect(lambda outcome, now_s: None, is_quiet=True)
             self.outputs.effects.append(

@@ -3,9 +3,10 @@
 Accepted follows Persist only; custody ends by the next node's STORED, by expiry, or by a newer bundle of its key.
 """
 
-import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from edge_agent.core.abandonment import abandonment
 from edge_agent.core.admission import FlashAllowance
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, FlowOrder, Precedence
 from edge_agent.core.codec import Source
@@ -25,13 +26,15 @@ from edge_agent.core.effects import (
     Restored,
 )
 from edge_agent.core.errors import RefusalReason, RefusedError
+from edge_agent.core.expiries import Expiries
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.payload_cache import PayloadCache
-from edge_agent.core.peer import Peer
+from edge_agent.core.peer import Peer, Reply
 from edge_agent.core.queue import Queue
 from edge_agent.core.report import NodeSettings, QueueReport
 from edge_agent.core.scheduler import Scheduler
+from edge_agent.core.supersession import NO_SUCCESSION, Fate, Succession, fate_of, is_newer
 
 LOAD_STEP = 512
 """Rows added by one LoadWindow: read within a fragment's time, and enough to keep a fast link busy."""
@@ -51,14 +54,15 @@ class Custody:
     bundles: dict[BundleId, Outgoing] = field(default_factory=dict)
     _queue_of: dict[BundleId, Queue] = field(default_factory=dict)
     _next_sequences: list[int] = field(default_factory=list)
-    _expiries: list[tuple[float, BundleId]] = field(default_factory=list)
     _erasing: set[BundleId] = field(default_factory=set)
     """Custody has ended and the store may still show them: a window read now must not bring them back."""
     _submitting: int = 0
+    expiries: Expiries = field(init=False)
     _allowance: FlashAllowance = field(init=False)
 
     def __post_init__(self) -> None:
         self._next_sequences = list(self.restored.next_sequences)
+        self.expiries = Expiries(self.bundles)
         self._allowance = FlashAllowance(*self.settings.flash_allowance)
 
     def restore(self, now_s: float) -> None:
@@ -112,8 +116,8 @@ class Custody:
             queue.oldest_as_of_s = record.as_of_s - record.age_low_s
         queue.bundles += 1
         queue.payload_bytes += record.payload_bytes
-        if queue.order is FlowOrder.LATEST:
-            self._supersede(queue, record)
+        older = queue.latest.get(record.header.key) if queue.order is FlowOrder.LATEST else None
+        succession = self._supersede(queue, older, record, now_s) if older is not None else NO_SUCCESSION
         must_wait = queue.order is FlowOrder.FIFO and queue.has_more_stored
         is_full = queue.held >= self.settings.window_entries
         if (must_wait or is_full) and not self._make_room(queue):
@@ -121,14 +125,14 @@ class Custody:
             return
         if payload is not None:
             self.cache.put(record.id, payload)
-        self._hold(queue, record)
+        self._hold(queue, record, succession)
 
     def _queue(self, record: BundleRecord) -> Queue:
         header = record.header
         key = QueueKey(header.destination, record.id.precedence, record.id.source, header.flow)
         return self.scheduler.queue(key, header.order, header.origin)
 
-    def _hold(self, queue: Queue, record: BundleRecord) -> None:
+    def _hold(self, queue: Queue, record: BundleRecord, succession: Succession = NO_SUCCESSION) -> None:
         bundle = record.id
         is_own = bundle.source == self.settings.node_id and bundle.incarnation == self.restored.incarnation
         source = None if is_own else Source(bundle.source, bundle.incarnation)
@@ -136,11 +140,14 @@ class Custody:
         self.bundles[bundle] = outgoing
         self._queue_of[bundle] = queue
         queue.held += 1
-        queue.put(outgoing)
+        outgoing.follows_abandoned = succession.is_promised
+        if succession.place_of is None:
+            queue.put(outgoing)
+        else:
+            queue.put_in_place_of(succession.place_of, outgoing)
         if queue.order is FlowOrder.LATEST:
             queue.latest[record.header.key] = outgoing
-        expires_s = record.as_of_s - record.age_low_s + record.header.lifetime_s
-        heapq.heappush(self._expiries, (expires_s, bundle))
+        self.expiries.add(record)
         self.scheduler.wake(queue)
 
     def _make_room(self, queue: Queue) -> bool:
@@ -167,20 +174,40 @@ class Custody:
             outgoing.peer.opened_bytes -= outgoing.record.payload_bytes
         self.cache.forget(bundle, outgoing.record.payload_bytes)
 
-    def _supersede(self, queue: Queue, record: BundleRecord) -> None:
-        """A newer bundle of the same key is here: the older goes, unless a fragment of it has left already."""
-        older = queue.latest.get(record.header.key)
-        if older is not None and not older.is_begun and older.record.id.sequence < record.id.sequence:
-            self.end(older, EraseReason.SUPERSEDED)
+    def _supersede(self, queue: Queue, older: Outgoing, record: BundleRecord, now_s: float) -> Succession:
+        """A bundle of a ``latest`` flow is here: the older of its key goes, or is finished first."""
+        if not is_newer(record, older.record):
+            return NO_SUCCESSION
+        fate = fate_of(older, record, len(older.header))
+        if fate is Fate.FINISHED:
+            if older.unsent:
+                queue.put_before_all(older)
+            return NO_SUCCESSION
+        if fate is Fate.ABANDONED:
+            self.abandon(older, now_s)
+        self.end(older, EraseReason.SUPERSEDED)
+        is_promised = older.follows_abandoned or fate is Fate.ABANDONED
+        return Succession(older if older.is_queued else None, is_promised)
 
-    def forward(self, bundle: BundleId, peer: Peer) -> None:
-        """``peer`` has taken custody."""
-        outgoing = self.bundles.get(bundle)
-        if outgoing is None:
-            return
-        via = tuple(sorted(outgoing.via))
-        self.outputs.events.append(BundleForwarded(bundle, peer.node_id, via))
-        self._release(outgoing, EraseReason.FORWARDED, peer.node_id, via)
+    def abandon(self, outgoing: Outgoing, now_s: float) -> None:
+        """The rest of a bundle begun will not come: its next node may forget the part."""
+        peer = outgoing.peer
+        self.outputs.drop("abandoned")
+        if peer is not None:
+            peer.owe(Reply(abandonment(outgoing), is_urgent=False), now_s)
+
+    def forward(self, bundles: Iterable[BundleId], peer: Peer) -> None:
+        """``peer`` has taken custody of these, as far as they are here."""
+        runs: dict[tuple[str, ...], list[BundleId]] = {}
+        for bundle in bundles:
+            outgoing = self.bundles.get(bundle)
+            if outgoing is not None:
+                via = tuple(sorted(outgoing.via))
+                self.outputs.events.append(BundleForwarded(bundle, peer.node_id, via))
+                self._release(outgoing)
+                runs.setdefault(via, []).append(bundle)
+        for via, ended in runs.items():
+            self._erase(ended, EraseReason.FORWARDED, peer.node_id, via)
 
     def may_be_stored(self, bundle: BundleId) -> bool:
         """Whether the store may hold a bundle that is not in memory. O(queues)."""
@@ -203,6 +230,8 @@ class Custody:
         queue.put_before_all(outgoing)
         self.scheduler.wake(queue)
         self.scheduler.turn_to(queue)
+        if outgoing.unsent:
+            self.cache.read(outgoing, outgoing.unsent.first_range()[0], outgoing.span)  # so that no link passes it by
         return True
 
     def queue_of(self, bundle: BundleId) -> Queue | None:
@@ -212,9 +241,11 @@ class Custody:
     def end(self, outgoing: Outgoing, reason: EraseReason) -> None:
         """End custody without forwarding."""
         self.outputs.events.append(BundleClosed(outgoing.record.id, reason))
-        self._release(outgoing, reason)
+        self._release(outgoing)
+        self._erase([outgoing.record.id], reason)
 
-    def _release(self, outgoing: Outgoing, reason: EraseReason, peer: str = "", via: tuple[str, ...] = ()) -> None:
+    def _release(self, outgoing: Outgoing) -> None:
+        """A bundle leaves memory for good; its row is still there."""
         bundle = outgoing.record.id
         queue = self._queue_of[bundle]
         queue.bundles -= 1
@@ -223,14 +254,18 @@ class Custody:
         self._erasing.add(bundle)
         if queue.is_loading:
             queue.ended_while_loading.add(bundle)
+        self._refill(queue)
+
+    def _erase(self, bundles: list[BundleId], reason: EraseReason, peer: str = "", via: tuple[str, ...] = ()) -> None:
+        """The rows of bundles that ended together go together."""
 
         def erased(outcome: Outcome, now_s: float) -> None:
-            self._erasing.discard(bundle)
-            if isinstance(outcome, Failed):  # the row stays; the next node knows the bundle and will say so again
-                self.outputs.drop("erase_failed")
+            self._erasing.difference_update(bundles)
+            if isinstance(outcome, Failed):  # the rows stay; the next node knows the bundles and will say so again
+                self.outputs.drop("erase_failed", len(bundles))
 
-        self.outputs.effects.append(Erase(self.outputs.new_effect(erased, is_quiet=True), (bundle,), reason, peer, via))
-        self._refill(queue)
+        effect_id = self.outputs.new_effect(erased, is_quiet=True)
+        self.outputs.effects.append(Erase(effect_id, tuple(bundles), reason, peer, via))
 
     def put_back(self, outgoing: Outgoing, start: int, end: int, now_s: float) -> None:
         """[start, end) of a bundle did not arrive on its link: send it again, or not if it is no longer wanted."""
@@ -239,6 +274,7 @@ class Custody:
         queue = self._queue_of[outgoing.record.id]
         newer = queue.latest.get(outgoing.record.header.key) if queue.order is FlowOrder.LATEST else None
         if newer is not None and newer is not outgoing and outgoing.unsent.total == outgoing.span:
+            newer.follows_abandoned = newer.follows_abandoned or outgoing.follows_abandoned
             self.end(outgoing, EraseReason.SUPERSEDED)
             return
         self.wake(outgoing)
@@ -251,17 +287,13 @@ class Custody:
 
     def expire(self, now_s: float) -> None:
         """End custody of what is surely too old."""
-        while self._expiries and self._expiries[0][0] <= now_s:
-            _, bundle = heapq.heappop(self._expiries)
-            outgoing = self.bundles.get(bundle)
-            if outgoing is not None:
-                self.end(outgoing, EraseReason.EXPIRED)
-
-    def next_expiry_s(self) -> float | None:
-        """When ``expire`` has work."""
-        while self._expiries and self._expiries[0][1] not in self.bundles:
-            heapq.heappop(self._expiries)
-        return self._expiries[0][0] if self._expiries else None
+        ended = []
+        for outgoing in self.expiries.take_due(now_s):
+            self.outputs.events.append(BundleClosed(outgoing.record.id, EraseReason.EXPIRED))
+            self._release(outgoing)
+            ended.append(outgoing.record.id)
+        if ended:
+            self._erase(ended, EraseReason.EXPIRED)
 
     def refill(self) -> None:
         """Ask again for windows that could not be read, or were too full to ask for."""
@@ -282,7 +314,7 @@ class Custody:
         def loaded(outcome: Outcome, now_s: float) -> None:
             queue.is_loading = False
             if isinstance(outcome, Loaded):
-                self._take_window(queue, outcome)
+                self._take_window(queue, outcome, now_s)
             else:
                 self.outputs.drop("load_window_failed")
 
@@ -296,7 +328,7 @@ class Custody:
             )
         )
 
-    def _take_window(self, queue: Queue, window: Loaded) -> None:
+    def _take_window(self, queue: Queue, window: Loaded, now_s: float) -> None:
         ended = self._erasing | queue.ended_while_loading
         fresh = [record for record in window.records if record.id not in self.bundles and record.id not in ended]
         bodies = dict(zip((record.id for record in window.records), window.payloads, strict=False))
@@ -304,12 +336,11 @@ class Custody:
             payload = bodies.get(record.id)
             if payload is not None:
                 self.cache.put(record.id, payload)
-            if queue.order is FlowOrder.LATEST:
-                self._supersede(queue, record)
-            newer = queue.latest.get(record.header.key)
-            self._hold(queue, record)
-            if newer is not None and newer.record.id.sequence > record.id.sequence:
-                queue.latest[record.header.key] = newer
+            known = queue.latest.get(record.header.key)
+            succession = self._supersede(queue, known, record, now_s) if known is not None else NO_SUCCESSION
+            self._hold(queue, record, succession)
+            if known is not None and is_newer(known.record, record):
+                queue.latest[record.header.key] = known
                 self.end(self.bundles[record.id], EraseReason.SUPERSEDED)
         # A bundle left in the store while the window was being read may be missing from it.
         queue.has_more_stored = window.has_more or queue.was_left_stored

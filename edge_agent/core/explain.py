@@ -59,7 +59,8 @@ def _verdicts(
 ) -> list[LinkVerdict]:
     verdicts = []
     for link in contacts.links.values():
-        for contact in link.contacts or [None]:
+        of_link: list[Contact | None] = list(link.contacts) or [None]
+        for contact in of_link:
             if contact is not None and contact.peer is not None and destination not in contact.peer.destinations:
                 continue  # no way to where it goes
             obstacle, wait_s = _obstacle(link, contact, precedence, outgoing, now_s)

@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 from random import Random
 
+from edge_agent.core.abandonment import ABANDON_KIND, read_abandoned
 from edge_agent.core.arq import Arrived
 from edge_agent.core.arrivals import Arrivals
 from edge_agent.core.bundle import MalformedError, Precedence
@@ -263,6 +264,8 @@ class Intake:
             self._greet(contact, session, Hello.parse(block.fields), now_s)
         elif kind == CLOSED_KIND and contact.peer is not None:
             self._take_closed(contact.peer, block)
+        elif kind == ABANDON_KIND and contact.peer is not None:
+            self.arrivals.abandon(read_abandoned(contact.peer, block), contact.peer)
         else:
             self.outputs.drop("control_unknown")
 

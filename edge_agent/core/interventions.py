@@ -25,34 +25,38 @@ class Interventions:
     outputs: Outputs
     _asked: set[BundleId] = field(default_factory=set)
 
-    def cancel(self, bundle: BundleId) -> bool:
-        """End custody of a bundle no fragment of which has left; False when it is too late or it is not here."""
-        return self._reach(bundle, self._cancel)
+    def cancel(self, bundle: BundleId, now_s: float) -> bool:
+        """End custody of a bundle that cannot have arrived as a whole; False when it is too late or it is not here."""
+        return self._reach(bundle, self._cancel, now_s)
 
-    def settle(self, bundle: BundleId, reason: EraseReason) -> bool:
+    def settle(self, bundle: BundleId, reason: EraseReason, now_s: float) -> bool:
         """End custody of a copy that is not needed any more, begun or not; False when it is not here."""
 
-        def end(outgoing: Outgoing) -> bool:
+        def end(outgoing: Outgoing, now_s: float) -> bool:
+            if outgoing.is_begun:
+                self.custody.abandon(outgoing, now_s)
             self.custody.end(outgoing, reason)
             return True
 
-        return self._reach(bundle, end)
+        return self._reach(bundle, end, now_s)
 
-    def promote(self, bundle: BundleId) -> bool:
+    def promote(self, bundle: BundleId, now_s: float) -> bool:
         """Let a bundle go before all that waits in its class; False when it is not here."""
-        return self._reach(bundle, self.custody.promote)
+        return self._reach(bundle, lambda outgoing, now_s: self.custody.promote(outgoing), now_s)
 
-    def _cancel(self, outgoing: Outgoing) -> bool:
-        if outgoing.is_begun:
+    def _cancel(self, outgoing: Outgoing, now_s: float) -> bool:
+        if outgoing.may_be_whole:
             return False
+        if outgoing.is_begun:
+            self.custody.abandon(outgoing, now_s)
         self.custody.end(outgoing, EraseReason.CANCELLED)
         return True
 
-    def _reach(self, bundle: BundleId, act: Callable[[Outgoing], bool]) -> bool:
+    def _reach(self, bundle: BundleId, act: Callable[[Outgoing, float], bool], now_s: float) -> bool:
         """Do ``act`` to a bundle, now or once its record is read; False when it is not here or ``act`` says no."""
         outgoing = self.custody.bundles.get(bundle)
         if outgoing is not None:
-            return act(outgoing)
+            return act(outgoing, now_s)
         if not self.custody.may_be_stored(bundle):
             return False
         if len(self._asked) >= ASKED_MAX and bundle not in self._asked:
@@ -68,7 +72,7 @@ class Interventions:
             for record in outcome.records:
                 found = self.custody.reach(record)
                 if found is not None:
-                    act(found)
+                    act(found, now_s)
 
         self.outputs.effects.append(LoadBundle(self.outputs.new_effect(loaded), bundle))
         return True

@@ -84,9 +84,9 @@ class Node:
         return self.custody.submit(header, precedence, payload, now_s)
 
     def cancel(self, bundle: BundleId, now_s: float) -> bool:
-        """Withdraw a bundle of which nothing has left; False when it is too late. BundleClosed tells of the end."""
+        """Withdraw a bundle that has not left as a whole; False when it is too late. BundleClosed tells of the end."""
         self._is_wakeup_known = False
-        return self._interventions.cancel(bundle)
+        return self._interventions.cancel(bundle, now_s)
 
     def settle(self, bundle: BundleId, now_s: float, reason: EraseReason = EraseReason.SETTLED) -> bool:
         """A receipt says that the destination has (or will not take) a bundle: end the copy that waits here.
@@ -94,12 +94,12 @@ class Node:
         False when none waits here; BundleClosed tells that it is done.
         """
         self._is_wakeup_known = False
-        return self._interventions.settle(bundle, reason)
+        return self._interventions.settle(bundle, reason, now_s)
 
     def promote(self, bundle: BundleId, now_s: float) -> bool:
         """Pull a waiting bundle forward: it goes next of its class. False when it does not wait here."""
         self._is_wakeup_known = False
-        return self._interventions.promote(bundle)
+        return self._interventions.promote(bundle, now_s)
 
     def explain(self, bundle: BundleId, now_s: float, header: BundleHeader | None = None) -> Explanation | None:
         """Why a bundle waits and when it should be gone; None when it is not in memory and no ``header`` is given.
@@ -323,7 +323,7 @@ class Node:
             is_keyed = session is None or session.is_keyed
             if due_s is not None and due_s < wakeup_s and contact.is_usable and is_keyed:
                 wakeup_s = min(wakeup_s, max(due_s, contact.pacer.next_s))
-        due_s = self.custody.next_expiry_s()
+        due_s = self.custody.expiries.next_s()
         if due_s is not None and due_s < wakeup_s:
             wakeup_s = due_s
         if self._sweep_s < wakeup_s and (self.custody.bundles or self.arrivals.has_unsynced()):

@@ -40,6 +40,10 @@ class Outgoing:
     via: set[str] = field(default_factory=set)
     blocked_until_s: float = 0.0
     last_sent_s: float = 0.0
+    sent_bytes: int = 0
+    """Bytes taken by links that acknowledge, those sent again counted again: below ``span`` some byte never left."""
+    follows_abandoned: bool = False
+    """A bundle of its key was given up half sent for this one: this one is finished whatever comes."""
     is_closed: bool = False
     is_queued: bool = False
     burst: BurstCopy | None = None
@@ -58,13 +62,21 @@ class Outgoing:
         """Whether a fragment has left for the next node."""
         return self.peer is not None
 
+    @property
+    def may_be_whole(self) -> bool:
+        """Whether every byte has left at least once, so that the next node may have all of it."""
+        is_in_burst = self.burst is not None and self.burst.sent.total >= self.span
+        return self.sent_bytes >= self.span or is_in_burst
+
     def has_piece_for(self, link: str) -> bool:
         """Whether bytes wait that ``link`` may carry."""
         return bool(self.unsent) or (bool(self.second) and link != self.first_link)
 
     def take(self, link: str, start: int, end: int, *, wants_second: bool) -> None:
         """Bytes [start, end) leave on ``link`` now."""
-        if self.unsent.remove(start, end) and wants_second:
+        removed = self.unsent.remove(start, end)
+        self.sent_bytes += removed
+        if removed and wants_second:
             self.first_link = link
             self.second.add(start, end)
         elif link != self.first_link:

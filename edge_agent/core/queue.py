@@ -40,12 +40,17 @@ class Queue:
         return self.origin is Origin.MACHINE
 
     def put(self, outgoing: Outgoing) -> None:
-        """A bundle that has just come in takes its place by the flow's order."""
-        if self.order is FlowOrder.FIFO:
-            self.entries.append(outgoing)
-        else:
+        """A bundle that has just come in takes its place by the flow's order; keys of ``latest`` take turns."""
+        if self.order is FlowOrder.NEWEST:
             self.entries.appendleft(outgoing)
+        else:
+            self.entries.append(outgoing)
         outgoing.is_queued = True
+
+    def put_in_place_of(self, older: Outgoing, outgoing: Outgoing) -> None:
+        """A bundle stands where the one it replaces stood. O(entries)."""
+        self.entries[self.entries.index(older)] = outgoing
+        older.is_queued, outgoing.is_queued = False, True
 
     def put_before_all(self, outgoing: Outgoing) -> None:
         """A bundle that is wanted now takes the first place, wherever it stood. O(entries)."""

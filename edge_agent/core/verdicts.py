@@ -30,8 +30,8 @@ class Verdicts:
             if end - start > limit:  # more than can be open here: believe only what is
                 self.outputs.drop("stored_beyond")
                 continue
-            for sequence in range(start, end):
-                self.custody.forward(self._own(block.source, block.precedence, sequence), peer)
+            named = (self._own(block.source, block.precedence, sequence) for sequence in range(start, end))
+            self.custody.forward(named, peer)
         if peer.is_full:
             peer.is_full = False
             self.custody.scheduler.version += 1

@@ -61,7 +61,7 @@ def test_a_link_that_is_gone_or_busy_is_said() -> None:
     kit = bench.places["kit-1"]
     kit.running.set_busy("radio", bench.now_s, is_busy=True)
     assert obstacle(why(bench)) is Obstacle.BUSY
-    bench.unplug("kit-1", "radio")
+    kit.running.set_link("radio", bench.now_s, limits=None, policy=FREE, reason="unplugged")
     explanation = why(bench)
     assert (obstacle(explanation), explanation.expected_s) == (Obstacle.DOWN, None)
 

@@ -56,24 +56,51 @@ def test_a_receipt_settles_a_copy_that_still_waits(at: int) -> None:
     bench.pump(kit)
     assert closed(bench) == [(bundles[at], EraseReason.SETTLED)]
     assert bundles[at] not in kit.disk
-    assert not kit.running.settle(bundles[at], bench.now_s), "it waits here no more"
+    kit.running.settle(bundles[at], bench.now_s)
+    bench.pump(kit)
+    assert len(closed(bench)) == 1, "it waits here no more"
 
 
-def test_settling_what_has_begun_to_leave_ends_it_and_the_rest_goes_on() -> None:
+def half_sent() -> tuple[Bench, BundleId]:
+    """A slow link in the middle of a bundle."""
     bench = Bench()
     bench.add("command", role="command")
-    kit = bench.add("kit-1")
+    bench.add("kit-1")
     bench.join("a", "kit-1", "command", replace(STREAM, rate_bps=20_000.0, mtu_bytes=256))
     bench.run(1)
-    first = bench.submit("kit-1", bytes(20_000))
+    bundle = bench.submit("kit-1", bytes(20_000))
     bench.run(0.5)
-    assert not kit.running.cancel(first, bench.now_s), "it is on its way"
-    assert kit.running.settle(first, bench.now_s)
+    assert bench.places["command"].running.arrivals.joining() == 1
+    return bench, bundle
+
+
+@pytest.mark.parametrize("verb", ["cancel", "settle"])
+def test_what_is_half_sent_ends_and_the_receiver_forgets_its_part(verb: str) -> None:
+    bench, first = half_sent()
+    kit, command = bench.places["kit-1"], bench.places["command"]
+    assert getattr(kit.running, verb)(first, bench.now_s)
     bench.pump(kit)
     second = bench.submit("kit-1", b"second")
     bench.run(5)
-    assert [event.record.id for event in bench.places["command"].delivered()] == [second]
+    assert [event.record.id for event in command.delivered()] == [second]
+    assert command.running.arrivals.joining() == 0
+    assert command.running.arrivals.reserved_bytes == 0
+    assert command.drops()["partial_abandoned"] == 1
     assert kit.running.contacts.peers["command"].opened_bytes == 0
+
+
+def test_what_has_left_as_a_whole_is_not_cancelled_for_it_may_have_arrived() -> None:
+    bench, bundle = half_sent()
+    kit = bench.places["kit-1"]
+    bench.passes = lambda flight: flight.sender == "kit-1"  # it arrives, and no word of it comes back
+    bench.run(0.1)
+    small = bench.submit("kit-1", b"small", Precedence.IMMEDIATE)
+    bench.run(0.3)
+    assert small in [event.record.id for event in bench.places["command"].delivered()]
+    assert not kit.running.cancel(small, bench.now_s)
+    bench.pump(kit)
+    assert closed(bench) == []
+    assert bundle in kit.disk
 
 
 @pytest.mark.parametrize("order", [FlowOrder.FIFO, FlowOrder.NEWEST])

@@ -161,7 +161,7 @@ def test_turns_that_forget_their_excess_are_found_unfair(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("order", "served"), [(FlowOrder.FIFO, [0, 1, 2]), (FlowOrder.NEWEST, [2, 1, 0]), (FlowOrder.LATEST, [2, 1, 0])]
+    ("order", "served"), [(FlowOrder.FIFO, [0, 1, 2]), (FlowOrder.NEWEST, [2, 1, 0]), (FlowOrder.LATEST, [0, 1, 2])]
 )
 def test_a_flow_is_served_in_its_order(order: FlowOrder, served: list[int]) -> None:
     scheduler = Scheduler(SHARE_RATIO)
