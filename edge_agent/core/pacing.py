@@ -119,7 +119,10 @@ class RateController:
                 self._samples.clear()
             if each.arrived_s is not None and not each.was_lost:
                 is_informed = True
-                self._note_delay(each.arrived_s - each.frame.sent_s, now_s)
+                delay_s = each.arrived_s - each.frame.sent_s
+                if each.frame.wire_bytes < frame_bytes:
+                    delay_s += self._shorter_s(frame_bytes - each.frame.wire_bytes)
+                self._note_delay(delay_s, now_s)
                 self._samples.append((each.arrived_s, each.frame.sent_bytes_total))
         if not is_informed or not self._samples:
             return
@@ -128,6 +131,14 @@ class RateController:
         self._settle_queue(now_s, max(0.03, 4 * frame_s, rtt_s / 4))
         if self._measure_delivery(max(RATE_WINDOW_S, rtt_s, RATE_WINDOW_FRAMES * frame_s)):
             self._steer(now_s, rtt_s, frame_s)
+
+    def _shorter_s(self, missing_bytes: int) -> float:
+        """Wire time that a short frame spares: without it a HELLO's delay makes every full frame look queued.
+
+        By the smaller of both rates: too much only makes this one frame look late, too little lasts for the window.
+        """
+        rate_bps = self.rate_bps if self.delivered_bps is None else min(self.rate_bps, self.delivered_bps)
+        return missing_bytes * 8 / max(rate_bps, MIN_RATE_BPS)
 
     def _note_delay(self, delay_s: float, now_s: float) -> None:
         if self._last_delay_s is not None:

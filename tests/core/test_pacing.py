@@ -63,6 +63,45 @@ def test_a_link_is_filled_and_its_queue_stays_short(hint_bps: float | None) -> N
     assert samples[len(samples) * 95 // 100] <= 0.015, "p95 of the queue, in seconds"
 
 
+def carried_ratio(world: World, start_s: float, end_s: float, rate_bps: int) -> float:
+    """Wire bytes that the link brought over between two moments, of what it could."""
+    (joint,) = world._joints
+    world.run_until(start_s)
+    before = joint.up.line.model.waiting_bytes(round(start_s * NS_PER_S))
+    sent_bytes = -world.report("kit-1").links[0].sent_bytes
+    world.run_until(end_s)
+    sent_bytes += world.report("kit-1").links[0].sent_bytes
+    left = joint.up.line.model.waiting_bytes(round(end_s * NS_PER_S))
+    assert world.frames()["kit-1/link/up"]["queue_full"] == 0
+    return (sent_bytes + before - left) * 8 / rate_bps / (end_s - start_s)
+
+
+PACED = [(64_000, 0.2, 30.0, 240.0, 60), (2_000_000, 0.06, 2.0, 22.0, 120), (5_000_000, 0.04, 2.0, 12.0, 140)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hint_ratio", [None, 1.0])
+@pytest.mark.parametrize(("rate_bps", "rtt_s", "start_s", "end_s", "bundles"), PACED)
+def test_a_saturated_sender_uses_what_the_link_carries(
+    rate_bps: int, rtt_s: float, start_s: float, end_s: float, bundles: int, hint_ratio: float | None
+) -> None:
+    """From soon after the start on: a HELLO is the first frame of each link, and shorter than all that follow."""
+    link = LinkProfile(rate_bps=rate_bps, delay_s=rtt_s / 2, queue_bytes=250_000, overhead_bytes=28)
+    world = bulk_world(link, hint_bps=hint_ratio and hint_ratio * rate_bps, bundles=bundles)
+    ratio = carried_ratio(world, start_s, end_s, rate_bps)
+    print(f"{rate_bps} bit/s, {rtt_s} s, hint {hint_ratio}: {ratio:.3f} of the link")
+    assert ratio >= 0.95
+    assert world.report("kit-1").queues, "there was more to send at the end"
+
+
+@pytest.mark.slow
+def test_a_sender_that_takes_short_frames_for_a_base_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted fault of the test above: the first HELLO's delay counts as that of a full frame."""
+    monkeypatch.setattr("edge_agent.core.pacing.RateController._shorter_s", lambda self, missing_bytes: 0.0)
+    link = LinkProfile(rate_bps=2_000_000, delay_s=0.03, queue_bytes=250_000, overhead_bytes=28)
+    assert carried_ratio(bulk_world(link, bundles=120), 2.0, 12.0, 2_000_000) < 0.95
+
+
 @pytest.mark.slow
 def test_half_the_queue_is_found_by_a_rate_that_never_falls(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted fault of the test above: the queue is not looked at."""
