@@ -113,7 +113,7 @@ class FrameBuilder:
 
     def _put_fragments(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> None:
         """Fill the frame with pieces of the best bundles this contact may carry."""
-        may_send = contact.is_usable or (
+        may_send = contact.has_word_of_peer() or (
             contact.state is LinkState.UNKNOWN and not session.is_keyed and draft.is_wanted
         )
         others = self.contacts.siblings(contact) if contact.peer is not None else []

@@ -24,6 +24,8 @@ ACK_DELAY_LAZY_S = 0.2
 """An acknowledgement of frames that carried only replies waits for company."""
 ACK_DELAY_SLOW_S = 0.1
 ACK_FRAMES = 8
+UNANSWERED_FRAMES = 8
+"""In flight before the first answer of a link that came back: if the peer has forgotten us, they go again."""
 ETA_NOISE_S = 0.002
 """Links whose arrival times differ by less are equally fast: estimates know no better, and a change costs frames."""
 FIRST_PTO_S = 0.7
@@ -216,6 +218,23 @@ class Contact:
         outputs.events.append(
             LinkChanged(link=self.link.name, peer=peer, state=state, previous=previous, reason=reason)
         )
+
+    def resume(self, now_s: float, outputs: Outputs) -> None:
+        """The transport says that the link is back: a few frames may go under the old keys until the peer answers."""
+        self.was_drained = True
+        self.idle_version = -1
+        self.progress_s = now_s
+        self.unanswered_probes = 0
+        self.change_state(LinkState.UNKNOWN, "asked", now_s, outputs)
+
+    def has_word_of_peer(self) -> bool:
+        """Whether bulk may go this way: the peer has answered, or few frames have left since the link came back."""
+        if self.is_usable:
+            return True
+        session = self.session
+        if session is None or self.state is not LinkState.UNKNOWN:
+            return False
+        return session.is_keyed and len(session.arq.in_flight) < UNANSWERED_FRAMES
 
     def note_goodput(self, payload_bytes: int, now_s: float) -> None:
         """Payload acknowledged, for the goodput shown: over windows of two seconds."""

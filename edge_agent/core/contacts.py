@@ -101,16 +101,19 @@ class Contacts:
         if not link.contacts and not is_listener:
             self._add_contact(Contact(link, limits, None, now_s))
         for contact in link.contacts:
+            is_same_shape = limits.shape is contact.limits.shape
             self._apply_limits(contact, limits, now_s)
             if not was_up:
-                self._begin(contact, now_s)
+                self._begin(contact, now_s, may_resume=is_same_shape)
 
-    def _begin(self, contact: Contact, now_s: float) -> None:
-        """A contact's link is there (again)."""
+    def _begin(self, contact: Contact, now_s: float, *, may_resume: bool = False) -> None:
+        """A contact's link is there (again); keys outlive outages (docs/adr/0011-sessions-outlive-outages.md)."""
         if contact.is_burst:
             contact.change_state(LinkState.UP, "not watched", now_s, self._outputs)
             return
-        if not contact.link.is_listener:
+        if may_resume and contact.session is not None and contact.session.is_keyed:
+            contact.resume(now_s, self._outputs)
+        elif not contact.link.is_listener:
             self.begin_session(contact, now_s)
         contact.probe_at_s = now_s
 

@@ -8,7 +8,7 @@ import math
 
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.contact import CONVICTION_PTOS, CONVICTION_SLACK_S, Contact
-from edge_agent.core.contacts import Contacts
+from edge_agent.core.contacts import Contacts, is_narrow
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import LinkState
 from edge_agent.core.limits import LinkShape
@@ -137,6 +137,8 @@ class Liveness:
         session = contact.session
         contact.unanswered_probes += 1
         is_forgotten = session is not None and session.is_keyed and contact.unanswered_probes > PROBES_BEFORE_HELLO
+        if is_narrow(contact.link):  # its one peer says so itself: it speaks first, too, and answers with a hint
+            is_forgotten = False
         if not contact.link.is_listener and (is_forgotten or (session is None and contact.candidate is None)):
             contact.unanswered_probes = 0
             self.contacts.begin_session(contact, now_s)
