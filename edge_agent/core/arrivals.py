@@ -224,7 +224,7 @@ class Arrivals:
                 return False
             return True
         try:
-            partial.header = self._unpacked(fragment.header)
+            partial.header = fragment.known or self._unpacked(fragment.header)
         except MalformedError:
             self._abandon(partial, RefusalReason.MALFORMED, RETRY_FULL_S, now_s)
             return False

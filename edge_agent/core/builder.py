@@ -23,13 +23,20 @@ from edge_agent.core.custody import Custody
 from edge_agent.core.draft import Draft
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import number_bytes_for, put_data, put_hello, put_hello_ack
+from edge_agent.core.hello import READS_RUNS
 from edge_agent.core.outgoing import Outgoing
+from edge_agent.core.run import RUN_GROWTH_BYTES, RunWriter
 from edge_agent.core.session import Session
 from edge_agent.core.words import ACK_USUAL_BYTES, WINDOW_BYTES, WordWriter
 
 MIN_PIECE_BYTES = 64
 FRAGMENT_FIXED_BYTES = 24
 """Kind, marks, sequence, offset, total, length at their usual longest; the source and the header come on top."""
+ALONE_LEAST_BYTES = MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES
+RUN_LEAST_BYTES = 12
+"""Room that is worth looking for one more bundle: as a block of its own, and in a run."""
+UNDIVIDED_BYTES = 256
+"""Bundles this short are not cut to fill a frame: their two heads would cost more than the room is worth."""
 FETCHES_A_FRAME = 4
 """Bundles asked for ahead when the first ones are not in memory; looking further would read the store in vain."""
 COMPANY_FRAME_BYTES = 256
@@ -82,6 +89,7 @@ class FrameBuilder:
         is_alarm_open = now_s < self.alarm_until_s
         limit_bytes = contact.frame_limit_bytes(is_alarm_open=is_alarm_open) - contact.frame_overhead_bytes
         draft = Draft(limit_bytes)
+        draft.packs_runs = session.is_keyed and contact.peer is not None and bool(contact.peer.features & READS_RUNS)
         if not session.is_keyed:
             put_control(draft.body, self.contacts.own_hello(session).fields())
         self.words.put_probe(contact, draft, now_s)
@@ -134,12 +142,12 @@ class FrameBuilder:
                 continue
             if not has_room and not (precedence is Precedence.FLASH and contact.window_room(is_flash=True)):
                 continue
-            while draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES or not draft.body:
+            while draft.room_bytes >= (RUN_LEAST_BYTES if draft.run else ALONE_LEAST_BYTES) or not draft.body:
                 if not self._put_piece(contact, session, draft, precedence, destinations, usable, missing, now_s):
                     break
             if not draft.pieces and (draft.is_short or draft.awaits_flash):
                 break  # it waits for a frame without these words, or for the store, and nothing lower goes before it
-        self.is_drained = has_room and not draft.is_short and draft.room_bytes >= MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES
+        self.is_drained = has_room and not draft.is_short and draft.room_bytes >= ALONE_LEAST_BYTES
         if draft.pieces:
             spent = sum(piece.end - piece.start for piece in draft.pieces)
             served = draft.pieces[0].outgoing.precedence
@@ -183,10 +191,15 @@ class FrameBuilder:
             return False
         queue, outgoing, depth = picked
         start, end = _range_at(outgoing, depth, link)
+        if draft.run is not None and end - start == outgoing.span and self._join_run(contact, draft, outgoing, now_s):
+            queue.turn_bytes += outgoing.record.payload_bytes + RUN_LEAST_BYTES
+            return True
         overhead = (
             FRAGMENT_FIXED_BYTES + (len(outgoing.header) + 6 if start == 0 else 0) + (42 if outgoing.source else 0)
         )
-        least = min(MIN_PIECE_BYTES, end - start)
+        least = end - start
+        if not draft.pieces or least > UNDIVIDED_BYTES:
+            least = min(MIN_PIECE_BYTES, least)
         if room - overhead < least and not draft.body:
             # a long header: 250 ms of the link is a wish, the MTU is not
             longest = contact.limits.mtu_bytes - contact.frame_overhead_bytes
@@ -224,8 +237,45 @@ class FrameBuilder:
         *,
         wants_second: bool,
     ) -> None:
+        fragment, at = fragment_of(outgoing, outgoing.source, start, payload, now_s), len(draft.body)
+        put_fragment(draft.body, fragment)
+        if draft.packs_runs:
+            header = outgoing.record.header
+            is_whole = len(payload) == fragment.total_bytes
+            draft.run = RunWriter(at, fragment, header.created_at_ms, header) if is_whole else None
+        self._book_piece(contact, draft, outgoing, start, end, now_s, wants_second=wants_second)
+
+    def _join_run(self, contact: Contact, draft: Draft, outgoing: Outgoing, now_s: float) -> bool:
+        """Add a whole bundle to the run before it; False when it is not like it, too long, or not in memory."""
+        record, run = outgoing.record, draft.run
+        room_bytes = draft.room_bytes - RUN_GROWTH_BYTES
+        if run is None or record.payload_bytes >= room_bytes:
+            return False
+        payload = self.custody.cache.read(outgoing, 0, record.payload_bytes)
+        if payload is None:
+            return False
+        fragment, created_ms = fragment_of(outgoing, outgoing.source, 0, payload, now_s), record.header.created_at_ms
+        step = run.step(created_ms, fragment)
+        if step is None or len(step) + len(payload) > room_bytes:
+            return False
+        run.join(draft.body, step, created_ms, fragment)
+        is_flash = record.id.precedence is Precedence.FLASH
+        self._book_piece(contact, draft, outgoing, 0, outgoing.span, now_s, wants_second=is_flash)
+        return True
+
+    def _book_piece(
+        self,
+        contact: Contact,
+        draft: Draft,
+        outgoing: Outgoing,
+        start: int,
+        end: int,
+        now_s: float,
+        *,
+        wants_second: bool,
+    ) -> None:
+        """A piece is in the frame: who has it now, and what that means for the frame."""
         record = outgoing.record
-        put_fragment(draft.body, fragment_of(outgoing, outgoing.source, start, payload, now_s))
         outgoing.take(contact.link.name, start, end, wants_second=wants_second)
         if outgoing.second:
             self.custody.scheduler.version += 1  # the other link may take the copy at once

@@ -18,6 +18,7 @@ NODE_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 FLOW_NAME_MAX_BYTES = 64
 KEY_MAX_BYTES = 64
 OPERATION_ID_MAX_BYTES = 16
+CREATED_MAX_MS = 1 << 48
 LIFETIME_MAX_S = 366 * 86_400  # a year of drill data; longer is an archive, not a lifetime
 COMMAND = "command"
 """The destination that means every command level this node reports to, and a node role."""
@@ -104,6 +105,25 @@ class BundleHeader:
         packed: bytes = msgpack.packb(fields)
         return packed
 
+    def created_offset(self) -> int:
+        """Where in ``pack()`` the creation time begins: behind the array's byte, two texts and the marks."""
+        lengths = len(self.destination.encode()), len(self.flow.encode())
+        return 2 + sum(length + (1 if length < 32 else 2) for length in lengths)  # msgpack: fixstr, str 8
+
+    def made_at(self, created_at_ms: int) -> "BundleHeader":
+        """The same header with another creation time; quicker than ``replace``, which looks at every field."""
+        return BundleHeader(
+            destination=self.destination,
+            flow=self.flow,
+            order=self.order,
+            origin=self.origin,
+            created_at_ms=created_at_ms,
+            lifetime_s=self.lifetime_s,
+            key=self.key,
+            deadline_s=self.deadline_s,
+            operation_id=self.operation_id,
+        )
+
     @classmethod
     def unpack(cls, packed: bytes) -> "BundleHeader":
         """The header that ``pack`` wrote. Raises MalformedError for anything else."""
@@ -124,7 +144,12 @@ class BundleHeader:
         numbers = (marks, created_at_ms, lifetime_ms, deadline_ms)
         if any(type(number) is not int or number < 0 for number in numbers):
             raise MalformedError("header: a number is negative or not an integer")
-        if marks & 3 >= len(_ORDERS) or marks > 7 or lifetime_ms > LIFETIME_MAX_S * 1000 or created_at_ms >= 1 << 48:
+        if (
+            marks & 3 >= len(_ORDERS)
+            or marks > 7
+            or lifetime_ms > LIFETIME_MAX_S * 1000
+            or created_at_ms >= CREATED_MAX_MS
+        ):
             raise MalformedError("header: a number is out of range")
         return cls(
             destination=destination,

@@ -5,138 +5,103 @@
     STORED    marks, [incarnation, source], custody: ranges of sequences; partial: sequence, ranges of bytes
     WINDOW    bytes, reserve          REFUSED  marks, [incarnation, source], sequence, reason, retry after (100 ms)
     PROBE / ECHO  8 bytes             REPAIR   opaque (erasure coding)             CONTROL  msgpack array [kind, ...]
+    RUN       whole bundles with headers that are alike: see ``run``
 
 Marks: bits 0-2 precedence, 3 source explicit (else: the sender itself, in the incarnation of its HELLO), 4 header
 follows, 5 whole bundle (offset and total left out), 6 partial.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgpack
 
-from edge_agent.core.bundle import NODE_ID_PATTERN, MalformedError, Precedence
+from edge_agent.core.blocks import (
+    ACK,
+    ACK_TIMES_MAX,
+    AGE_MAX_MS,
+    BUNDLE_MAX_BYTES,
+    CONTROL,
+    ECHO,
+    EXPLICIT,
+    FRAGMENT,
+    HEADER,
+    HEADER_MAX_BYTES,
+    PARTIAL,
+    PROBE,
+    RANGES_MAX,
+    REFUSED,
+    REPAIR,
+    RUN,
+    SEQUENCE_MAX,
+    STORED,
+    TICK_S,
+    TOKEN_BYTES,
+    WHOLE,
+    WINDOW,
+    Ack,
+    Block,
+    Control,
+    Echo,
+    Fragment,
+    Probe,
+    Refused,
+    Repair,
+    Source,
+    Stored,
+    StoredPartly,
+    Window,
+    precedence_of,
+    put_source,
+    read_sequence,
+    read_source,
+)
+from edge_agent.core.bundle import MalformedError
 from edge_agent.core.errors import RefusalReason
+from edge_agent.core.run import read_run
 from edge_agent.core.varint import ByteReader, put_signed, put_varint
 
-FRAGMENT, ACK, STORED, WINDOW, REFUSED, PROBE, ECHO, REPAIR, CONTROL = range(1, 10)
+__all__ = [
+    "ACK",
+    "ACK_TIMES_MAX",
+    "AGE_MAX_MS",
+    "BUNDLE_MAX_BYTES",
+    "CONTROL",
+    "ECHO",
+    "FRAGMENT",
+    "HEADER_MAX_BYTES",
+    "PROBE",
+    "REFUSED",
+    "REPAIR",
+    "SEQUENCE_MAX",
+    "STORED",
+    "TICK_S",
+    "TOKEN_BYTES",
+    "WINDOW",
+    "Ack",
+    "Block",
+    "Control",
+    "Echo",
+    "Fragment",
+    "Probe",
+    "Refused",
+    "Repair",
+    "Source",
+    "Stored",
+    "StoredPartly",
+    "Window",
+    "put_ack",
+    "put_control",
+    "put_fragment",
+    "put_refused",
+    "put_stored",
+    "put_stored_partly",
+    "put_token",
+    "put_window",
+    "read_blocks",
+]
 
-_EXPLICIT, _HEADER, _WHOLE, _PARTIAL = 8, 16, 32, 64
-_PRECEDENCES = tuple(Precedence)
 _REASONS = tuple(RefusalReason)
-
-HEADER_MAX_BYTES = 320  # destination, flow, key and operation id at their longest, with msgpack's framing
-BUNDLE_MAX_BYTES = 1 << 40
-SEQUENCE_MAX = (1 << 42) - 1  # six bytes; a node that makes a thousand bundles a second gets there in 139 years
-AGE_MAX_MS = (1 << 35) - 1  # five bytes, 397 days: beyond the longest lifetime all ages are alike
-RANGES_MAX = 256  # in one block, so that one frame cannot make us work for ever
-ACK_TIMES_MAX = 64
-TOKEN_BYTES = 8
-TICK_S = 16e-6
-"""Unit of arrival times in ACK: fine enough for a 3 ms queue target, 4 bytes for an hour."""
-
-
-class Source(NamedTuple):
-    """A bundle's source where it is not the frame's sender."""
-
-    node_id: str
-    incarnation: int
-
-
-class Fragment(NamedTuple):
-    """A piece of one bundle. ``header`` is packed and empty unless it starts the bundle."""
-
-    source: Source | None
-    precedence: Precedence
-    sequence: int
-    offset: int
-    total_bytes: int
-    header: bytes
-    age_low_ms: int
-    age_extra_ms: int
-    payload: bytes
-
-
-class Ack(NamedTuple):
-    """Frames that arrived. ``reference``: 0 = the session this frame travels in, else the acker's receive id + 1.
-
-    ``ranges`` are half-open, highest first; ``arrivals`` holds (number, ticks by the acker's clock) of new frames.
-    """
-
-    reference: int
-    highest: int
-    highest_ticks: int
-    ranges: tuple[tuple[int, int], ...]
-    arrivals: tuple[tuple[int, int], ...]
-
-
-class Stored(NamedTuple):
-    """Custody of whole bundles: ``ranges`` of sequences."""
-
-    source: Source | None
-    precedence: Precedence
-    ranges: tuple[tuple[int, int], ...]
-
-
-class StoredPartly(NamedTuple):
-    """All that is durable of one bundle: ``ranges`` of bytes. What the sender believed beyond it is void."""
-
-    source: Source | None
-    precedence: Precedence
-    sequence: int
-    ranges: tuple[tuple[int, int], ...]
-
-
-class Window(NamedTuple):
-    """Bytes the receiver will hold open for this peer, and the part above it kept for FLASH and IMMEDIATE."""
-
-    window_bytes: int
-    reserve_bytes: int
-
-
-class Refused(NamedTuple):
-    """One bundle the receiver will not take before ``retry_after_s``."""
-
-    source: Source | None
-    precedence: Precedence
-    sequence: int
-    reason: RefusalReason
-    retry_after_s: float
-
-
-class Probe(NamedTuple):
-    """Asks for an Echo of the same token."""
-
-    token: bytes
-
-
-class Echo(NamedTuple):
-    """Answers a Probe."""
-
-    token: bytes
-
-
-class Repair(NamedTuple):
-    """Erasure-coded symbol; opaque until the receiver knows the code."""
-
-    content: bytes
-
-
-class Control(NamedTuple):
-    """A rare message between two nodes: [kind, ...]."""
-
-    fields: list[Any]  # Any: each kind checks its own
-
-
-Block = Fragment | Ack | Stored | StoredPartly | Window | Refused | Probe | Echo | Repair | Control
-
-
-def _put_source(out: bytearray, source: Source | None) -> None:
-    if source is not None:
-        out += source.incarnation.to_bytes(8, "big")
-        name = source.node_id.encode()
-        out.append(len(name))
-        out += name
 
 
 def _put_ranges_upwards(out: bytearray, ranges: Iterable[tuple[int, int]]) -> None:
@@ -151,12 +116,12 @@ def _put_ranges_upwards(out: bytearray, ranges: Iterable[tuple[int, int]]) -> No
 
 def put_fragment(out: bytearray, fragment: Fragment) -> None:
     """Append a FRAGMENT block."""
-    source, precedence, sequence, offset, total_bytes, header, age_low_ms, age_extra_ms, payload = fragment
+    source, precedence, sequence, offset, total_bytes, header, age_low_ms, age_extra_ms, payload, _ = fragment
     whole = offset == 0 and len(payload) == total_bytes
-    marks = precedence | (_EXPLICIT if source else 0) | (_HEADER if header else 0) | (_WHOLE if whole else 0)
+    marks = precedence | (EXPLICIT if source else 0) | (HEADER if header else 0) | (WHOLE if whole else 0)
     out.append(FRAGMENT)
     out.append(marks)
-    _put_source(out, source)
+    put_source(out, source)
     put_varint(out, sequence)
     if not whole:
         put_varint(out, offset)
@@ -193,16 +158,16 @@ def put_ack(out: bytearray, ack: Ack) -> None:
 def put_stored(out: bytearray, stored: Stored) -> None:
     """Append a STORED block of custody."""
     out.append(STORED)
-    out.append(stored.precedence | (_EXPLICIT if stored.source else 0))
-    _put_source(out, stored.source)
+    out.append(stored.precedence | (EXPLICIT if stored.source else 0))
+    put_source(out, stored.source)
     _put_ranges_upwards(out, stored.ranges)
 
 
 def put_stored_partly(out: bytearray, stored: StoredPartly) -> None:
     """Append a STORED block of byte ranges."""
     out.append(STORED)
-    out.append(stored.precedence | (_EXPLICIT if stored.source else 0) | _PARTIAL)
-    _put_source(out, stored.source)
+    out.append(stored.precedence | (EXPLICIT if stored.source else 0) | PARTIAL)
+    put_source(out, stored.source)
     put_varint(out, stored.sequence)
     _put_ranges_upwards(out, stored.ranges)
 
@@ -217,8 +182,8 @@ def put_window(out: bytearray, window: Window) -> None:
 def put_refused(out: bytearray, refused: Refused) -> None:
     """Append a REFUSED block."""
     out.append(REFUSED)
-    out.append(refused.precedence | (_EXPLICIT if refused.source else 0))
-    _put_source(out, refused.source)
+    out.append(refused.precedence | (EXPLICIT if refused.source else 0))
+    put_source(out, refused.source)
     put_varint(out, refused.sequence)
     out.append(_REASONS.index(refused.reason))
     put_varint(out, round(refused.retry_after_s * 10))
@@ -238,32 +203,6 @@ def put_control(out: bytearray, fields: list[Any]) -> None:  # Any: msgpack's ow
     out += packed
 
 
-def _precedence(marks: int) -> Precedence:
-    if marks & 7 >= len(_PRECEDENCES):
-        raise MalformedError("precedence out of range")
-    return _PRECEDENCES[marks & 7]
-
-
-def _source(reader: ByteReader, marks: int) -> Source | None:
-    if not marks & _EXPLICIT:
-        return None
-    incarnation = int.from_bytes(reader.take(8), "big")
-    try:
-        node_id = reader.take(reader.byte()).decode("ascii")
-    except UnicodeDecodeError as error:
-        raise MalformedError("source is not ASCII") from error
-    if not NODE_ID_PATTERN.fullmatch(node_id):
-        raise MalformedError("source is not a node id")
-    return Source(node_id, incarnation)
-
-
-def _sequence(reader: ByteReader) -> int:
-    sequence = reader.varint()
-    if sequence > SEQUENCE_MAX:
-        raise MalformedError("sequence out of bounds")
-    return sequence
-
-
 def _ranges_upwards(reader: ByteReader) -> tuple[tuple[int, int], ...]:
     count = reader.varint()
     if count > RANGES_MAX:
@@ -281,17 +220,17 @@ def _ranges_upwards(reader: ByteReader) -> tuple[tuple[int, int], ...]:
 
 def _read_fragment(reader: ByteReader) -> Fragment:
     marks = reader.byte()
-    if marks >= _PARTIAL:
+    if marks >= PARTIAL:
         raise MalformedError("fragment: unknown marks")
-    precedence = _precedence(marks)
-    source = _source(reader, marks)
-    sequence = _sequence(reader)
+    precedence = precedence_of(marks)
+    source = read_source(reader, marks)
+    sequence = read_sequence(reader)
     offset = total_bytes = 0
-    if not marks & _WHOLE:
+    if not marks & WHOLE:
         offset = reader.varint()
         total_bytes = reader.varint()
     header, age_low_ms, age_extra_ms = b"", 0, 0
-    if marks & _HEADER:
+    if marks & HEADER:
         length = reader.varint()
         if not 0 < length <= HEADER_MAX_BYTES:
             raise MalformedError("fragment: header length")
@@ -301,11 +240,11 @@ def _read_fragment(reader: ByteReader) -> Fragment:
         if age_low_ms > AGE_MAX_MS or age_extra_ms > AGE_MAX_MS:
             raise MalformedError("fragment: age out of bounds")
     payload = reader.take(reader.varint())
-    if marks & _WHOLE:
+    if marks & WHOLE:
         total_bytes = len(payload)
     elif offset + len(payload) > total_bytes or total_bytes > BUNDLE_MAX_BYTES or not payload:
         raise MalformedError("fragment: beyond its bundle")
-    if (marks & _WHOLE or offset == 0) and not header:
+    if (marks & WHOLE or offset == 0) and not header:
         raise MalformedError("fragment: a bundle starts with its header")
     return Fragment(source, precedence, sequence, offset, total_bytes, header, age_low_ms, age_extra_ms, payload)
 
@@ -339,25 +278,25 @@ def _read_ack(reader: ByteReader) -> Ack:
 
 def _read_stored(reader: ByteReader) -> Stored | StoredPartly:
     marks = reader.byte()
-    if marks & ~(7 | _EXPLICIT | _PARTIAL):
+    if marks & ~(7 | EXPLICIT | PARTIAL):
         raise MalformedError("stored: unknown marks")
-    source = _source(reader, marks)
-    if marks & _PARTIAL:
-        sequence = _sequence(reader)
-        return StoredPartly(source, _precedence(marks), sequence, _ranges_upwards(reader))
-    return Stored(source, _precedence(marks), _ranges_upwards(reader))
+    source = read_source(reader, marks)
+    if marks & PARTIAL:
+        sequence = read_sequence(reader)
+        return StoredPartly(source, precedence_of(marks), sequence, _ranges_upwards(reader))
+    return Stored(source, precedence_of(marks), _ranges_upwards(reader))
 
 
 def _read_refused(reader: ByteReader) -> Refused:
     marks = reader.byte()
-    if marks & ~(7 | _EXPLICIT):
+    if marks & ~(7 | EXPLICIT):
         raise MalformedError("refused: unknown marks")
-    source = _source(reader, marks)
-    sequence = _sequence(reader)
+    source = read_source(reader, marks)
+    sequence = read_sequence(reader)
     code = reader.byte()
     if code >= len(_REASONS):
         raise MalformedError("refused: unknown reason")
-    return Refused(source, _precedence(marks), sequence, _REASONS[code], min(reader.varint() / 10, 86_400.0))
+    return Refused(source, precedence_of(marks), sequence, _REASONS[code], min(reader.varint() / 10, 86_400.0))
 
 
 def _read_control(reader: ByteReader) -> Control:
@@ -394,5 +333,7 @@ def read_blocks(body: bytes) -> Iterator[Block]:
             yield Repair(reader.take(reader.varint()))
         elif kind == CONTROL:
             yield _read_control(reader)
+        elif kind == RUN:
+            yield from read_run(reader)
         else:
             raise MalformedError(f"unknown block {kind}")

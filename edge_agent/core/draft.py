@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from edge_agent.core.arq import Piece
 from edge_agent.core.peer import Reply
+from edge_agent.core.run import RunWriter
 
 
 @dataclass(slots=True)
@@ -20,6 +21,10 @@ class Draft:
     is_urgent: bool = False
     is_short: bool = False
     """Whether a piece waits that would fit into a frame of its own."""
+    packs_runs: bool = False
+    """Whether the peer reads RUN blocks."""
+    run: RunWriter | None = None
+    """The whole bundle that the body ends with, and those before it that are like it."""
     awaits_flash: bool = False
     """Whether the store is about to give a piece of FLASH."""
 

@@ -8,11 +8,14 @@ from edge_agent.core.codec import Control, read_blocks
 
 HELLO_KIND = 1
 HELLO_FIELDS = 7
+READS_RUNS = 1
+"""Bits of ``features``: RUN blocks. A program that says nothing of them reads none (its HELLO has seven fields)."""
+OWN_FEATURES = READS_RUNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """A node introduces itself: [1, id, number, role, incarnation, process number, receive id]."""
+    """A node introduces itself: [1, id, number, role, incarnation, process number, receive id, features]."""
 
     node_id: str
     number: int
@@ -20,11 +23,13 @@ class Hello:
     incarnation: int
     process_number: int
     receive_id: int
+    features: int = OWN_FEATURES
 
     def fields(self) -> list[Any]:  # Any: msgpack's own types
         """The CONTROL fields."""
         incarnation = self.incarnation.to_bytes(8, "big")
-        return [HELLO_KIND, self.node_id, self.number, self.role, incarnation, self.process_number, self.receive_id]
+        numbers = [self.process_number, self.receive_id, self.features]
+        return [HELLO_KIND, self.node_id, self.number, self.role, incarnation, *numbers]
 
     @classmethod
     def parse(cls, fields: list[Any]) -> "Hello":  # Any: a peer's
@@ -40,6 +45,7 @@ class Hello:
             raise MalformedError("hello: a number")
         if receive_id >= 1 << 32 or len(role) > 16:
             raise MalformedError("hello: receive id or role")
+        features = fields[HELLO_FIELDS] if len(fields) > HELLO_FIELDS else 0
         return cls(
             node_id=node_id,
             number=number,
@@ -47,6 +53,7 @@ class Hello:
             incarnation=int.from_bytes(incarnation, "big"),
             process_number=process_number,
             receive_id=receive_id,
+            features=features if type(features) is int and 0 <= features < 1 << 63 else 0,
         )
 
 

@@ -295,7 +295,7 @@ class Intake:
         self.contacts.remember_start(hello)
         is_same = peer.process_number == hello.process_number and peer.incarnation == hello.incarnation
         is_restart = peer.process_number > 0 and not is_same
-        peer.role, peer.number = hello.role, hello.number
+        peer.role, peer.number, peer.features = hello.role, hello.number, hello.features
         peer.incarnation, peer.process_number = hello.incarnation, hello.process_number
         peer.last_heard_s = now_s
         peer.told_window_bytes = -1

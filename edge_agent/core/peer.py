@@ -29,6 +29,8 @@ class Peer:
     role: str = ""
     number: int = 0
     incarnation: int = 0
+    features: int = 0
+    """What its program reads beyond the first form of the wire, as bits (``hello``)."""
     process_number: int = 0
     """Start counter of the peer's store: greater means that it restarted and forgot what was not synced."""
     window_bytes: int = FIRST_WINDOW_BYTES

@@ -109,7 +109,7 @@ def varints(*numbers: int) -> bytes:
     ("body", "says"),
     [
         (bytes((0,)), "unknown block"),
-        (bytes((10,)), "unknown block"),
+        (bytes((11,)), "unknown block"),
         (bytes((FRAGMENT, 64)), "marks"),
         (bytes((FRAGMENT, 5)) + varints(1, 1, 9, 1) + b"x", "precedence"),
         (bytes((FRAGMENT, 0)) + varints(1, 5, 5, 1) + b"x", "beyond"),

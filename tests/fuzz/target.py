@@ -43,6 +43,7 @@ from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.node import Node
 from edge_agent.core.payload_cache import CHUNK_BYTES
 from edge_agent.core.report import NodeSettings
+from edge_agent.core.run import RunWriter
 from edge_agent.core.varint import put_varint
 
 LIMITS = LinkLimits(shape=LinkShape.DATAGRAM, mtu_bytes=1400, rate_bps=1e7)
@@ -183,6 +184,25 @@ def _fragment(rng: random.Random, target: Target, out: bytearray) -> None:
     )
 
 
+def _run(rng: random.Random, target: Target, out: bytearray) -> None:
+    header = BundleHeader(destination=COMMAND, flow="text", created_at_ms=rng.choice([0, 5, 1 << 41]))
+    source, precedence, sequence = _source(rng), rng.choice(list(Precedence)), rng.choice(SEQUENCES[:6])
+    writer: RunWriter | None = None
+    for _ in range(rng.choice([2, 3, 9])):
+        made = header.made_at(header.created_at_ms + rng.choice([0, 1000]))
+        ages, payload = (rng.choice([0, 1000]), rng.choice([0, 7])), rng.randbytes(rng.choice([0, 4, 4, 30]))
+        sequence += rng.choice([1, 1, 5])
+        piece = Fragment(source, precedence, sequence, 0, len(payload), made.pack(), *ages, payload)
+        if writer is None:
+            writer = RunWriter(len(out), piece, made.created_at_ms, made)
+            put_fragment(out, piece)
+        else:
+            step = writer.step(made.created_at_ms, piece)
+            assert step is not None, "alike"
+            writer.join(out, step, made.created_at_ms, piece)
+        header = made
+
+
 def _ack(rng: random.Random, target: Target, out: bytearray) -> None:
     highest = rng.choice([0, 1, 2, 5, 9, 1 << 30])
     low = rng.randrange(highest + 1)
@@ -245,7 +265,7 @@ def _control(rng: random.Random, target: Target, out: bytearray) -> None:
     )
 
 
-_WRITERS = (_fragment, _fragment, _ack, _stored, _stored_partly, _window, _refused, _token, _repair, _control)
+_WRITERS = (_fragment, _fragment, _run, _ack, _stored, _stored_partly, _window, _refused, _token, _repair, _control)
 
 
 def mutated(rng: random.Random, body: bytes) -> bytes:

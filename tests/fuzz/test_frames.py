@@ -101,7 +101,7 @@ def test_a_fault_in_the_parser_is_found(monkeypatch: pytest.MonkeyPatch) -> None
         incarnation = int.from_bytes(reader.take(8), "big")
         return codec.Source(reader.take(reader.byte()).decode("ascii"), incarnation)
 
-    monkeypatch.setattr(codec, "_source", careless)
+    monkeypatch.setattr("edge_agent.core.codec.read_source", careless)
     target = Target(1)
     with pytest.raises(UnicodeDecodeError):
         fuzz(target, 10_000)
