@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from link_sim.errors import ProfileError
@@ -32,6 +32,7 @@ def carried_bps(numbers: LinkProfile, span_s: float) -> float:
     steps=st.lists(st.tuples(st.integers(1, 50), st.integers(0, 10**7)), min_size=1, max_size=20),
     rate_bps=st.integers(10**4, 10**8),
 )
+@example(steps=[(1, 1), (1, 10**7), (1, 0)], rate_bps=10**4)
 def test_a_schedule_has_the_mean_asked_for_and_its_pauses(steps: list[tuple[int, int]], rate_bps: int) -> None:
     starts_s = [float(sum(span_s for span_s, _ in steps[:number])) for number in range(len(steps))]
     schedule = tuple(zip(starts_s, (bps for _, bps in steps), strict=True))
