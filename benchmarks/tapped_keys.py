@@ -38,6 +38,10 @@ class TappedKeys:
         return self._keys.suite
 
     @property
+    def short_suite(self) -> int:
+        return self._keys.short_suite
+
+    @property
     def epoch(self) -> int:
         return self._keys.epoch
 
@@ -60,6 +64,10 @@ class _TappedCipher:
     @property
     def overhead_bytes(self) -> int:
         return self._cipher.overhead_bytes
+
+    @property
+    def is_spent(self) -> bool:
+        return self._cipher.is_spent
 
     def seal(self, number: int, header: bytes, body: bytes) -> bytes:
         sealed = self._cipher.seal(number, header, body)

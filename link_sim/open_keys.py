@@ -23,6 +23,10 @@ class OpenCipher:
     def overhead_bytes(self) -> int:
         return TAG_BYTES
 
+    @property
+    def is_spent(self) -> bool:
+        return False
+
     def seal(self, number: int, header: bytes, body: bytes) -> bytes:
         return body + self._tag(number, header, body)
 
@@ -40,6 +44,10 @@ class OpenKeys(LinkKeys):
 
     @property
     def suite(self) -> int:
+        return 0
+
+    @property
+    def short_suite(self) -> int:
         return 0
 
     @property

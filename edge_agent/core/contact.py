@@ -51,6 +51,14 @@ class Link:
     day_began_s: float = 0.0
     contacts: list["Contact"] = field(default_factory=list)
 
+    @property
+    def is_slow_line(self) -> bool:
+        """Whether this is a line of two nodes on which each byte is a millisecond of FLASH and more."""
+        limits = self.limits
+        if limits is None or limits.shape is not LinkShape.STREAM or limits.rate_bps is None:
+            return False
+        return limits.rate_bps < SLOW_LINK_BPS
+
 
 @dataclass(slots=True, eq=False)
 class Contact:

@@ -14,7 +14,7 @@ from edge_agent.core.contact import Contact, Link
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import Envelope, rebuild_number
 from edge_agent.core.frame import SALT_BYTES, FrameCipher, LinkKeys
-from edge_agent.core.hello import Hello, read_hello
+from edge_agent.core.hello import TAKES_SHORT_TAGS, Hello, read_hello
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.peer import Peer
@@ -221,8 +221,8 @@ class Contacts:
             self._outputs.drop("frame_replayed")
             return None
         opener = session.open if session.peer_salt == envelope.salt else None
-        if opener is None and not session.is_keyed:
-            opener = key_initiator(session, self.keys, envelope.salt)
+        if opener is None and not session.is_keyed and envelope.suite in (session.suite, self.keys.short_suite):
+            opener = key_initiator(session, self.keys, envelope.salt, envelope.suite)
         if opener is None:
             self._outputs.drop("hello_ack_unwanted")
             return None
@@ -231,7 +231,7 @@ class Contacts:
             self._outputs.drop("frame_not_authentic")
             return None
         if not session.is_keyed:
-            settle_initiator(session, self.keys, envelope.salt, opener)
+            settle_initiator(session, self.keys, envelope.salt, opener, envelope.suite)
             contact.probe_wait_s = HELLO_WAIT_S
             contact.convicted_number = -1
         session.space.record(number, now_s)
@@ -295,7 +295,7 @@ class Contacts:
             self._rng.randbytes(SALT_BYTES),
             self.new_receive_id(link),
             now_s,
-            envelope.suite,
+            self.keys.short_suite if link.is_slow_line and hello.features & TAKES_SHORT_TAGS else envelope.suite,
             envelope.epoch,
         )
         if session is None:

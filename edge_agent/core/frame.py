@@ -18,6 +18,10 @@ class FrameCipher(Protocol):
     def overhead_bytes(self) -> int:
         """How much longer the sealed body is than the open one (the tag)."""
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether this key opens nothing any more: it has seen too many forgeries for its tag."""
+
     def seal(self, number: int, header: bytes, body: bytes) -> bytes:
         """The sealed body. ``number`` is never given twice to one cipher."""
 
@@ -47,6 +51,10 @@ class LinkKeys(Protocol):
     def suite(self) -> int: ...
 
     @property
+    def short_suite(self) -> int:
+        """The suite with the shortest tag, for slow lines; ``suite`` where there is no other."""
+
+    @property
     def epoch(self) -> int: ...
 
     def early(self, salt: bytes, suite: int, epoch: int) -> FrameCipher | None:
@@ -72,6 +80,10 @@ class NullCipher:
     def overhead_bytes(self) -> int:
         return 0
 
+    @property
+    def is_spent(self) -> bool:
+        return False
+
     def seal(self, number: int, header: bytes, body: bytes) -> bytes:
         self.sealed += 1
         return body
@@ -89,6 +101,10 @@ class NullKeys:
 
     @property
     def suite(self) -> int:
+        return 0
+
+    @property
+    def short_suite(self) -> int:
         return 0
 
     @property

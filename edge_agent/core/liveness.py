@@ -137,7 +137,8 @@ class Liveness:
         session = contact.session
         contact.unanswered_probes += 1
         is_forgotten = session is not None and session.is_keyed and contact.unanswered_probes > PROBES_BEFORE_HELLO
-        if is_narrow(contact.link):  # its one peer says so itself: it speaks first, too, and answers with a hint
+        is_spent = session is not None and session.open is not None and session.open.is_spent
+        if is_narrow(contact.link) and not is_spent:  # its one peer speaks first, too, or says that it forgot
             is_forgotten = False
         if not contact.link.is_listener and (is_forgotten or (session is None and contact.candidate is None)):
             contact.unanswered_probes = 0

@@ -60,18 +60,19 @@ def open_session(keys: LinkKeys, salt: bytes, receive_id: int, now_s: float) -> 
     )
 
 
-def key_initiator(session: Session, keys: LinkKeys, peer_salt: bytes) -> FrameCipher | None:
+def key_initiator(session: Session, keys: LinkKeys, peer_salt: bytes, suite: int) -> FrameCipher | None:
     """The cipher that opens the answer to our HELLO; the session is not changed before something opened."""
     salts = SessionSalts(initiator=session.own_salt, responder=peer_salt)
-    return keys.traffic(salts, Direction.RESPONDER, session.suite, session.epoch)
+    return keys.traffic(salts, Direction.RESPONDER, suite, session.epoch)
 
 
-def settle_initiator(session: Session, keys: LinkKeys, peer_salt: bytes, opener: FrameCipher) -> None:
-    """The answer was authentic: from now on everything goes under both salts."""
+def settle_initiator(session: Session, keys: LinkKeys, peer_salt: bytes, opener: FrameCipher, suite: int) -> None:
+    """The answer was authentic: from now on everything goes under both salts, by the suite that the answer chose."""
     salts = SessionSalts(initiator=session.own_salt, responder=peer_salt)
-    seal = keys.traffic(salts, Direction.INITIATOR, session.suite, session.epoch)
+    seal = keys.traffic(salts, Direction.INITIATOR, suite, session.epoch)
     assert seal is not None, "the other direction of the same suite and epoch opened"
     session.peer_salt, session.open, session.seal, session.is_proven = peer_salt, opener, seal, True
+    session.suite = suite
 
 
 def answer_session(

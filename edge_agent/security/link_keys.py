@@ -22,7 +22,7 @@ __all__ = ["AeadCipher", "DeploymentKeys", "KeyExhaustedError", "Suite", "create
 KEY_BYTES = 32  # AES-256
 NONCE_BYTES = 12  # the length that NIST SP 800-38D, section 8.2.1, makes one counter block
 GCM_TAG_BYTES = 16
-CCM_TAG_BYTES = 8  # burst links pay for every byte; the cap on failed opens below makes up for it
+CCM_TAG_BYTES = 8  # burst links and slow lines pay for every byte; the cap on failed opens below makes up for it
 
 REKEY_AFTER_FRAMES = 1 << 32
 """From here on ``wants_rekey``: NIST SP 800-38D, section 8.3, allows this many invocations of one key even with random
@@ -70,6 +70,11 @@ class AeadCipher:
         """Whether this key has sealed so much that the session should be opened anew."""
         return self._last_number >= REKEY_AFTER_FRAMES
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether this key saw so many forgeries that it opens nothing any more."""
+        return self._failed_max is not None and self.failed_opens >= self._failed_max
+
     def seal(self, number: int, header: bytes, body: bytes) -> bytes:
         """The sealed body. Raises KeyExhaustedError when ``number`` does not rise or is beyond FRAMES_MAX."""
         if not self._last_number < number < FRAMES_MAX:
@@ -82,7 +87,7 @@ class AeadCipher:
     def open(self, number: int, header: bytes, sealed: bytes) -> bytes | None:
         """The body, or None when it is not authentic, cut short, or the key saw too many forgeries."""
         try:
-            if self._failed_max is not None and self.failed_opens >= self._failed_max:
+            if self.is_spent:
                 return None
             return self._decrypt((self._iv ^ number).to_bytes(NONCE_BYTES, "big"), sealed, header)
         except (InvalidTag, ValueError, OverflowError):  # ValueError: shorter than a tag; OverflowError: number < 0
@@ -113,6 +118,11 @@ class DeploymentKeys:
         return Suite.AES_256_GCM
 
     @property
+    def short_suite(self) -> int:
+        """Suite of sessions on slow lines, where both programs know that."""
+        return Suite.AES_256_CCM_8
+
+    @property
     def epoch(self) -> int:
         """Epoch of sessions opened here."""
         return self._epoch
@@ -125,7 +135,7 @@ class DeploymentKeys:
 
     def traffic(self, salts: SessionSalts, direction: Direction, suite: int, epoch: int) -> FrameCipher | None:
         """The cipher of one direction of a session, from both salts; None for an unknown suite or epoch."""
-        if suite != Suite.AES_256_GCM or len(salts.initiator) != SALT_BYTES or len(salts.responder) != SALT_BYTES:
+        if suite not in list(Suite) or len(salts.initiator) != SALT_BYTES or len(salts.responder) != SALT_BYTES:
             return None
         return self._cipher(b"traffic", suite, epoch, salts.initiator + salts.responder, bytes((direction,)))
 

@@ -18,6 +18,8 @@ class Recorder:
         self.sealed: set[tuple[bytes, int]] = set()
         self.doubled: list[tuple[bytes, int]] = []
         self.last_key = b""
+        self.tags: set[int] = set()
+        """Lengths of the tags of all keys that sealed something."""
         derive: Callable[..., bytes] = link_keys.derive
 
         def watched(secret: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
@@ -62,8 +64,10 @@ class _Recording:
         self._key = key
         self._recorder = recorder
         self.overhead_bytes = cipher.overhead_bytes
+        self.is_spent = cipher.is_spent
         self.open = cipher.open
 
     def seal(self, number: int, header: bytes, body: bytes) -> bytes:
         self._recorder.note(self._key, number)
+        self._recorder.tags.add(self.overhead_bytes)
         return self._cipher.seal(number, header, body)

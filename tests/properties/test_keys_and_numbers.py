@@ -9,9 +9,11 @@ import pytest
 
 from edge_agent.core.arrivals import Arrivals
 from edge_agent.core.bundle import Precedence
+from edge_agent.core.contact import SLOW_LINK_BPS
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.hello import Hello
 from edge_agent.core.intake import Intake
+from edge_agent.security.link_keys import CCM_TAG_BYTES
 from tests.core.bench import DATAGRAM, STREAM, Bench, Flight
 from tests.properties.recording_keys import Recorder
 
@@ -23,13 +25,14 @@ OLD_FRAMES_MAX = 400  # replayed after each start: the newest, and as many of th
 class Storm:
     """Two nodes over a datagram link and a serial line that crash, lose their links, and are shown their past."""
 
-    def __init__(self, seed: int, recorder: Recorder) -> None:
+    def __init__(self, seed: int, recorder: Recorder, *, line_bps: float = 1e6) -> None:
         self.rng = random.Random(seed)
         self.bench = Bench(seed=seed, make_keys=recorder.make_keys)
         self.bench.add("command", role="command")
         self.bench.add("kit-1")
         self.bench.join("udp", "kit-1", "command", DATAGRAM)
-        self.bench.join("line", "kit-1", "command", STREAM_FAST, far_listens=False)
+        line = replace(STREAM_FAST, rate_bps=line_bps)
+        self.bench.join("line", "kit-1", "command", line, far_listens=False)
         self.sent: list[bytes] = []
         self.crashes = 0
         self.replayed = 0
@@ -132,11 +135,14 @@ def start_from_copies(storm: Storm, recorder: Recorder) -> None:
     storm.bench.run(5)
 
 
-def test_no_pair_is_sealed_twice_and_nothing_old_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("line_bps", [1e6, 60_000.0])
+def test_no_pair_is_sealed_twice_and_nothing_old_is_taken(line_bps: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slow line's frames have short tags, under keys of their own."""
     recorder = Recorder(monkeypatch)
-    storm = Storm(1, recorder)
+    storm = Storm(1, recorder, line_bps=line_bps)
     storm.run(crashes=10)
     assert recorder.doubled == []
+    assert (CCM_TAG_BYTES in recorder.tags) is (line_bps < SLOW_LINK_BPS)
 
 
 @pytest.mark.slow

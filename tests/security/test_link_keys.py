@@ -140,14 +140,14 @@ def test_a_number_is_not_sealed_twice_nor_beyond_the_bound() -> None:
 
 def test_unknown_suites_and_epochs_have_no_cipher() -> None:
     root = keys()
-    for suite in (0, 2, 3, 255):  # 0 is the simulator's null cipher; 2, with its short tag, is for burst links only
+    for suite in (0, 2, 3, 255):  # 0 is the simulator's null cipher; 2, with its short tag, is never an early key's
         assert root.early(b"s" * 16, suite, 0) is None
-        assert root.traffic(SALTS, Direction.INITIATOR, suite, 0) is None
+        assert suite == 2 or root.traffic(SALTS, Direction.INITIATOR, suite, 0) is None
     assert root.early(b"s" * 16, 1, 1) is None
     assert root.traffic(SALTS, Direction.INITIATOR, 1, 9) is None
     assert root.burst(1, 1, 9) is None
     assert root.early(b"short", 1, 0) is None
-    assert (root.suite, root.epoch) == (Suite.AES_256_GCM, 0)
+    assert (root.suite, root.short_suite, root.epoch) == (Suite.AES_256_GCM, Suite.AES_256_CCM_8, 0)
 
 
 def test_a_burst_key_opens_nothing_after_too_many_forgeries(monkeypatch: pytest.MonkeyPatch) -> None:
