@@ -90,6 +90,18 @@ async def test_positions_of_a_beidou_receiver() -> None:
 
 
 @pytest.mark.device
+async def test_a_position_is_short_where_the_links_carry_little() -> None:
+    port = RecordingPort(granted=300)
+    with receiver() as device:
+        async with running(port, port=device.path, time_source="node"):
+            device.says(RMC, GGA)
+            await port.until(lambda: bool(port.submitted))
+    assert len(port.submitted[0].payload) == 14
+    assert port.positions[0].captured_at_ms == port.clock_ms
+    assert port.positions[0].alt_m is None
+
+
+@pytest.mark.device
 async def test_old_date_of_the_receiver_is_replaced_by_the_nodes_time() -> None:
     port = RecordingPort()
     old = sentence("GNRMC,120000.00,A,3114.8953,N,12135.2439,E,0.25,4.94,200907,,,A")
