@@ -15,7 +15,7 @@ from edge_agent.core.bundle import BundleId, MalformedError, Precedence
 from edge_agent.core.codec import Fragment, Stored, read_blocks
 from edge_agent.core.contact import Contact
 from edge_agent.core.contacts import HELD_EARLY_BYTES
-from edge_agent.core.custody import LOAD_STEP, SUBMITTING_MAX
+from edge_agent.core.custody import SUBMITTING_MAX
 from edge_agent.core.effects import BundleAccepted, BundleClosed, BundleForwarded, Event, Transmit
 from edge_agent.core.envelope import FrameClass, read_envelope
 from edge_agent.core.node import Node
@@ -24,6 +24,7 @@ from edge_agent.core.payload_cache import CHUNK_BYTES, FETCHED_BYTES
 from edge_agent.core.peer import REPLIES_MAX
 from edge_agent.core.scheduler import STARVED_S
 from edge_agent.core.session import Session
+from edge_agent.core.window import LEAST_ENTRIES, LOAD_STEP, QUEUES_MAX, WINDOW_ENTRIES_MAX
 from link_sim.contention import find_contact, is_alone, ready_classes
 from link_sim.ledger import BrokenPromiseError
 from link_sim.seat import Port, Seat
@@ -33,6 +34,8 @@ from link_sim.world import World
 
 AUDIT_STEPS = 1000
 FLASH_FRAMES = 4  # beyond the window (DESIGN, section 4: ACK and FLASH may exceed it by 4 frames)
+_HELD_MAX = WINDOW_ENTRIES_MAX + LEAST_ENTRIES * QUEUES_MAX
+"""Bundles in memory: the budget of all queues, and what it is exceeded by until the next sweep takes it back."""
 _SALT = bytes(16)
 
 
@@ -256,8 +259,10 @@ class Checker(NoWatch):
         """Sizes that have a bound in the core; each is a length, none is counted."""
         settings = seat.settings
         bundles, bundles_max = len(node.custody.bundles), settings.window_entries + LOAD_STEP
-        if bundles > bundles_max and bundles > bundles_max * len(node.scheduler.queues):
-            self._complain(seat, f"{bundles} bundles in memory, bound {bundles_max} a queue")
+        if bundles > bundles_max and bundles > min(bundles_max * len(node.scheduler.queues), _HELD_MAX):
+            self._complain(seat, f"{bundles} bundles in memory, bound {bundles_max} a queue, {_HELD_MAX} in all")
+        if len(node.custody.expiries) > 2 * bundles_max * max(1, len(node.scheduler.queues)):
+            self._complain(seat, f"{len(node.custody.expiries)} times of expiry kept for {bundles} bundles")
         cached_bytes, cached_max_bytes = node.cache.held_bytes, settings.payload_cache_bytes + FETCHED_BYTES
         if cached_bytes > cached_max_bytes + CHUNK_BYTES:
             self._complain(seat, f"{cached_bytes} cached bytes, bound {cached_max_bytes}")
@@ -276,6 +281,7 @@ class Checker(NoWatch):
         """Nothing is being written: what the node counts and what its disk has is the same."""
         node, stored = account.node, seat.disk.waiting()
         counted = {key: queue.bundles for key, queue in node.scheduler.queues.items() if queue.bundles}
+        counted |= {queue.key: queue.bundles for queue in node.custody.windows.dormant}
         if counted != stored:
             self._complain(seat, f"counts {counted} waiting bundles and has {stored} on disk")
         for queue in node.scheduler.queues.values():

@@ -39,6 +39,8 @@ _SIZES_BYTES = (0, 20, 200, 200, 1500, 5000)
 _LARGE_BYTES = (60_000, 200_000)
 _ORDERS = (FlowOrder.FIFO, FlowOrder.FIFO, FlowOrder.NEWEST, FlowOrder.LATEST)
 _LIFETIMES_S = (86_400.0, 86_400.0, 86_400.0, 20.0)
+_WINDOW_ENTRIES = (4096, 4096, 40, 12)
+"""Bundles of one queue in memory: with few of them, surges and outages are read from the disk page by page."""
 _WEIGHTS = (1, 3, 3, 5, 3)  # of the precedences: most of what is said is not urgent
 
 
@@ -124,11 +126,12 @@ class Trial:
         return random.Random(derived_seed(self.seed, "trial", matter))
 
     def _build(self, rng: random.Random) -> None:
-        world, keys = self.world, OpenKeys()
+        world, keys, memory = self.world, OpenKeys(), self._stream("memory")
         world.add_node(NodeSettings(node_id=COMMAND, role=COMMAND), keys=keys, commit_s=USUAL_COMMIT_S)
         self.kits = [f"kit-{number}" for number in range(1, rng.choice((3, 3, 3, 4)))]
         for kit in self.kits:
-            world.add_node(NodeSettings(node_id=kit), keys=keys, commit_s=USUAL_COMMIT_S)
+            settings = NodeSettings(node_id=kit, window_entries=memory.choice(_WINDOW_ENTRIES))
+            world.add_node(settings, keys=keys, commit_s=USUAL_COMMIT_S)
             # One link takes everything at any time, so that a world that is whole again can settle.
             main = profile(rng.choice(("4g", "4g", "vsat"))) if rng.random() < 0.5 else _drawn_profile(rng, 64_000)
             world.connect("main", kit, COMMAND, main)

@@ -10,6 +10,7 @@ from edge_agent.core.abandonment import abandonment
 from edge_agent.core.admission import FlashAllowance
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, FlowOrder, Precedence
 from edge_agent.core.codec import Source
+from edge_agent.core.dormant import DormantQueue
 from edge_agent.core.effects import (
     BundleAccepted,
     BundleClosed,
@@ -18,11 +19,8 @@ from edge_agent.core.effects import (
     Erase,
     EraseReason,
     Failed,
-    Loaded,
-    LoadWindow,
     Outcome,
     Persist,
-    QueueKey,
     Restored,
 )
 from edge_agent.core.errors import RefusalReason, RefusedError
@@ -33,11 +31,11 @@ from edge_agent.core.payload_cache import PayloadCache
 from edge_agent.core.peer import Peer, Reply
 from edge_agent.core.queue import Queue
 from edge_agent.core.report import NodeSettings, QueueReport
+from edge_agent.core.row_expiry import RowExpiry
 from edge_agent.core.scheduler import Scheduler
 from edge_agent.core.supersession import NO_SUCCESSION, Fate, Succession, fate_of, is_newer
+from edge_agent.core.window import Windows
 
-LOAD_STEP = 512
-"""Rows added by one LoadWindow: read within a fragment's time, and enough to keep a fast link busy."""
 SUBMITTING_MAX = 8192
 """Bundles handed in and not yet on disk; more are refused, which tells a driver to slow down."""
 
@@ -56,6 +54,8 @@ class Custody:
     _next_sequences: list[int] = field(default_factory=list)
     _erasing: set[BundleId] = field(default_factory=set)
     """Custody has ended and the store may still show them: a window read now must not bring them back."""
+    windows: Windows = field(init=False)
+    _row_expiry: RowExpiry = field(init=False)
     _submitting: int = 0
     expiries: Expiries = field(init=False)
     _allowance: FlashAllowance = field(init=False)
@@ -63,17 +63,21 @@ class Custody:
     def __post_init__(self) -> None:
         self._next_sequences = list(self.restored.next_sequences)
         self.expiries = Expiries(self.bundles)
+        self.windows = Windows(
+            window_entries=self.settings.window_entries,
+            outputs=self.outputs,
+            scheduler=self.scheduler,
+            bundles=self.bundles,
+            erasing=self._erasing,
+            hold=self._hold_loaded,
+            let_go=self._let_go,
+        )
+        self._row_expiry = RowExpiry(self.windows, self.outputs, self._end_expired)
         self._allowance = FlashAllowance(*self.settings.flash_allowance)
 
     def restore(self, now_s: float) -> None:
         """Take over the counters of the store and ask for the first windows."""
-        for count in self.restored.queues:
-            queue = self.scheduler.queue(count.queue, count.header.order, count.header.origin)
-            queue.bundles += count.bundles
-            queue.payload_bytes += count.payload_bytes
-            queue.oldest_as_of_s = now_s - count.oldest_age_s
-            queue.has_more_stored = True
-            self._load(queue)
+        self.windows.restore(self.restored.queues, now_s)
 
     def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId:
         """Number a bundle and ask for it to be made durable. Raises RefusedError when too much is under way."""
@@ -111,28 +115,31 @@ class Custody:
 
     def take(self, record: BundleRecord, payload: bytes | None, now_s: float) -> None:
         """A bundle is durable here and waits for the next node."""
-        queue = self._queue(record)
-        if queue.bundles == 0:
-            queue.oldest_as_of_s = record.as_of_s - record.age_low_s
-        queue.bundles += 1
-        queue.payload_bytes += record.payload_bytes
+        windows = self.windows
+        queue = windows.queue_for(record)
+        if queue is None:
+            return
+        windows.note_in(queue, record)
         older = queue.latest.get(record.header.key) if queue.order is FlowOrder.LATEST else None
         succession = self._supersede(queue, older, record, now_s) if older is not None else NO_SUCCESSION
         must_wait = queue.order is FlowOrder.FIFO and queue.has_more_stored
-        is_full = queue.held >= self.settings.window_entries
-        if (must_wait or is_full) and not self._make_room(queue):
-            queue.has_more_stored = queue.was_left_stored = True
+        is_full = queue.held >= windows.share_entries
+        if (must_wait or is_full) and not windows.make_room(queue):
+            queue.leave(record.id)
             return
         if payload is not None:
             self.cache.put(record.id, payload)
-        self._hold(queue, record, succession)
+        outgoing = self._hold(queue, record)
+        outgoing.follows_abandoned = succession.is_promised
+        older = succession.place_of
+        if older is not None and older.is_queued:
+            queue.put_in_place_of(older, outgoing)
+        else:
+            queue.put(outgoing)
+        self.scheduler.wake(queue)
 
-    def _queue(self, record: BundleRecord) -> Queue:
-        header = record.header
-        key = QueueKey(header.destination, record.id.precedence, record.id.source, header.flow)
-        return self.scheduler.queue(key, header.order, header.origin)
-
-    def _hold(self, queue: Queue, record: BundleRecord, succession: Succession = NO_SUCCESSION) -> None:
+    def _hold(self, queue: Queue, record: BundleRecord) -> Outgoing:
+        """Take a bundle into memory; its place among the others is the caller's matter."""
         bundle = record.id
         is_own = bundle.source == self.settings.node_id and bundle.incarnation == self.restored.incarnation
         source = None if is_own else Source(bundle.source, bundle.incarnation)
@@ -140,27 +147,24 @@ class Custody:
         self.bundles[bundle] = outgoing
         self._queue_of[bundle] = queue
         queue.held += 1
-        outgoing.follows_abandoned = succession.is_promised
-        if succession.place_of is None:
-            queue.put(outgoing)
-        else:
-            queue.put_in_place_of(succession.place_of, outgoing)
         if queue.order is FlowOrder.LATEST:
             queue.latest[record.header.key] = outgoing
         self.expiries.add(record)
-        self.scheduler.wake(queue)
+        return outgoing
 
-    def _make_room(self, queue: Queue) -> bool:
-        """For newest-first flows the oldest bundle not begun goes back to being a row only."""
-        if queue.order is FlowOrder.FIFO or not queue.entries:
-            return False
-        oldest = queue.entries[-1]
-        if oldest.is_begun:
-            return False
-        queue.entries.pop()
-        queue.has_more_stored = queue.was_left_stored = True
-        self._let_go(queue, oldest)
-        return True
+    def _hold_loaded(self, queue: Queue, record: BundleRecord, payload: bytes | None, now_s: float) -> None:
+        """A row comes into memory; an older one of a ``latest`` flow ends at once."""
+        if queue.order is FlowOrder.LATEST:
+            known = queue.latest.get(record.header.key)
+            if known is not None and is_newer(known.record, record):
+                self.end_rows(queue, [record], EraseReason.SUPERSEDED)
+                return
+            if known is not None:
+                self._supersede(queue, known, record, now_s)
+        if payload is not None:
+            self.cache.put(record.id, payload)
+        queue.put_loaded(self._hold(queue, record))
+        self.scheduler.wake(queue)
 
     def _let_go(self, queue: Queue, outgoing: Outgoing) -> None:
         outgoing.is_closed = True
@@ -211,17 +215,20 @@ class Custody:
 
     def may_be_stored(self, bundle: BundleId) -> bool:
         """Whether the store may hold a bundle that is not in memory. O(queues)."""
+        rows_of = {key for key, queue in self.scheduler.queues.items() if queue.bundles > queue.held}
+        rows_of.update(queue.key for queue in self.windows.dormant)
         return bundle not in self._erasing and any(
-            queue.bundles > queue.held
-            for key, queue in self.scheduler.queues.items()
-            if key.source == bundle.source and key.precedence == bundle.precedence
+            key.source == bundle.source and key.precedence == bundle.precedence for key in rows_of
         )
 
     def reach(self, record: BundleRecord) -> Outgoing | None:
         """A bundle of which only the row was known, in memory from now on; None when its custody has ended."""
         bundle = record.id
         if bundle not in self.bundles and bundle not in self._erasing:
-            self._hold(self._queue(record), record)
+            queue = self.windows.queue_for(record, must_wake=True)
+            if queue is not None:
+                queue.put_loaded(self._hold(queue, record))
+                self.scheduler.wake(queue)
         return self.bundles.get(bundle)
 
     def promote(self, outgoing: Outgoing) -> bool:
@@ -248,13 +255,12 @@ class Custody:
         """A bundle leaves memory for good; its row is still there."""
         bundle = outgoing.record.id
         queue = self._queue_of[bundle]
-        queue.bundles -= 1
-        queue.payload_bytes -= outgoing.record.payload_bytes
         self._let_go(queue, outgoing)
         self._erasing.add(bundle)
         if queue.is_loading:
             queue.ended_while_loading.add(bundle)
-        self._refill(queue)
+        self.windows.note_out(queue, outgoing.record)
+        self.windows.refill(queue)
 
     def _erase(self, bundles: list[BundleId], reason: EraseReason, peer: str = "", via: tuple[str, ...] = ()) -> None:
         """The rows of bundles that ended together go together."""
@@ -295,59 +301,26 @@ class Custody:
         if ended:
             self._erase(ended, EraseReason.EXPIRED)
 
-    def refill(self) -> None:
-        """Ask again for windows that could not be read, or were too full to ask for."""
-        for queue in self.scheduler.queues.values():
-            self._refill(queue)
+    def _end_expired(self, queue: Queue | DormantQueue, records: list[BundleRecord]) -> None:
+        self.end_rows(queue, records, EraseReason.EXPIRED)
 
-    def _refill(self, queue: Queue) -> None:
-        if queue.has_more_stored and queue.held < self.settings.window_entries // 4:
-            self._load(queue)
-
-    def _load(self, queue: Queue) -> None:
-        if queue.is_loading:
-            return
-        queue.is_loading = True
-        queue.was_left_stored = False
-        queue.ended_while_loading.clear()
-
-        def loaded(outcome: Outcome, now_s: float) -> None:
-            queue.is_loading = False
-            if isinstance(outcome, Loaded):
-                self._take_window(queue, outcome, now_s)
+    def end_rows(self, queue: Queue | DormantQueue, records: list[BundleRecord], reason: EraseReason) -> None:
+        """End custody of bundles of which only the rows are here."""
+        for record in records:
+            self.outputs.events.append(BundleClosed(record.id, reason))
+            self._erasing.add(record.id)
+            if isinstance(queue, Queue):
+                if queue.is_loading:
+                    queue.ended_while_loading.add(record.id)
+                self.windows.note_out(queue, record)
             else:
-                self.outputs.drop("load_window_failed")
+                self.windows.dormant.note_out(queue, record)
+        self._erase([record.id for record in records], reason)
 
-        self.outputs.effects.append(
-            LoadWindow(
-                effect_id=self.outputs.new_effect(loaded),
-                queue=queue.key,
-                after=None,
-                newest_first=queue.order is not FlowOrder.FIFO,
-                count=queue.held + len(self._erasing) + LOAD_STEP,
-            )
-        )
-
-    def _take_window(self, queue: Queue, window: Loaded, now_s: float) -> None:
-        ended = self._erasing | queue.ended_while_loading
-        fresh = [record for record in window.records if record.id not in self.bundles and record.id not in ended]
-        bodies = dict(zip((record.id for record in window.records), window.payloads, strict=False))
-        for record in fresh if queue.order is FlowOrder.FIFO else reversed(fresh):
-            payload = bodies.get(record.id)
-            if payload is not None:
-                self.cache.put(record.id, payload)
-            known = queue.latest.get(record.header.key)
-            succession = self._supersede(queue, known, record, now_s) if known is not None else NO_SUCCESSION
-            self._hold(queue, record, succession)
-            if known is not None and is_newer(known.record, record):
-                queue.latest[record.header.key] = known
-                self.end(self.bundles[record.id], EraseReason.SUPERSEDED)
-        # A bundle left in the store while the window was being read may be missing from it.
-        queue.has_more_stored = window.has_more or queue.was_left_stored
-        if fresh or queue.was_left_stored:
-            self._refill(queue)
-        elif window.has_more:
-            self.outputs.drop("load_window_stuck")
+    def sweep(self, now_s: float) -> None:
+        """Once a second: windows that could not be read, the budget of memory, and rows that expire out of sight."""
+        self.windows.sweep()
+        self._row_expiry.step(now_s)
 
     def reports(self, now_s: float) -> tuple[QueueReport, ...]:
         """What waits, by queue."""
@@ -360,6 +333,14 @@ class Custody:
             )
             for queue in self.scheduler.queues.values()
             if queue.bundles > 0
+        ) + tuple(
+            QueueReport(
+                queue=queue.key,
+                bundles=queue.bundles,
+                payload_bytes=queue.payload_bytes,
+                oldest_age_s=now_s - queue.oldest_as_of_s,
+            )
+            for queue in self.windows.dormant
         )
 
     @staticmethod

@@ -37,9 +37,12 @@ def explain(
     if header is None:
         return None
     links = tuple(_verdicts(contacts, bundle.precedence, header.destination, outgoing, now_s))
-    queue = custody.scheduler.queues.get(QueueKey(header.destination, bundle.precedence, bundle.source, header.flow))
+    key = QueueKey(header.destination, bundle.precedence, bundle.source, header.flow)
+    queue = custody.scheduler.queues.get(key)
     own_bytes = outgoing.unsent.total if outgoing is not None else 0
-    place = _place(custody, contacts, queue, outgoing, own_bytes) if queue is not None else _Place(0, 0, False)
+    place = _dormant_place(custody, key)
+    if queue is not None:
+        place = _place(custody, contacts, queue, outgoing, own_bytes)
     waiting_bytes = place.payload_bytes + own_bytes + BUNDLE_OVERHEAD_BYTES * (place.bundles + 1)
     return Explanation(
         bundle=bundle,
@@ -128,6 +131,12 @@ def _place(custody: Custody, contacts: Contacts, queue: Queue, outgoing: Outgoin
             bundles += round(other.bundles * part)
             payload_bytes += round(other.payload_bytes * part)
     return _Place(bundles, payload_bytes, ahead.is_exact)
+
+
+def _dormant_place(custody: Custody, key: QueueKey) -> _Place:
+    """Of a queue that has no window, all that is known is how much waits in it."""
+    known = custody.windows.dormant.get(key)
+    return _Place(max(0, known.bundles - 1), known.payload_bytes, False) if known is not None else _Place(0, 0, False)
 
 
 def _place_in_queue(queue: Queue, outgoing: Outgoing | None) -> _Place:

@@ -177,7 +177,7 @@ class Node:
     def _sweep(self, now_s: float) -> None:
         self.scheduler.version += 1  # what was refused for a while, or left to a faster link, is looked at again
         self.arrivals.sync_overdue(now_s)
-        self.custody.refill()
+        self.custody.sweep(now_s)
         window_bytes = self.arrivals.window_bytes()
         for link in self.contacts.links.values():
             if now_s - link.day_began_s >= DAY_S:
@@ -326,7 +326,9 @@ class Node:
         due_s = self.custody.expiries.next_s()
         if due_s is not None and due_s < wakeup_s:
             wakeup_s = due_s
-        if self._sweep_s < wakeup_s and (self.custody.bundles or self.arrivals.has_unsynced()):
+        if self._sweep_s < wakeup_s and (
+            self.custody.bundles or self.custody.windows.is_owing or self.arrivals.has_unsynced()
+        ):
             wakeup_s = self._sweep_s
         return wakeup_s if wakeup_s != math.inf else None
 

@@ -28,9 +28,16 @@ class Queue:
     has_more_stored: bool = False
     was_left_stored: bool = False
     """Whether a bundle stayed in the store only since the last window was asked for."""
+    after: BundleId | None = None
+    """How far the store was read; None: from the end that is served first."""
+    left_lowest: BundleId | None = None
+    """The lowest bundle that stayed in the store only while a window was being read."""
+    must_rewind: bool = False
     is_loading: bool = False
     ended_while_loading: set[BundleId] = field(default_factory=set)
     """Bundles whose custody ended since the window was asked for: it may have been read before."""
+    was_served: bool = False
+    """Whether custody of one of its bundles has ended since it got its window."""
     is_ringed: bool = False
     turn_bytes: int = 0
 
@@ -38,6 +45,39 @@ class Queue:
     def is_machine(self) -> bool:
         """Whether machines made what is in it: people go first."""
         return self.origin is Origin.MACHINE
+
+    def leave(self, bundle: BundleId) -> None:
+        """A bundle stays in the store, or goes back to being a row only."""
+        self.has_more_stored = self.was_left_stored = True
+        if self.order is not FlowOrder.FIFO:
+            self.must_rewind = True
+        elif self.left_lowest is None or self.left_lowest.incarnation != bundle.incarnation:
+            self.must_rewind = self.must_rewind or self.left_lowest is not None
+            self.left_lowest = bundle
+        elif bundle.sequence < self.left_lowest.sequence:
+            self.left_lowest = bundle
+        if not self.is_loading:
+            self.read_to(self.after)
+
+    def begin_reading(self) -> None:
+        """A window is asked for: what is left in the store from now on may be missing from it."""
+        self.is_loading, self.was_left_stored = True, False
+        self.must_rewind, self.left_lowest = False, None
+        self.ended_while_loading.clear()
+
+    def read_to(self, after: BundleId | None) -> None:
+        """The store was read as far as ``after``, but for what was left there in the meantime."""
+        lowest = self.left_lowest
+        if lowest is not None and after is not None:
+            is_beyond = lowest.incarnation == after.incarnation and lowest.sequence > after.sequence
+            self.must_rewind = self.must_rewind or not is_beyond
+        self.after = None if self.must_rewind else after
+        self.must_rewind, self.left_lowest = False, None
+
+    def put_loaded(self, outgoing: Outgoing) -> None:
+        """A bundle read from the store is served after all that is in memory."""
+        self.entries.append(outgoing)
+        outgoing.is_queued = True
 
     def put(self, outgoing: Outgoing) -> None:
         """A bundle that has just come in takes its place by the flow's order; keys of ``latest`` take turns."""
