@@ -8,22 +8,20 @@ copies. A frame lost on the air has used its air time. A ``hold`` outage stops t
 flies stays where it is and goes on, in order, when the outage ends. What each part knows: docs/adr/0010-link-model.md.
 """
 
-import hashlib
-from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from link_sim.delays import next_poll_ns
 from link_sim.link_profile import LinkProfile
-from link_sim.losses import RandomLoss
+from link_sim.losses import Draw, ListedLoss, RandomLoss
 from link_sim.media import Medium, Transmission
 from link_sim.parts import Streams, make_delays, make_jitter, make_losses, make_service
 from link_sim.queues import CoDel, QueueKind, Waiting
 from link_sim.services import NEVER_NS, NS_PER_S, SteadyRate
+from link_sim.verdict_log import VerdictLog
 
-_DIGEST_FIELDS = 4
-_DIGEST_CHUNK = _DIGEST_FIELDS * 1024  # numbers hashed at once: a hash call a frame would cost as much as the model
-_BYTE_WORK = 8 * NS_PER_S
 _SERVICE_FIELDS = ("rate_schedule", "schedule_period_s", "trace", "duty_ratio", "interval_s")
 
 
@@ -58,7 +56,7 @@ class Verdict(NamedTuple):
 
     ``deliver_at_ns`` is on the caller's clock; None when the frame is dropped, or held until nobody knows when. It is
     right as long as the link is not changed. ``damage`` above 0: it arrives with a bit flipped (``spoiled``);
-    ``copy_due_ns`` 0 or more: it arrives once more then. A tuple, because one is made for every frame.
+    ``copy_due_ns`` 0 or more: it arrives once more then. A tuple, because one is made for nearly every frame.
     """
 
     fate: Fate
@@ -69,7 +67,22 @@ class Verdict(NamedTuple):
     copy_due_ns: int = -1
 
 
-_verdict = tuple.__new__  # a quarter of the cost of calling the class, and one is made for every frame
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlainParts:
+    """What a plain link is made of until its next change (``link_sim.plain_path``).
+
+    ``draw_loss`` for random loss, ``is_taken`` for another kind; ``lag_ns``: how far the link's clock is behind the
+    caller's; ``last_due_ns``: no frame is due before, on the link's clock.
+    """
+
+    profile: LinkProfile
+    service: SteadyRate
+    draw_loss: Draw | None
+    is_taken: Callable[[int, int, int], bool] | None
+    vary_ns: Callable[[int], int] | None
+    delay_ns: int
+    lag_ns: int
+    last_due_ns: int
 
 
 class LinkModel:
@@ -87,15 +100,14 @@ class LinkModel:
         self._streams = Streams.of(rng_seed)
         self._medium = medium
         self._station = medium.join() if medium is not None else 0
-        self._number = 0
-        self._counts = [0] * len(Fate)
+        self._killed = self._collided = 0
         self._extra = {"damaged": 0, "copies": 0}
-        self._last_due_ns = 0
+        self.last_due_ns = 0
+        """No frame offered later is due before, on the link's clock, unless the profile reorders."""
         self._held_ns = 0
         self._held_since_ns: int | None = None
         self._held_bytes = 0
-        self._hash = hashlib.blake2b(digest_size=16)
-        self._buffer: list[int] = []
+        self.log = VerdictLog()
         self._service = make_service(profile)
         self._waiting = Waiting()
         self._codel = CoDel()
@@ -103,60 +115,39 @@ class LinkModel:
 
     def offer(self, now_ns: int, frame_bytes: int) -> Verdict:
         """Give one frame to the link; its fate and when it comes out."""
-        is_plain = self._is_plain and self.outage is None
-        verdict = self._judge_plain(now_ns, frame_bytes) if is_plain else self._judge(now_ns, frame_bytes)
+        verdict = self._judge(now_ns, frame_bytes)
         fate, _, due_ns, _, damage, copy_due_ns = verdict
-        self._counts[fate] += 1
-        buffer = self._buffer
-        buffer += (now_ns, frame_bytes, fate, due_ns)
+        self.log.add(now_ns, frame_bytes, fate, due_ns)
         if damage or copy_due_ns >= 0:
-            self._record(now_ns, -4, damage, copy_due_ns)
-        if len(buffer) >= _DIGEST_CHUNK:
-            self._flush()
+            self.log.remark(now_ns, -4, damage, copy_due_ns)
         return verdict
 
-    def _judge_plain(self, now_ns: int, frame_bytes: int) -> Verdict:
-        """``_judge`` for what most links are, without the parts they do not have: half the cost of a frame."""
-        profile, service, clock_ns = self.profile, self._steady, now_ns - self._held_ns
-        if self._draw_loss is not None:
-            is_lost = self._draw_loss() < profile.loss_ratio
-        else:
-            is_lost = self._losses[0].takes(self._number, frame_bytes, clock_ns) if self._losses else False
-        self._number += 1
-        flight_ns = self._delay_ns
-        if self._draw_jitter is not None:
-            flight_ns += int((2 * self._draw_jitter() - 1) * self._jitter_ns)
-        elif self._jitter is not None:
-            flight_ns += self._jitter.flight_ns(clock_ns)
-        if profile.mtu_bytes is not None and frame_bytes > profile.mtu_bytes:
-            return _verdict(Verdict, (Fate.OVERSIZE, clock_ns, clock_ns, None, 0, -1))
-        wire_bytes = frame_bytes + profile.overhead_bytes
-        free_ns, rate_bps, sent_ns = service.free_ns, profile.rate_bps, clock_ns
-        if rate_bps is not None:  # as SteadyRate.serve, without the call
-            work = wire_bytes * _BYTE_WORK
-            if free_ns > clock_ns:
-                if -(-(free_ns - clock_ns) * rate_bps // _BYTE_WORK) + wire_bytes > profile.queue_bytes:
-                    return _verdict(Verdict, (Fate.QUEUE_FULL, clock_ns, clock_ns, None, 0, -1))
-                sent_ns = free_ns
-                work -= service.spare
-            span_ns = -(-work // rate_bps) if work > 0 else 0
-            service.spare = rate_bps * span_ns - work
-            service.free_ns = sent_ns = sent_ns + span_ns
-        if is_lost:
-            return _verdict(Verdict, (Fate.LOST, sent_ns, sent_ns, None, 0, -1))
-        due_ns = sent_ns + flight_ns if flight_ns > 0 else sent_ns
-        if due_ns < self._last_due_ns:
-            due_ns = self._last_due_ns
-        self._last_due_ns = due_ns
-        return _verdict(Verdict, (Fate.DELIVERED, sent_ns, due_ns, due_ns + self._held_ns, 0, -1))
+    def plain_parts(self) -> PlainParts | None:
+        """Parts to judge frames by beside ``offer``, until the link is changed; None when ``offer`` has to.
+
+        Whoever used them brings ``last_due_ns`` up to date before the link is changed.
+        """
+        service = self._service
+        if self.outage is not None or not self._is_plain or not isinstance(service, SteadyRate):
+            return None
+        loss = self._losses[0] if self._losses else None
+        return PlainParts(
+            profile=self.profile,
+            service=service,
+            draw_loss=loss.draw if isinstance(loss, RandomLoss) else None,
+            is_taken=None if loss is None else loss.takes,
+            vary_ns=None if self._jitter is None else self._jitter.flight_ns,
+            delay_ns=self._delay_ns,
+            lag_ns=self._held_ns,
+            last_due_ns=self.last_due_ns,
+        )
 
     def _judge(self, now_ns: int, frame_bytes: int) -> Verdict:
-        profile, held_since_ns = self.profile, self._held_since_ns
+        profile, held_since_ns, number = self.profile, self._held_since_ns, self.log.verdicts
         clock_ns = (now_ns if held_since_ns is None else held_since_ns) - self._held_ns
         is_lost = False
         for loss in self._losses:  # each draws, whatever becomes of the frame
-            is_lost |= loss.takes(self._number, frame_bytes, clock_ns)
-        self._number += 1
+            is_lost |= loss.takes(number, frame_bytes, clock_ns)
         flight_ns = self._delay_ns if self._jitter is None else self._delay_ns + self._jitter.flight_ns(clock_ns)
         damage, has_copy = self._draw_damage() if self._has_damage else (0, False)
         self.air = None
@@ -186,9 +177,9 @@ class LinkModel:
             due_ns = next_poll_ns(due_ns, self._poll_ns)
         if self.profile.reorders:
             return due_ns
-        if due_ns < self._last_due_ns:
-            due_ns = self._last_due_ns
-        self._last_due_ns = due_ns
+        if due_ns < self.last_due_ns:
+            due_ns = self.last_due_ns
+        self.last_due_ns = due_ns
         return due_ns
 
     def _draw_damage(self) -> tuple[int, bool]:
@@ -256,16 +247,27 @@ class LinkModel:
         """How far the link's clock is behind the caller's; None while it stands still."""
         return self._held_ns if self._held_since_ns is None else None
 
+    @property
+    def has_medium(self) -> bool:
+        """Whether frames may meet others on the air."""
+        return self._medium is not None
+
+    @property
+    def lag_ns(self) -> int:
+        """How far the link's clock is behind the caller's, a hold that lasts apart."""
+        return self._held_ns
+
     def set(self, now_ns: int, profile: LinkProfile) -> None:
         """New numbers: a rate for everything not yet sent, the others for the next frame."""
         clock_ns, old = self.clock_ns(now_ns), self.profile
         free_ns = stretched_ns(self._service.free_ns, clock_ns, old.rate_bps, profile.rate_bps)
         is_same = all(getattr(old, name) == getattr(profile, name) for name in _SERVICE_FIELDS)
         if not is_same or old.rate_bps != profile.rate_bps:
-            self._service = make_service(profile)
-            self._service.free_ns = free_ns
+            service = self._service = make_service(profile)
+            is_unlimited = isinstance(service, SteadyRate) and service.rate_bps is None
+            service.free_ns = min(free_ns, clock_ns) if is_unlimited else free_ns
         self._adopt(profile)
-        self._record(now_ns, -1, profile.rate_bps or 0, self._delay_ns)
+        self.log.remark(now_ns, -1, profile.rate_bps or 0, self._delay_ns)
 
     def _adopt(self, profile: LinkProfile) -> None:
         self.profile = profile
@@ -274,18 +276,14 @@ class LinkModel:
         self._queue_ns = None if profile.queue_s is None else round(profile.queue_s * NS_PER_S)
         self._has_codel = profile.queue_kind is QueueKind.CODEL
         self._has_damage = bool(profile.corrupt_ratio or profile.duplicate_ratio)
-        self._steady = self._service if isinstance(self._service, SteadyRate) else SteadyRate(None)
         self._is_steady = isinstance(self._service, SteadyRate) and self._medium is None
         self._losses = make_losses(profile, self._streams)
         self._jitter = make_jitter(profile, self._streams)
         self._delays = make_delays(profile, self._streams)
-        loss, jitter = self._losses[:1], self._jitter  # the commonest two are drawn without a call
-        self._draw_loss = loss[0].draw if loss and isinstance(loss[0], RandomLoss) else None
-        self._draw_jitter = jitter.even_draw if jitter is not None else None
-        self._jitter_ns = round(profile.jitter_s * NS_PER_S)
         has_rest = self._delays or self._poll_ns or self._queue_ns or self._has_codel or self._has_damage
         self._is_plain = self._is_steady and not has_rest and not profile.reorders and not profile.price_per_frame
         self._is_plain = self._is_plain and len(self._losses) < 2
+        self._is_plain = self._is_plain and not any(isinstance(loss, ListedLoss) for loss in self._losses)
 
     def cut(self, now_ns: int, outage: Outage, *, kills_in_flight: bool = False) -> None:
         """Begin an outage, or turn one kind into the other. ``kills_in_flight`` empties the queue as well."""
@@ -298,9 +296,9 @@ class LinkModel:
         if kills_in_flight:
             clock_ns = self.clock_ns(now_ns)
             self._service.free_ns = min(self._service.free_ns, clock_ns)
-            self._last_due_ns = min(self._last_due_ns, clock_ns)
+            self.last_due_ns = min(self.last_due_ns, clock_ns)
             self._held_bytes = 0
-        self._record(now_ns, -2, 1 if outage is Outage.HOLD else 0, int(kills_in_flight))
+        self.log.remark(now_ns, -2, 1 if outage is Outage.HOLD else 0, int(kills_in_flight))
 
     def mend(self, now_ns: int) -> None:
         """End the outage, if there is one; a hold lets go what it held."""
@@ -308,39 +306,27 @@ class LinkModel:
             self._held_ns += now_ns - self._held_since_ns
             self._held_since_ns = None
         self.outage = None
-        self._record(now_ns, -3, 0, self._held_ns)
-
-    def keep_order_after(self, due_ns: int) -> None:
-        """The last frame on its way is due then, on the link's clock: no later frame comes out before."""
-        self._last_due_ns = due_ns
+        self.log.remark(now_ns, -3, 0, self._held_ns)
 
     def count_killed(self, frames: int) -> None:
         """Add frames that a cut took in flight to the counts."""
-        self._counts[Fate.CUT_IN_FLIGHT] += frames
+        self._killed += frames
 
     def counts(self) -> dict[str, int]:
         """Frames by the name of their fate; HELD ones are those offered in a hold, whatever came later."""
-        return {fate.word: self._counts[fate] for fate in Fate} | self._extra
+        counts = self.log.count()
+        counts[Fate.DELIVERED] -= self._collided
+        counts[Fate.COLLIDED] = self._collided
+        counts[Fate.CUT_IN_FLIGHT] = self._killed
+        return {fate.word: counts[fate] for fate in Fate} | self._extra
 
     def count_collided(self) -> None:
         """A frame that was to be delivered met another on the air."""
-        self._counts[Fate.DELIVERED] -= 1
-        self._counts[Fate.COLLIDED] += 1
-
-    def _record(self, *numbers: int) -> None:
-        self._buffer += numbers
-        if len(self._buffer) >= _DIGEST_CHUNK:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._hash.update(array("q", self._buffer).tobytes())
-        self._buffer.clear()
+        self._collided += 1
 
     def digest(self) -> str:
         """Hash of every verdict and change so far: equal for equal seeds and calls, on every machine."""
-        whole = self._hash.copy()
-        whole.update(array("q", self._buffer).tobytes())
-        return whole.hexdigest()
+        return self.log.digest()
 
 
 def stretched_ns(at_ns: int, clock_ns: int, old_rate_bps: int | None, new_rate_bps: int | None) -> int:

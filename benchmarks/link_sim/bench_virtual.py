@@ -67,12 +67,12 @@ def heap_rate(events: int) -> float:
 def core_rate(frames: int) -> float:
     """Frames a CPU second through one line on the bare heap."""
     heap, line, left, taken = BareHeap(), Line[int](PROFILE, 1), frames, 0
-    is_armed = False
+    is_armed, carry = False, line.carry
 
     def send() -> None:
         nonlocal left, is_armed
         left -= 1
-        due_ns = line.offer(heap.now_ns, FRAME_BYTES, left).deliver_at_ns
+        due_ns = carry(heap.now_ns, FRAME_BYTES, left)
         if not is_armed and due_ns is not None:
             is_armed = True
             heap.call_at_ns(due_ns, take)

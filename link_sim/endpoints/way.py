@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from link_sim.line import Line
 from link_sim.link_profile import LinkProfile
 from link_sim.model import Outage, Verdict
+from link_sim.services import NEVER_NS
 from link_sim.virtual_handle import VirtualHandle
 from link_sim.virtual_loop import VirtualLoop
 
@@ -54,7 +55,18 @@ class Way:
     ``watches`` belong to the net and are called for each event, in order.
     """
 
-    __slots__ = ("_armed_ns", "_bell", "_loop", "_watches", "deliver", "direction", "line", "link", "on_change")
+    __slots__ = (
+        "_armed_ns",
+        "_bell",
+        "_carry",
+        "_loop",
+        "_watches",
+        "deliver",
+        "direction",
+        "line",
+        "link",
+        "on_change",
+    )
 
     def __init__(self, link: str, direction: str, line: Line[Any], watches: list[Watch]) -> None:
         # Any: datagrams, segments and pieces of bytes share a link
@@ -63,10 +75,11 @@ class Way:
         self.line = line
         self.deliver: Callable[[Any], None] = _deliver_to_nobody
         self.on_change: list[Callable[[], None]] = []
+        self._carry = line.carry
         self._watches = watches
         self._loop: VirtualLoop | None = None
         self._bell: VirtualHandle | None = None
-        self._armed_ns = -1
+        self._armed_ns = NEVER_NS
 
     def bind(self, loop: VirtualLoop) -> None:
         """Run on the clock of that loop."""
@@ -79,21 +92,24 @@ class Way:
         """The loop's clock; 0 before there is a loop."""
         return 0 if self._loop is None else self._loop.now_ns
 
-    def offer(self, frame: Sized, frame_bytes: int) -> Verdict:
+    def offer(self, frame: Sized, frame_bytes: int) -> None:
         """Give a frame to the link now."""
-        if self._loop is None:
+        loop = self._loop
+        if loop is None:
             raise RuntimeError(f"link {self.link}: frames need a running virtual loop, such as that of Net.run")
-        verdict = self.line.offer(self._loop.now_ns, frame_bytes, frame)
         if self._watches:
+            verdict = self.line.offer(loop.now_ns, frame_bytes, frame)
+            at_ns = verdict.deliver_at_ns
             self._tell(WayEvent.OFFERED, frame_bytes, verdict, frame)
-        at_ns = verdict.deliver_at_ns
-        if at_ns is not None and (self._armed_ns < 0 or at_ns < self._armed_ns):
+        else:
+            carry = self._carry  # a name of its own: Python 3.11 is slow to call an attribute that is no method
+            at_ns = carry(loop.now_ns, frame_bytes, frame)
+        if at_ns is not None and at_ns < self._armed_ns:
             self._arm_at(at_ns)
-        return verdict
 
     def _arm(self) -> None:
         due_ns = self.line.next_due_ns()
-        if due_ns is not None and (self._armed_ns < 0 or due_ns < self._armed_ns):
+        if due_ns is not None and due_ns < self._armed_ns:
             self._arm_at(due_ns)
 
     def _arm_at(self, due_ns: int) -> None:
@@ -103,18 +119,18 @@ class Way:
             self._loop.ring_again_at_ns(due_ns, self._bell)
 
     def _ring(self) -> None:
-        now_ns, line = self.now_ns, self.line
+        now_ns, line, deliver = self.now_ns, self.line, self.deliver
         if self._armed_ns <= now_ns:
-            self._armed_ns = -1
+            self._armed_ns = NEVER_NS
         while (frame := line.take(now_ns)) is not None:
             if self._watches:
                 self._tell(WayEvent.DELIVERED, frame.frame_bytes, None, frame)
-            self.deliver(frame)
+            deliver(frame)
             due_ns = line.next_due_ns()
             if due_ns is None:
                 return
             if due_ns > now_ns:  # else more are due at this very nanosecond
-                if self._armed_ns < 0 or due_ns < self._armed_ns:
+                if due_ns < self._armed_ns:
                     self._arm_at(due_ns)
                 return
         self._arm()
