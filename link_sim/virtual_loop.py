@@ -10,10 +10,10 @@ though callbacks run, or it has gone further than any test means.
 
 import asyncio
 import contextvars
-import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from heapq import heapify, heappop, heappush
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from link_sim.real_guard import install_guard, refusal
@@ -132,7 +132,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._ready.append(handle)
         elif when_ns < _NEVER_NS:
             self._order = order = self._order + 1
-            heapq.heappush(self._timers, (when_ns, order, handle))
+            heappush(self._timers, (when_ns, order, handle))
         return handle
 
     def call_at(
@@ -160,7 +160,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._ready.append(handle)
         elif when_ns < _NEVER_NS:
             self._order = order = self._order + 1
-            heapq.heappush(self._timers, (when_ns, order, handle))
+            heappush(self._timers, (when_ns, order, handle))
         return handle
 
     def ring_at_ns(self, when_ns: int, callback: Callable[[], object]) -> VirtualHandle:
@@ -177,7 +177,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._ready.append(bell)
         else:
             self._order = order = self._order + 1
-            heapq.heappush(self._timers, (when_ns, order, bell))
+            heappush(self._timers, (when_ns, order, bell))
 
     def call_soon_threadsafe(
         self,
@@ -197,38 +197,51 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._cancelled_timers += 1
         if self._cancelled_timers > _PURGE_MIN and self._cancelled_timers * 2 > len(self._timers):
             self._timers[:] = [timer for timer in self._timers if not timer[2].cancelled()]
-            heapq.heapify(self._timers)
+            heapify(self._timers)
             self._cancelled_timers = 0
 
     def _run_once(self) -> None:
         """Every turn until ``stop``; when nothing is ready the clock moves to the next timer. Raises StuckError."""
-        ready, timers, turns = self._ready, self._timers, 0
+        self._plain.run(self._run_turns)
+
+    def _run_turns(self) -> None:
+        ready, timers, plain, turns = self._ready, self._timers, self._plain, 0
         while ready or not self._stopping:
-            if not ready:
+            if ready:
+                turns += 1
+                if turns > self._turns_max:
+                    raise self._stuck(f"{turns - 1} turns of the loop and the clock still stands at {self.time()} s")
+                handle, left = ready.popleft(), len(ready)
+            else:
                 if not timers:
                     raise self._stuck(f"nothing is left to happen at {self.time()} s, but tasks wait")
-                when_ns, _, handle = heapq.heappop(timers)
+                when_ns, _, handle = heappop(timers)
                 if handle._cancelled:
                     self._cancelled_timers -= 1
                     continue
                 if when_ns > self._limit_ns:
                     raise self._stuck(f"the clock would go beyond limit_s {self._limit_ns / NS_PER_S:g}")
-                self.now_ns, turns = when_ns, 0
-                ready.append(handle)
+                self.now_ns, turns, left = when_ns, 1, 0
                 while timers and timers[0][0] == when_ns:
-                    ready.append(heapq.heappop(timers)[2])
-            turns += 1
-            if turns > self._turns_max:
-                raise self._stuck(f"{turns - 1} turns of the loop and the clock still stands at {self.time()} s")
-            for _ in range(len(ready)):
-                handle = ready.popleft()
+                    ready.append(heappop(timers)[2])
+                    left += 1
+            while True:  # a turn: what was ready at its beginning
                 if not handle._cancelled:
+                    context, callback, args = handle._context, handle._callback, handle._args
                     try:
-                        handle._context.run(handle._callback, *handle._args)
+                        if args:
+                            context.run(callback, *args)
+                        elif context is plain:  # in which all of this runs already
+                            callback()
+                        else:
+                            context.run(callback)
                     except (SystemExit, KeyboardInterrupt):
                         raise
                     except BaseException as error:  # noqa: BLE001  # asyncio's contract: its handler judges, the loop goes on
                         self._tell(handle, error)
+                if not left:
+                    break
+                handle, left = ready.popleft(), left - 1
             if self._stopping:
                 return
 
