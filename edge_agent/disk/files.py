@@ -4,14 +4,13 @@ Used by the writer thread, except ``read``, which opens files of its own.
 """
 
 import hashlib
-import os
-import sys
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.core.bundle import BundleId
-from edge_agent.disk.schema import PAYLOADS_NAME, sync_folder
+from edge_agent.disk.file_system import MACHINE, FileSystem
+from edge_agent.disk.schema import PAYLOADS_NAME
 
 OPEN_FILES_MAX = 16  # more partials than this at a time are rare; the oldest is closed and opened again
 HASH_STEP_BYTES = 1 << 20
@@ -24,12 +23,12 @@ class ShortWriteError(OSError):
     """The file system took fewer bytes than it was given, which is how a full disk begins to show."""
 
 
-def make_folder(store: Path) -> Path:
+def make_folder(store: Path, file_system: FileSystem = MACHINE) -> Path:
     """The folder of payload files, made durable when it is new."""
     folder = store / PAYLOADS_NAME
     if not folder.exists():
-        folder.mkdir(mode=0o700)
-        sync_folder(store)
+        file_system.make_folder(folder)
+        file_system.sync_folder(store)
     return folder
 
 
@@ -38,6 +37,7 @@ class PayloadFiles:
     """The files of one store."""
 
     folder: Path
+    file_system: FileSystem = MACHINE
     _open: OrderedDict[BundleId, int] = field(default_factory=OrderedDict)
 
     def part_path(self, bundle: BundleId) -> Path:
@@ -51,40 +51,35 @@ class PayloadFiles:
     def write(self, bundle: BundleId, offset: int, piece: bytes | memoryview) -> None:
         """Put bytes into the ``.part``; not durable before ``sync``. Raises OSError."""
         descriptor = self._descriptor(bundle)
-        os.lseek(descriptor, offset, os.SEEK_SET)
-        written = os.write(descriptor, piece)
+        written = self.file_system.write(descriptor, offset, piece)
         if written != len(piece):
             raise ShortWriteError(f"{self.part_path(bundle)}: {written} of {len(piece)} bytes written")
 
     def sync(self, bundle: BundleId) -> None:
         """Make what was written to the ``.part`` durable. Raises OSError."""
-        descriptor = self._descriptor(bundle)
-        if sys.platform == "linux":
-            os.fdatasync(descriptor)  # the length is synced too, times are not
-        else:
-            os.fsync(descriptor)
+        self.file_system.sync(self._descriptor(bundle))
 
     def finish(self, bundle: BundleId) -> None:
         """The ``.part`` is whole and synced: give it its final name, durably. Raises OSError."""
         self.close(bundle)
-        self.part_path(bundle).rename(self.whole_path(bundle))
-        sync_folder(self.folder)
+        self.file_system.rename(self.part_path(bundle), self.whole_path(bundle))
+        self.file_system.sync_folder(self.folder)
 
     def unfinish(self, bundle: BundleId) -> None:
         """Take a final name back: the row that should go with it was not written."""
-        self.whole_path(bundle).rename(self.part_path(bundle))
+        self.file_system.rename(self.whole_path(bundle), self.part_path(bundle))
 
     def remove(self, bundle: BundleId) -> None:
         """Delete whatever there is of a bundle; its row is gone already, so a crash in between leaves an orphan."""
         self.close(bundle)
-        self.part_path(bundle).unlink(missing_ok=True)
-        self.whole_path(bundle).unlink(missing_ok=True)
+        self.file_system.unlink(self.part_path(bundle))
+        self.file_system.unlink(self.whole_path(bundle))
 
     def close(self, bundle: BundleId) -> None:
         """Close the ``.part`` if it is open."""
         descriptor = self._open.pop(bundle, None)
         if descriptor is not None:
-            os.close(descriptor)
+            self.file_system.close(descriptor)
 
     def close_all(self) -> None:
         """Close every file."""
@@ -98,10 +93,10 @@ class PayloadFiles:
             return descriptor
         path = self.part_path(bundle)
         is_new = not path.exists()
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        descriptor = self.file_system.open(path)
         self._open[bundle] = descriptor
         if is_new:
-            sync_folder(self.folder)
+            self.file_system.sync_folder(self.folder)
         if len(self._open) > OPEN_FILES_MAX:
             self.close(next(iter(self._open)))
         return descriptor

@@ -14,7 +14,8 @@ from pathlib import Path
 import msgpack
 import structlog
 
-from edge_agent.disk.birth import differences, read_birth
+from edge_agent.disk.birth import differences
+from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.schema import DATABASE_NAME
 from edge_agent.disk.starts import SESSION_FACT, StartCount, read_starts
 
@@ -40,10 +41,10 @@ class Identity:
     starts: StartCount
 
 
-def begin_session(database: sqlite3.Connection, folder: Path) -> Identity:
+def begin_session(database: sqlite3.Connection, folder: Path, file_system: FileSystem = MACHINE) -> Identity:
     """Count this start, and begin a new incarnation for a new, copied or restored store. Synced on return."""
-    here = fingerprint(folder)
-    outside = read_starts(folder)
+    here = fingerprint(folder, file_system)
+    outside = read_starts(folder, file_system)
     database.execute("BEGIN IMMEDIATE")
     facts: dict[str, object] = dict(database.execute("SELECT name, value FROM facts"))
     incarnation = _unsigned(facts.get("incarnation"))
@@ -65,7 +66,7 @@ def begin_session(database: sqlite3.Connection, folder: Path) -> Identity:
     ):
         database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
     database.execute("COMMIT")
-    starts = StartCount(database, folder, session_number)
+    starts = StartCount(database, folder, session_number, file_system)
     starts.write_outside()
     if changed:
         _log.error(
@@ -79,9 +80,9 @@ def begin_session(database: sqlite3.Connection, folder: Path) -> Identity:
     return Identity(incarnation=incarnation, session_number=session_number, was_copied=bool(changed), starts=starts)
 
 
-def fingerprint(folder: Path) -> dict[str, str]:
+def fingerprint(folder: Path, file_system: FileSystem = MACHINE) -> dict[str, str]:
     """What tells this folder on this machine from a copy of it elsewhere."""
-    found = read_birth(folder / DATABASE_NAME)
+    found = file_system.birth(folder / DATABASE_NAME)
     for name, file in _MACHINE_FILES.items():
         try:
             text = file.read_bytes().strip(b"\0 \n")

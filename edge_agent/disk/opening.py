@@ -14,6 +14,7 @@ from edge_agent.core.bundle import BundleId, Precedence
 from edge_agent.core.effects import Restored, StoredPart
 from edge_agent.disk.ages import Ages, open_ages
 from edge_agent.disk.consumers import Consumers, last_position, read_owed
+from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.files import PART_SUFFIX, WHOLE_SUFFIX, PayloadFiles, make_folder
 from edge_agent.disk.identity import Identity, begin_session, to_unsigned
 from edge_agent.disk.quota import Ballast, Quota
@@ -48,7 +49,7 @@ class OpenStore:
 
     def list_large(self, path: Path) -> list[tuple[BundleId, bytes]]:
         """Every bundle whose payload is a file, with the digest it should have."""
-        with closing(connect(path)) as database:
+        with closing(connect(path, self.files.file_system)) as database:
             return _list_large(database)
 
 
@@ -64,18 +65,19 @@ def open_store(
     on_acked: Callable[[list[AckedBundle]], None] | None,
     on_evicted: Callable[[list[BundleId]], None] | None,
     flows_without_receipt: frozenset[str],
+    file_system: FileSystem = MACHINE,
 ) -> OpenStore:
     """Everything up to the first effect; the session number is synced. Raises StoreLockedError, StoreError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(folder / LOCK_NAME)
-    ballast = Ballast.for_quota(folder, quota_bytes)
+    ballast = Ballast.for_quota(folder, quota_bytes, file_system)
     set_aside: Path | None = None
     try:
         while True:
             database, found_aside = _open_with_ballast(folder, ballast, timestamp)
             set_aside = found_aside or set_aside
             try:
-                identity = begin_session(database, folder)
+                identity = begin_session(database, folder, file_system)
                 ages = open_ages(database, clock, now_s)
                 rows = Rows(
                     database=database,
@@ -87,7 +89,7 @@ def open_store(
                     destinations=destinations,
                     can_evict_waiting=on_evicted is not None,
                 )
-                files = PayloadFiles(make_folder(folder))
+                files = PayloadFiles(make_folder(folder, file_system), file_system)
                 _sweep(rows, files)
                 consumers = Consumers(rows, flows_without_receipt)
                 consumers.load()
@@ -99,12 +101,11 @@ def open_store(
                 if not is_damage(error) or set_aside is not None:
                     raise
                 mark_damaged(folder)  # deeper than the check at opening looked: aside with it, once
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, StoreError) as error:
         lock.close()
+        if isinstance(error, StoreError):
+            raise
         raise StoreError(f"store {folder} cannot be opened: {error}") from error
-    except StoreError:
-        lock.close()
-        raise
     ballast.lay_down()
     return OpenStore(
         folder=folder,
@@ -129,11 +130,11 @@ def _open_with_ballast(folder: Path, ballast: Ballast, timestamp: str) -> tuple[
     if not ballast.has_room(0):
         ballast.give_up()
     try:
-        return open_database(folder, timestamp=timestamp)
+        return open_database(folder, timestamp=timestamp, file_system=ballast.file_system)
     except sqlite3.Error as error:
         if not (is_disk_full(error) and ballast.give_up()):
             raise
-    return open_database(folder, timestamp=timestamp)
+    return open_database(folder, timestamp=timestamp, file_system=ballast.file_system)
 
 
 def _restored(rows: Rows, identity: Identity, ages: Ages, now_s: float) -> Restored:
@@ -167,7 +168,7 @@ def _sweep(rows: Rows, files: PayloadFiles) -> None:
     swept = 0
     for path in files.folder.iterdir():
         if path.suffix in (PART_SUFFIX, WHOLE_SUFFIX) and path.name not in known:
-            path.unlink()
+            files.file_system.unlink(path)
             swept += 1
     if swept:
         _log.info("store_orphans_swept", files=swept)

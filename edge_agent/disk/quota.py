@@ -7,13 +7,12 @@ SQLite needs free disk even to delete (measured: on a full disk DELETE and a che
 a ballast file as large as what a checkpoint can add is given up when that happens, and laid down again later.
 """
 
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.core.bundle import Origin, Precedence
-from edge_agent.disk.schema import sync_folder
+from edge_agent.disk.file_system import MACHINE, FileSystem
 
 ROW_BYTES = 512
 """What a row costs beside its payload: 242 bytes measured for a queue row of 200, two more indices, and its fate."""
@@ -64,6 +63,7 @@ class Ballast:
 
     folder: Path
     size_bytes: int
+    file_system: FileSystem = MACHINE
     is_down: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,10 +71,10 @@ class Ballast:
         self.is_down = path.exists() and path.stat().st_size == self.size_bytes
 
     @classmethod
-    def for_quota(cls, folder: Path, quota_bytes: int) -> "Ballast":
+    def for_quota(cls, folder: Path, quota_bytes: int, file_system: FileSystem = MACHINE) -> "Ballast":
         """A ballast in proportion to the store."""
         share_bytes = int(quota_bytes * BALLAST_SHARE)
-        return cls(folder, max(BALLAST_MIN_BYTES, min(BALLAST_MAX_BYTES, share_bytes)))
+        return cls(folder, max(BALLAST_MIN_BYTES, min(BALLAST_MAX_BYTES, share_bytes)), file_system)
 
     def disk_free_bytes(self) -> int:
         """Free bytes of the file system that holds the store."""
@@ -90,7 +90,7 @@ class Ballast:
         if not self.is_down:
             return False
         self.is_down = False
-        (self.folder / BALLAST_NAME).unlink(missing_ok=True)
+        self.file_system.unlink(self.folder / BALLAST_NAME)
         return True
 
     def lay_down(self) -> bool:
@@ -99,18 +99,18 @@ class Ballast:
             return True
         if self.disk_free_bytes() < 2 * self.size_bytes:  # else the disk would count as full again at once
             return False
-        path = self.folder / BALLAST_NAME
+        file_system, path = self.file_system, self.folder / BALLAST_NAME
         try:
-            with path.open("wb") as file:
-                if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(file.fileno(), 0, self.size_bytes)
-                else:
-                    file.write(bytes(self.size_bytes))
-                file.flush()
-                os.fsync(file.fileno())
-            sync_folder(self.folder)
+            file_system.unlink(path)  # one of another size
+            descriptor = file_system.open(path)
+            try:
+                file_system.reserve(descriptor, self.size_bytes)
+                file_system.sync(descriptor)
+            finally:
+                file_system.close(descriptor)
+            file_system.sync_folder(self.folder)
         except OSError:  # somebody else took the room meanwhile; the disk counts as full until this succeeds
-            path.unlink(missing_ok=True)
+            file_system.unlink(path)
             return False
         self.is_down = True
         return True

@@ -127,7 +127,7 @@ class Reader:
 
     def run(self) -> None:
         """The thread. Returns after ``close``; whatever else ends it is a defect."""
-        database = connect(self.path)
+        database = connect(self.path, self.files.file_system)
         try:
             database.execute("PRAGMA query_only = 1")
             while (job := self._jobs.get()) is not None:

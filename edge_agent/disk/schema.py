@@ -1,13 +1,12 @@
 """The database file of the store: its tables, how it is opened, and what becomes of a damaged one."""
 
-import os
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import structlog
 
+from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.types import StoreError
 
 DATABASE_NAME = "store.db"
@@ -105,7 +104,9 @@ class _DamagedError(Exception):
     """The file is no database of ours any more; caught in ``open_database`` alone."""
 
 
-def open_database(folder: Path, *, timestamp: str) -> tuple[sqlite3.Connection, Path | None]:
+def open_database(
+    folder: Path, *, timestamp: str, file_system: FileSystem = MACHINE
+) -> tuple[sqlite3.Connection, Path | None]:
     """The writer's connection, and where a damaged database was set aside (None: there was none).
 
     Raises StoreError for a store of a newer version, sqlite3.Error when the disk does not even take an empty one.
@@ -114,13 +115,13 @@ def open_database(folder: Path, *, timestamp: str) -> tuple[sqlite3.Connection, 
     try:
         if (folder / DAMAGE_MARK).exists():
             raise _DamagedError("found damaged while it was used")
-        return _open(path), None
+        return _open(path, file_system), None
     except (sqlite3.DatabaseError, _DamagedError) as error:
         if not is_damage(error):
             raise
-        aside = _set_aside(folder, timestamp)
+        aside = _set_aside(folder, timestamp, file_system)
         _log.error("store_set_aside", path=str(path), moved_to=str(aside), reason=str(error))
-    return _open(path), aside
+    return _open(path, file_system), aside
 
 
 def mark_damaged(folder: Path) -> None:
@@ -128,9 +129,9 @@ def mark_damaged(folder: Path) -> None:
     (folder / DAMAGE_MARK).touch()
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, file_system: FileSystem = MACHINE) -> sqlite3.Connection:
     """A connection for one thread at a time, without Python's own transactions; every commit is synced."""
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=5.0)
+    database = file_system.connect(path)
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA temp_store = MEMORY")
     database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES_MAX}")
@@ -150,25 +151,15 @@ def is_disk_full(error: Exception) -> bool:
     return code & 0xFF == sqlite3.SQLITE_FULL or code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names made, changed or removed in a folder durable."""
-    if sys.platform != "win32":  # Windows has no handle of a folder to sync
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def verify_database(path: Path) -> list[str]:
+def verify_database(path: Path, file_system: FileSystem = MACHINE) -> list[str]:
     """What SQLite finds wrong in the whole file; empty when it is sound. O(file)."""
-    with closing(connect(path)) as database:
+    with closing(connect(path, file_system)) as database:
         found = [str(row[0]) for row in database.execute("PRAGMA integrity_check(20)")]
     return [] if found == ["ok"] else found
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    database = connect(path)
+def _open(path: Path, file_system: FileSystem) -> sqlite3.Connection:
+    database = connect(path, file_system)
     try:
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before WAL, or it is silently ignored
         database.execute("PRAGMA journal_mode = WAL")
@@ -177,6 +168,7 @@ def _open(path: Path) -> sqlite3.Connection:
             raise StoreError(f"store {path} has version {version}, this program knows up to {SCHEMA_VERSION}")
         if version == 0:
             _create(database, path)
+            file_system.sync_folder(path.parent)
         elif path.stat().st_size <= QUICK_CHECK_MAX_BYTES:
             found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
@@ -193,7 +185,6 @@ def _create(database: sqlite3.Connection, path: Path) -> None:
     if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise _DamagedError("tables without a version")
     _run_script(database, _TABLES, _TABLES_2, _TABLES_3)
-    sync_folder(path.parent)
 
 
 def _migrate(database: sqlite3.Connection, version: int) -> None:
@@ -206,16 +197,16 @@ def _run_script(database: sqlite3.Connection, *scripts: str) -> None:
     database.executescript(f"BEGIN; {' '.join(scripts)} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
-def _set_aside(folder: Path, timestamp: str) -> Path:
+def _set_aside(folder: Path, timestamp: str, file_system: FileSystem) -> Path:
     """Rename the database and its payload files; nothing is deleted, nothing of it is swept later."""
     aside = folder / f"{DATABASE_NAME}.damaged-{timestamp}"
     for suffix in ("", "-wal", "-shm"):
         source = folder / f"{DATABASE_NAME}{suffix}"
         if source.exists():
-            source.rename(folder / f"{aside.name}{suffix}")
+            file_system.rename(source, folder / f"{aside.name}{suffix}")
     payloads = folder / PAYLOADS_NAME
     if payloads.exists():
-        payloads.rename(folder / f"{PAYLOADS_NAME}.damaged-{timestamp}")
-    (folder / DAMAGE_MARK).unlink(missing_ok=True)
-    sync_folder(folder)
+        file_system.rename(payloads, folder / f"{PAYLOADS_NAME}.damaged-{timestamp}")
+    file_system.unlink(folder / DAMAGE_MARK)
+    file_system.sync_folder(folder)
     return aside

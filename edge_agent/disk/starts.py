@@ -6,15 +6,14 @@ it is older than what was sent under its name. The file also says where it was b
 """
 
 import json
-import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from edge_agent.disk.birth import differences, read_birth
-from edge_agent.disk.schema import sync_folder
+from edge_agent.disk.birth import differences
+from edge_agent.disk.file_system import MACHINE, FileSystem
 
 STARTS_NAME = "store.starts"
 SESSION_FACT = "session_number"
@@ -45,6 +44,7 @@ class StartCount:
     database: sqlite3.Connection
     folder: Path
     session_number: int
+    file_system: FileSystem = MACHINE
     _outside: int = 0
     _is_failing: bool = False
 
@@ -63,7 +63,7 @@ class StartCount:
         if self.session_number == self._outside:
             return
         try:
-            _write_starts(self.folder, self.session_number)
+            _write_starts(self.folder, self.session_number, self.file_system)
         except OSError as error:  # the disk is full: a restore may go unnoticed, but an SOS does not wait for that
             if not self._is_failing:
                 self._is_failing = True
@@ -72,13 +72,13 @@ class StartCount:
         self._outside, self._is_failing = self.session_number, False
 
 
-def read_starts(folder: Path) -> Starts | None:
+def read_starts(folder: Path, file_system: FileSystem = MACHINE) -> Starts | None:
     """The file beside the database; None when it is absent or not as it was written here, which is no evidence."""
     path = folder / STARTS_NAME
     try:
         with path.open("rb") as file:
             text = file.read(_FILE_BYTES_MAX)
-        here = read_birth(path)
+        here = file_system.birth(path)
     except FileNotFoundError:  # a store of an earlier program, or a new one
         return None
     except OSError as error:
@@ -95,14 +95,16 @@ def read_starts(folder: Path) -> Starts | None:
     return Starts(session_number=session_number, moved=tuple(differences(found, here)))
 
 
-def _write_starts(folder: Path, session_number: int) -> None:
+def _write_starts(folder: Path, session_number: int, file_system: FileSystem) -> None:
     """Replace the file durably. Raises OSError."""
     temporary = folder / _TEMPORARY_NAME
-    temporary.unlink(missing_ok=True)  # left by a kill: its birth would not be that of now
-    with temporary.open("xb") as file:
-        content = {SESSION_FACT: session_number, **read_birth(temporary)}
-        file.write(json.dumps(content).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / STARTS_NAME)
-    sync_folder(folder)
+    file_system.unlink(temporary)  # left by a kill: its birth would not be that of now
+    descriptor = file_system.open(temporary)
+    try:
+        content = {SESSION_FACT: session_number, **file_system.birth(temporary)}
+        file_system.write(descriptor, 0, json.dumps(content).encode() + b"\n")
+        file_system.sync(descriptor)
+    finally:
+        file_system.close(descriptor)
+    file_system.rename(temporary, folder / STARTS_NAME)
+    file_system.sync_folder(folder)

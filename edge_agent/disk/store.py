@@ -34,6 +34,7 @@ from edge_agent.disk.checking import Checking
 from edge_agent.disk.consumers import HANDED_LEASE, Consumers, Place, read_deliveries
 from edge_agent.disk.counts import miscounts
 from edge_agent.disk.fates import join_via, read_fate, read_messages
+from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.files import digest_file
 from edge_agent.disk.jobs import CallJob
 from edge_agent.disk.opening import OpenStore, open_store
@@ -94,6 +95,7 @@ class Disk:
         on_evicted: Callable[[list[BundleId]], None] | None = None,
         flows_without_receipt: Collection[str] = (),
         clock: DiskClock | None = None,
+        file_system: FileSystem = MACHINE,
     ) -> tuple["Disk", Restored]:
         """The store in folder ``path`` (made when absent) and what the core is told of it. Call it on the loop.
 
@@ -112,6 +114,7 @@ class Disk:
             on_acked=on_acked,
             on_evicted=on_evicted,
             flows_without_receipt=frozenset(flows_without_receipt),
+            file_system=file_system,
         )
         disk = cls(store, on_complete)
         if on_acked is not None and store.owed:
@@ -279,8 +282,9 @@ class Disk:
 
     def _verify(self) -> list[str]:
         path = self._store.folder / DATABASE_NAME
-        wrong = verify_database(path)
-        with closing(connect(path)) as database:
+        file_system = self._store.files.file_system
+        wrong = verify_database(path, file_system)
+        with closing(connect(path, file_system)) as database:
             wrong += miscounts(database)
         for bundle, digest in self._store.list_large(path):
             try:
