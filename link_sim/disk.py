@@ -5,8 +5,9 @@ not committed when the node crashed is gone.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, BundleRecord, Precedence
 from edge_agent.core.effects import (
@@ -87,6 +88,31 @@ class _Queue:
             start = 0 if bundle is None else bisect_right(self._ids, bundle)
             places = range(start, len(self._ids))
         return (self._ids[at] for at in places if self._ids[at] not in self._erased)
+
+
+class NodeDisk(Protocol):
+    """What a world, its ledger and its checker need of the disk of a node. ``failing`` set: every Persist fails so."""
+
+    failing: RefusalReason | None
+
+    def __contains__(self, bundle: BundleId) -> bool: ...
+    def bundles(self) -> Iterator[BundleId]: ...
+    def record(self, bundle: BundleId) -> BundleRecord | None: ...
+    def payload(self, bundle: BundleId) -> bytes | None: ...
+    def waiting(self) -> dict[QueueKey, int]: ...
+    def execute(self, effect: Effect) -> Outcome: ...
+    def start(self, now_s: float) -> Restored: ...
+
+
+class DiskMaker(Protocol):
+    """Makes the disk of a node that joins a world; ``now_s`` is the world's clock."""
+
+    def __call__(self, *, node_id: str, role: str, incarnation: int, now_s: Callable[[], float]) -> NodeDisk: ...
+
+
+def make_memory_disk(*, node_id: str, role: str, incarnation: int, now_s: Callable[[], float]) -> NodeDisk:
+    """A disk in memory, which needs no clock."""
+    return MemoryDisk(node_id=node_id, role=role, incarnation=incarnation)
 
 
 class MemoryDisk:
@@ -172,7 +198,7 @@ class MemoryDisk:
         is_waiting = not (is_arrival and record.header.destination in self._destinations)
         row = self._rows[bundle] = _Row(record, payload, is_waiting)
         if is_waiting:
-            self._queues.setdefault(_queue_key(record), _Queue()).add(row)
+            self._queues.setdefault(queue_key(record), _Queue()).add(row)
         self._seen.setdefault(bundle[:3], IntervalSet()).add(bundle.sequence, bundle.sequence + 1)
         if bundle.source == self._node_id and bundle.incarnation == self._incarnation:
             self._leases[bundle.precedence] = max(self._leases[bundle.precedence], bundle.sequence + _LEASE_NUMBERS)
@@ -182,7 +208,7 @@ class MemoryDisk:
             self._parts.pop(bundle, None)
             row = self._rows.pop(bundle, None)
             if row is not None and row.is_waiting:
-                self._queues[_queue_key(row.record)].erase(row)
+                self._queues[queue_key(row.record)].erase(row)
         return Done()
 
     def _fetch(self, effect: Fetch) -> Outcome:
@@ -247,6 +273,7 @@ class MemoryDisk:
             )
 
 
-def _queue_key(record: BundleRecord) -> QueueKey:
+def queue_key(record: BundleRecord) -> QueueKey:
+    """The queue that a record waits in."""
     header = record.header
     return QueueKey(header.destination, record.id.precedence, record.id.source, header.flow)

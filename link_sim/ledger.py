@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 from edge_agent.core.bundle import BundleId, BundleRecord, FlowOrder, Precedence
 from edge_agent.core.effects import BundleDelivered, Effect, Erase, EraseReason, Outcome, Persist
 from edge_agent.core.errors import EdgeAgentError
-from link_sim.disk import MemoryDisk
+from link_sim.disk import NodeDisk
 
 _ROUNDING_S = 1e-6  # a node may add the same ages in another order
 
@@ -79,7 +79,7 @@ class Ledger:
             self._complain("an id is given twice", bundle, node, t_s)
         self._entries[bundle] = _Entry(payload)
 
-    def accepted(self, bundle: BundleId, node: str, disk: MemoryDisk, t_s: float) -> None:
+    def accepted(self, bundle: BundleId, node: str, disk: NodeDisk, t_s: float) -> None:
         """The node said that it is on its disk."""
         entry = self._entry(bundle, node, t_s)
         if bundle not in disk:
@@ -88,7 +88,7 @@ class Ledger:
             entry.is_accepted = True
             self._counts["accepted"] += 1
 
-    def delivered(self, event: BundleDelivered, node: str, disk: MemoryDisk, t_s: float) -> None:
+    def delivered(self, event: BundleDelivered, node: str, disk: NodeDisk, t_s: float) -> None:
         """The node handed it to its consumer."""
         bundle = event.record.id
         entry = self._entry(bundle, node, t_s)
@@ -109,7 +109,7 @@ class Ledger:
                 self._counts[entry.closed.value] -= 1
                 entry.closed = None
 
-    def watch(self, effect: Effect, node: str, disk: MemoryDisk, t_s: float) -> Outcome:
+    def watch(self, effect: Effect, node: str, disk: NodeDisk, t_s: float) -> Outcome:
         """Let ``disk`` make ``effect`` true, and note what it has and has no longer."""
         if isinstance(effect, Persist):
             was_there = effect.bundle in disk
@@ -147,7 +147,7 @@ class Ledger:
             return record.header.order is FlowOrder.LATEST
         return reason is EraseReason.CANCELLED
 
-    def audit(self, disks: Iterable[MemoryDisk], t_s: float) -> None:
+    def audit(self, disks: Iterable[NodeDisk], t_s: float) -> None:
         """Compare every entry with every disk. O(everything)."""
         holders = Counter(bundle for disk in disks for bundle in disk.bundles())
         for bundle, entry in self._entries.items():

@@ -9,7 +9,7 @@ from edge_agent.core.frame import LinkKeys
 from edge_agent.core.limits import LinkLimits, LinkPolicy
 from edge_agent.core.report import NodeSettings
 from link_sim import trace_files
-from link_sim.disk import MemoryDisk
+from link_sim.disk import NodeDisk
 from link_sim.door import NodeDoor
 from link_sim.line import Line
 
@@ -72,7 +72,7 @@ class Seat:
     """
 
     settings: NodeSettings
-    disk: MemoryDisk
+    disk: NodeDisk
     keys: LinkKeys
     commit_ns: int
     node: NodeDoor | None = None

@@ -10,6 +10,7 @@ from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.node import Node
 from edge_agent.core.report import NodeSettings
 from link_sim.checker import Checker
+from link_sim.disk import DiskMaker, make_memory_disk
 from link_sim.door import NodeMaker
 from link_sim.faults import USUAL_COMMIT_S, Fault, draw_fault
 from link_sim.ledger import BrokenPromiseError, Tally
@@ -66,11 +67,15 @@ class TrialResult:
 
 @dataclass(slots=True)
 class Trial:
-    """A world made from ``seed`` and ``span_s`` alone; ``make_node`` takes a copy of the core with a fault in it."""
+    """A world made from ``seed`` and ``span_s`` alone; ``make_node`` takes a copy of the core with a fault in it.
+
+    ``make_disk`` gives each node its disk: in memory, or the agent's own store (``StoreFolder``).
+    """
 
     seed: int
     span_s: float = 600.0
     make_node: NodeMaker = Node
+    make_disk: DiskMaker = make_memory_disk
     checker: Checker = field(default_factory=Checker)
     world: World = field(init=False)
     kits: list[str] = field(init=False)
@@ -79,7 +84,7 @@ class Trial:
     restarts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.world = World(self.seed, make_node=self.make_node, watch=self.checker)
+        self.world = World(self.seed, make_node=self.make_node, watch=self.checker, make_disk=self.make_disk)
         self._build(self._stream("topology"))
         self._plan_traffic(self._stream("traffic"))
         self._plan_faults(self._stream("faults"))

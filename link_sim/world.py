@@ -31,7 +31,7 @@ from edge_agent.core.frame import LinkKeys, NullKeys
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.node import Node
 from edge_agent.core.report import NodeReport, NodeSettings
-from link_sim.disk import MemoryDisk
+from link_sim.disk import DiskMaker, NodeDisk, make_memory_disk
 from link_sim.door import NodeDoor, NodeMaker
 from link_sim.ledger import Delivery, Ledger
 from link_sim.line import Line
@@ -56,7 +56,14 @@ class WorldError(EdgeAgentError):
 class World:
     """Nodes and links that share one virtual clock, which starts at 0."""
 
-    def __init__(self, seed: int, *, make_node: NodeMaker = Node, watch: Watch = UNWATCHED) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        make_node: NodeMaker = Node,
+        watch: Watch = UNWATCHED,
+        make_disk: DiskMaker = make_memory_disk,
+    ) -> None:
         self.seed = seed
         self.ledger = Ledger(seed)
         self._watch = watch
@@ -67,6 +74,7 @@ class World:
         self.now_s = 0.0
         self._now_ns = 0
         self._make_node = make_node
+        self._make_disk = make_disk
         self._seats: dict[str, Seat] = {}
         self._joints: list[Joint] = []
         self._heap: list[tuple[int, int, Callable[[Any], object], Any]] = []  # Any: what the callable takes
@@ -81,7 +89,7 @@ class World:
         if node_id in self._seats:
             raise WorldError(f"node {node_id!r} is there already")
         incarnation = derived_seed(self.seed, "incarnation", node_id)
-        disk = MemoryDisk(node_id=node_id, role=settings.role, incarnation=incarnation)
+        disk = self._make_disk(node_id=node_id, role=settings.role, incarnation=incarnation, now_s=lambda: self.now_s)
         seat = Seat(settings=settings, disk=disk, keys=keys or NullKeys(), commit_ns=_ns(commit_s))
         self._seats[node_id] = seat
         self._start_node(seat)
@@ -152,7 +160,7 @@ class World:
         """Whether a node is not crashed."""
         return self._seat(node_id).node is not None
 
-    def disk(self, node_id: str) -> MemoryDisk:
+    def disk(self, node_id: str) -> NodeDisk:
         """The disk of a node, crashed or not."""
         return self._seat(node_id).disk
 

@@ -130,12 +130,24 @@ class Reader:
         database = connect(self.path, self.files.file_system)
         try:
             database.execute("PRAGMA query_only = 1")
-            while (job := self._jobs.get()) is not None:
-                job(database)
+            while self.step(database):
+                pass
         finally:
             database.close()
-            for descriptor in self._open.values():
-                os.close(descriptor)
+            self.close_files()
+
+    def close_files(self) -> None:
+        """Close every payload file that is open."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def step(self, database: sqlite3.Connection) -> bool:
+        """Answer the next in the queue; False at its end. For who has no thread, too."""
+        job = self._jobs.get()
+        if job is None:
+            return False
+        job(database)
+        return True
 
     def _read(self, database: sqlite3.Connection, bundle: BundleId, offset: int, length: int | None) -> bytes:
         descriptor = self._open.get(bundle)

@@ -106,14 +106,18 @@ class Writer:
         try:
             self._look_at_disk()
             while self._wait():
-                ready = self._move_files()
-                self._commit([*ready, *self._take()])
-                if not self.ballast.lay_down():
-                    self._shrink()
+                self.step()
             self._transact([_Leave()])
         finally:
             self.files.close_all()
             self.tables.rows.database.close()
+
+    def step(self) -> None:
+        """One round of the thread: a step of files, then one transaction. For who has no thread, too."""
+        ready = self._move_files()
+        self._commit([*ready, *self._take()])
+        if not self.ballast.lay_down():
+            self._shrink()
 
     def _wait(self) -> bool:
         """Wait for work; False when there is none and none will come."""
