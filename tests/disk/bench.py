@@ -26,6 +26,7 @@ from edge_agent.core.effects import (
     SyncWindow,
 )
 from edge_agent.disk import Disk
+from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.types import AckedBundle, DiskClock
 
 QUOTA_BYTES = 64 << 20
@@ -191,6 +192,7 @@ async def opened(
     clock: Clock | None = None,
     can_evict: bool = False,
     flows_without_receipt: tuple[str, ...] = (),
+    file_system: FileSystem = MACHINE,
 ) -> AsyncIterator[Store]:
     """A store, closed cleanly at the end."""
     waiting: dict[int, asyncio.Future[Outcome]] = {}
@@ -212,6 +214,7 @@ async def opened(
         on_evicted=evicted.extend if can_evict else None,
         flows_without_receipt=flows_without_receipt,
         clock=(clock or Clock()).as_disk_clock(),
+        file_system=file_system,
     )
     try:
         yield Store(disk, restored, node_id, acked, evicted, waiting)

@@ -8,6 +8,7 @@ Run as ``python -m tests.disk.victim FOLDER SEED``.
 import asyncio
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -19,16 +20,20 @@ from tests.disk.bench import PEER_INCARNATION, Store, opened, pattern
 SIZES = (0, 20, 20, 200, 200, 5_000, 60_000, 90_000, 300_000)
 PIECE_BYTES = 50_000
 SIDE_BY_SIDE = 6
+QUOTA_BYTES = 1 << 30
 LEASED_AT_A_TIME = 64
 MASK = (1 << 64) - 1
 
 
-def say(*words: object) -> None:
+Say = Callable[..., None]  # any number of words
+
+
+def say_aloud(*words: object) -> None:
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
 
 
-async def submit_and_erase(store: Store, rng: random.Random) -> None:
+async def submit_and_erase(store: Store, rng: random.Random, say: Say) -> None:
     """Own bundles: stored, and about half of them handed on."""
     while True:
         record = store.own(rng.choice(SIZES), precedence=rng.choice(list(Precedence)))
@@ -40,19 +45,19 @@ async def submit_and_erase(store: Store, rng: random.Random) -> None:
             say("erased", record.id)
 
 
-async def receive(store: Store, rng: random.Random) -> None:
+async def receive(store: Store, rng: random.Random, say: Say) -> None:
     """Bundles that arrive, large ones in pieces."""
     while True:
         record = store.arriving(rng.choice(SIZES), precedence=rng.choice(list(Precedence)))
         if record.payload_bytes > 65_536:
-            await receive_pieces(store, record, rng)
+            await receive_pieces(store, record, rng, say)
         else:
             payload = pattern(record.payload_bytes, record.id.sequence)
             assert await store.persist(record, payload, is_arrival=True) == Done()
         say("stored", record.id, record.payload_bytes)
 
 
-async def receive_pieces(store: Store, record: BundleRecord, rng: random.Random) -> None:
+async def receive_pieces(store: Store, record: BundleRecord, rng: random.Random, say: Say) -> None:
     size, payload = record.payload_bytes, pattern(record.payload_bytes, record.id.sequence)
     starts = list(range(0, size, PIECE_BYTES))
     rng.shuffle(starts)
@@ -65,7 +70,7 @@ async def receive_pieces(store: Store, record: BundleRecord, rng: random.Random)
             say("part", record.id, size, start, start + len(piece))
 
 
-async def consume(store: Store) -> None:
+async def consume(store: Store, say: Say) -> None:
     """The board: acknowledges what it gets."""
     await store.disk.consumer_open("board")
     while True:
@@ -77,7 +82,7 @@ async def consume(store: Store) -> None:
             await asyncio.sleep(0.001)
 
 
-async def lease_numbers(store: Store) -> None:
+async def lease_numbers(store: Store, say: Say) -> None:
     """The sender of burst frames: some numbers at a time, each used once it is leased."""
     leased = store.restored.burst_leased
     while True:
@@ -86,7 +91,7 @@ async def lease_numbers(store: Store) -> None:
         say("leased", leased)
 
 
-async def take_bursts(store: Store) -> None:
+async def take_bursts(store: Store, say: Say) -> None:
     """The receiver of burst frames: every third number is lost, each window is kept before it counts."""
     window = store.restored.burst_windows[0] if store.restored.burst_windows else BurstWindow(7, PEER_INCARNATION, 0, 1)
     while True:
@@ -96,18 +101,22 @@ async def take_bursts(store: Store) -> None:
         say("window", window.highest, window.mask)
 
 
+async def work(store: Store, rng: random.Random, say: Say) -> None:
+    """All of it at once, until cancelled."""
+    say("opened", store.restored.session_number, store.restored.burst_leased)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(SIDE_BY_SIDE):
+            group.create_task(submit_and_erase(store, rng, say), name="submit")
+        group.create_task(receive(store, rng, say), name="receive")
+        group.create_task(consume(store, say), name="consume")
+        group.create_task(lease_numbers(store, say), name="lease")
+        group.create_task(take_bursts(store, say), name="bursts")
+
+
 async def main(folder: Path, seed: int) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # promises alone go to stdout
-    rng = random.Random(seed)
-    async with opened(folder, quota_bytes=1 << 30) as store:
-        say("opened", store.restored.session_number, store.restored.burst_leased)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(SIDE_BY_SIDE):
-                group.create_task(submit_and_erase(store, rng), name="submit")
-            group.create_task(receive(store, rng), name="receive")
-            group.create_task(consume(store), name="consume")
-            group.create_task(lease_numbers(store), name="lease")
-            group.create_task(take_bursts(store), name="bursts")
+    async with opened(folder, quota_bytes=QUOTA_BYTES) as store:
+        await work(store, random.Random(seed), say_aloud)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""Kills at random moments, judged by a ledger outside both processes: nothing accepted is lost, nothing comes twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.kills.ledger import KillLedger
+from tests.kills.storm import run_storm
+from tests.planted import copy_tree, plant
+
+pytestmark = pytest.mark.slow
+
+KILLS = 25
+
+
+def test_the_ledger_names_what_is_lost_doubled_or_changed() -> None:
+    ledger = KillLedger()
+    for name in ("a", "b", "c", "d"):
+        ledger.attempt(name.encode())
+        ledger.answer(name, name.encode())
+    ledger.hear("a", 1, b"a", redelivered=False)
+    ledger.hear("a", 1, b"a", redelivered=True)  # the consumer died before it acknowledged: allowed, and said
+    assert ledger.breaches == []
+    ledger.hear("a", 1, b"a", redelivered=False)
+    ledger.hear("b", 2, b"b", redelivered=False)
+    ledger.hear("b", 3, b"b", redelivered=True)
+    ledger.hear("c", 4, b"d", redelivered=False)
+    ledger.close()
+    assert [breach[0] for breach in ledger.breaches] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_kills_lose_nothing_and_double_nothing(seed: int) -> None:
+    outcome = await run_storm(seed, KILLS)
+    print(outcome)
+    assert outcome.breaches == []
+    assert outcome.kills >= KILLS
+    assert outcome.answered > 10 * KILLS
+
+
+def answers_before_commit(tree: Path) -> None:
+    plant(
+        tree,
+        "edge_agent/disk/writer.py",
+        ('            database.execute("COMMIT")\n', ""),
+        ("        self.answers.give(outcomes, calls)\n        return None\n",
+         "        self.answers.give(outcomes, calls)\n        import time\n        time.sleep(0.02)\n"
+         '        database.execute("COMMIT")\n        return None\n'),
+    )  # fmt: skip
+
+
+def closed_numbers_forgotten(tree: Path) -> None:
+    plant(tree, "edge_agent/disk/schema.py", ("CREATE UNIQUE INDEX bundle_ids", "CREATE INDEX bundle_ids"))
+    plant(tree, "edge_agent/disk/opening.py", ("        seen=rows.seen_by_name(),\n", "        seen=(),\n"))
+    plant(
+        tree,
+        "edge_agent/disk/seen.py",
+        (
+            "    def load(self) -> None:\n",
+            "    def load(self) -> None:\n        return\n\n    def unloaded(self) -> None:\n",
+        ),
+    )
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("fault", [answers_before_commit, closed_numbers_forgotten])
+async def test_the_storm_finds_a_planted_fault(tmp_path: Path, fault: Callable[[Path], None]) -> None:
+    tree = copy_tree(tmp_path)
+    fault(tree)
+    assert (await run_storm(1, KILLS, tree)).breaches
