@@ -38,21 +38,22 @@ from edge_agent.core.report import NodeReport, NodeSettings
 from edge_agent.deliveries import Deliveries
 from edge_agent.device_port import DevicePort
 from edge_agent.disk import Disk
+from edge_agent.disk.fates import state_of
 from edge_agent.flows import FlowTable
 from edge_agent.link_port import LinkPort
 from edge_agent.local_door import LocalDoor
 from edge_agent.outlook import granted_bytes
 from edge_agent.page_news import PageNews
 from edge_agent.page_parts import PageParts
+from edge_agent.pages import run_desk
 from edge_agent.ports import PluginLostError
-from edge_agent.receipts import UNANSWERED_FLOWS, ReceiptReader, ReceiptSender
+from edge_agent.receipts import RECEIPT_FLOWS, UNANSWERED_FLOWS, ReceiptReader, ReceiptSender
 from edge_agent.registry import Plugins
 from edge_agent.runner import Runner
 from edge_agent.security.link_keys import DeploymentKeys
 from edge_agent.security.secret_file import load_secret
 from edge_agent.sender import BundleSender, wall_clock_ms
 from edge_agent.supervisor import keep_running
-from edge_agent.telemetry.payloads import RECEIPT_FLOW
 from edge_agent.unit_reports import UnitReporter
 
 STOP_LONGEST_S = 1.8  # a stop is promised within 2 s; what is accepted is on disk already
@@ -122,7 +123,7 @@ class Agent:
         self._runner = Runner(node, execute=self._disk.execute, on_event=self._on_event, loop=self._loop)
         self._sender = BundleSender(self._runner, FlowTable(config.flows), wall_clock_ms)
         self._deliveries = Deliveries(self._disk)
-        self._receipts = ReceiptSender(self._disk, self._sender, config.node_id)
+        self._receipts = ReceiptSender(self._disk, self._sender, config.node_id, config.level)
         self._receipt_arrived = asyncio.Event()
         self._link_changed = asyncio.Event()
         self._links = [LinkPort(link, self._runner, self._loop) for link in config.links]
@@ -174,7 +175,9 @@ class Agent:
 
     def _work(self) -> list[tuple[str, Work]]:
         """Everything this agent runs, by name."""
-        reader = ReceiptReader(self._disk, self._door.fates, self._receipt_arrived)
+        reader = ReceiptReader(
+            self._disk, self._door.fates, self._receipt_arrived, self.config.node_id, self._runner.settle
+        )
         work: list[tuple[str, Work]] = [
             ("store", self._disk.watch()),
             ("store-room", self._watch_room()),
@@ -189,8 +192,7 @@ class Agent:
             work.append((f"device:{device.name}", self._keep("device", device.name, run, device.unavailable)))
             work.append((f"batches:{device.name}", device.flush_readings()))
         work.append(("api", self._keep("api", spell(self.config.api), self._api.run, _ignore)))
-        if self.config.web is not None:
-            work.append(("page", self._keep("page", self.config.web, self._run_page, _ignore)))
+        work.append(("desk", self._keep("desk", self.config.web or self.config.node_id, self._run_desk, _ignore)))
         if self.config.role != COMMAND:
             work.append(("report", self._reporter().run()))
         return work
@@ -202,6 +204,7 @@ class Agent:
             report=self._runner.report,
             ports=self._links,
             changed=self._link_changed,
+            disk=self._disk,
         )
 
     def _device(self, driver: DriverConfig) -> DevicePort:
@@ -256,6 +259,7 @@ class Agent:
                 self._disk.note_forwarded(event.bundle, event.peer, event.via, wall_clock_ms())
                 self._settled(event.bundle)
             case BundleClosed():
+                self._receipts.tell_end(event.bundle, state_of(event.reason))
                 self._settled(event.bundle)
             case LinkChanged():
                 self._link_changed.set()
@@ -281,7 +285,7 @@ class Agent:
                 log.error("bundle_identity_mismatch", bundle=str(event.bundle), peer=event.peer)
 
     def _delivered(self, event: BundleDelivered) -> None:
-        if event.record.header.flow == RECEIPT_FLOW:
+        if event.record.header.flow in RECEIPT_FLOWS:
             self._receipt_arrived.set()
         self._deliveries.arrived()
         log.debug("bundle_delivered", bundle=str(event.record.id), peer=event.peer, via=event.via)
@@ -292,11 +296,10 @@ class Agent:
         for device in self._devices:
             device.settled(bundle)
 
-    async def _run_page(self) -> None:
+    async def _run_desk(self) -> None:
+        """Orders and what people see and press; with or without a page."""
         await self._api.tried.wait()  # loading takes a third of a second, and programs come first
-        from edge_agent.pages import run_page  # a node without a page never loads the web framework
-
-        await run_page(
+        await run_desk(
             PageParts(
                 config=self.config,
                 disk=self._disk,
@@ -307,9 +310,11 @@ class Agent:
                 devices=self._devices,
                 news=self._page_news,
                 incarnation=f"{self._incarnation:016x}",
+                level=self.config.level,
                 now_s=self._loop.time,
                 now_ms=wall_clock_ms,
-            )
+            ),
+            self._door.desks.tell,
         )
 
 

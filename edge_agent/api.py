@@ -15,7 +15,8 @@ from edge_agent.addresses import Address, spell
 from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_message
 from edge_agent.client import BundleState, Delivery
 from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
-from edge_agent.core.errors import EdgeAgentError, RefusedError
+from edge_agent.core.errors import ActionError, EdgeAgentError, RefusedError
+from edge_agent.kit_memory import PageMemoryError
 from edge_agent.ports import PluginLostError
 from edge_agent.sender import UnsendableError
 
@@ -53,6 +54,12 @@ class ApiDoor(Protocol):
 
     async def why(self, bundle: BundleId) -> str:
         """One sentence on a bundle. Raises BundleUnknownError."""
+
+    async def act(self, action: str, body: Message) -> Message:
+        """Do what a person presses on this node's page. Raises ActionError, RefusedError, PageMemoryError."""
+
+    async def orders(self) -> list[Message]:
+        """Orders given here with their roll call, or, at a unit, those it got; newest first."""
 
     def status(self) -> Message:
         """The status of DESIGN section 10."""
@@ -148,6 +155,8 @@ class ApiServer:
             return {"error": str(error), "reason": "unknown_bundle"}
         except (UnsendableError, MalformedError) as error:
             return {"error": str(error), "reason": "malformed"}
+        except (ActionError, PageMemoryError) as error:
+            return {"error": str(error), "reason": "not_done"}
         return None if ok is None else {"ok": ok}
 
     async def _ok(self, request: Message, reader: asyncio.StreamReader) -> Message | None:
@@ -160,6 +169,13 @@ class ApiServer:
                 return asdict(await self._door.state(_bundle(request)))
             case "why":
                 return {"sentence": await self._door.why(_bundle(request))}
+            case "act":
+                body = request.get("body", {})
+                if not isinstance(body, dict):
+                    raise MalformedError(f"body of type {type(body).__name__}: allowed: a map")
+                return await self._door.act(_text(request, "action"), body)
+            case "orders":
+                return {"orders": await self._door.orders()}
             case "wait":
                 state = _text(request, "state")
                 if state not in WAIT_STATES:
@@ -167,7 +183,9 @@ class ApiServer:
                 reached = await _while_connected(reader, self._door.wait(_bundle(request), state))
                 return None if reached is None else asdict(reached)
             case op:
-                raise MalformedError(f"op {op!r}: allowed: send, state, wait, why, status, listen, accepted")
+                raise MalformedError(
+                    f"op {op!r}: allowed: send, state, wait, why, status, act, orders, listen, accepted"
+                )
 
     async def _send(self, request: Message) -> BundleState:
         payload, precedence = request.get("payload"), request.get("precedence")

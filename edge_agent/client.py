@@ -123,6 +123,15 @@ class Client:
         answer = await self._ask({"op": "why", "bundle": bundle})
         return str(answer["sentence"])
 
+    async def act(self, action: str, body: Mapping[str, Any]) -> Mapping[str, Any]:  # Any: JSON of docs/api.md
+        """Do what a person presses on the node's page. Raises AgentRefusedError with the reason."""
+        return await self._ask({"op": "act", "action": action, "body": dict(body)})
+
+    async def orders(self) -> list[dict[str, Any]]:  # Any: JSON of docs/api.md
+        """Orders given by this node with their roll call or, at a unit, those it got; newest first."""
+        found: list[dict[str, Any]] = (await self._ask({"op": "orders"}))["orders"]
+        return found
+
     async def listen(
         self, flow: str = "*", *, since: str | None = None, consumer: str | None = None, count: int | None = None
     ) -> AsyncIterator[Delivery]:

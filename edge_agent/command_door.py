@@ -5,11 +5,15 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_agent.client import Delivery
+from edge_agent.command.delivery import DeliveredBundle
+from edge_agent.command.door import Found
 from edge_agent.core.bundle import BundleId, Origin, Precedence
+from edge_agent.disk.types import Delivery
 from edge_agent.page_parts import PageParts
+from edge_agent.telemetry.payloads import READ_FLOW
 
-CONSUMER = "board"
+PAGE_CONSUMER, ORDERS_CONSUMER = "board", "board.orders"
+"""The consumer of a page, which shows everything, and of a node without one, which follows its orders."""
 
 
 @dataclass(slots=True)
@@ -33,7 +37,19 @@ class AgentCommandDoor:
 
     @property
     def incarnation(self) -> str:
-        return self.parts.incarnation
+        return self.parts.incarnation if self.parts.is_shown else f"{self.parts.incarnation}/orders"
+
+    @property
+    def _consumer(self) -> str:
+        return PAGE_CONSUMER if self.parts.is_shown else ORDERS_CONSUMER
+
+    @property
+    def _flow(self) -> str:
+        return "*" if self.parts.is_shown else READ_FLOW
+
+    @property
+    def level(self) -> str:
+        return self.parts.level
 
     @property
     def data_dir(self) -> Path:
@@ -51,26 +67,60 @@ class AgentCommandDoor:
                 self._heard[peer] = _Heard(at_s=at_s, at_ms=round((at_s + offset_s) * 1000))
         return {peer: heard.at_ms for peer, heard in self._heard.items()}
 
-    async def deliveries(self) -> AsyncIterator[Delivery]:
-        await self.parts.deliveries.open(CONSUMER, "*", "all", None)
-        async with aclosing(self.parts.deliveries.stream(CONSUMER)) as deliveries:
-            async for delivery in deliveries:
-                yield delivery
+    async def deliveries(self) -> AsyncIterator[DeliveredBundle]:
+        deliveries = self.parts.deliveries
+        await deliveries.open(self._consumer, self._flow, "all", None)
+        async with aclosing(deliveries.stored(self._consumer)) as stored:
+            async for each in stored:
+                yield await self._delivered(each)
+
+    async def _delivered(self, stored: Delivery) -> DeliveredBundle:
+        record, payload = stored.record, stored.payload
+        if payload is None:
+            payload = await self.parts.disk.read_payload(record.id)
+        return DeliveredBundle(
+            position=stored.position,
+            bundle=str(record.id),
+            source=record.id.source,
+            flow=record.header.flow,
+            precedence=record.id.precedence.name.lower(),
+            created_at_ms=record.header.created_at_ms,
+            received_at_ms=stored.received_at_ms,
+            payload=payload,
+            via=stored.via,
+            origin=record.header.origin,
+        )
 
     async def acknowledge(self, position: int) -> None:
-        await self.parts.deliveries.acknowledge(CONSUMER, position)
+        await self.parts.deliveries.acknowledge(self._consumer, position)
+
+    def cancel(self, bundle: str) -> bool:
+        return self.parts.runner.cancel(BundleId.parse(bundle))
 
     async def submit(
-        self, payload: bytes, *, flow: str, to: str, precedence: Precedence, lifetime_s: float | None = None
+        self,
+        payload: bytes,
+        *,
+        flow: str,
+        to: str,
+        precedence: Precedence,
+        lifetime_s: float | None = None,
+        operation: bytes = b"",
     ) -> str:
         bundle = await self.parts.sender.submit(
-            payload, flow=flow, to=to, precedence=precedence, lifetime_s=lifetime_s, origin=Origin.PERSON
+            payload,
+            flow=flow,
+            to=to,
+            precedence=precedence,
+            lifetime_s=lifetime_s,
+            origin=Origin.PERSON,
+            operation_id=operation,
         )
         return str(bundle)
 
-    async def fate(self, bundle: str) -> tuple[str, tuple[str, ...]] | None:
+    async def fate(self, bundle: str) -> Found | None:
         found = await self.parts.disk.fate(BundleId.parse(bundle))
-        return None if found is None else (found.state.value, found.via)
+        return None if found is None else Found(found.state, found.via)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.addresses import UNIX_PATH_MAX_BYTES, UNIX_PREFIX, Address, is_loopback, parse_host_port, spell
+from edge_agent.command.groups import UnitGroup
 from edge_agent.command.layers import ARCHIVE_ALLOWED, FOLDER_ALLOWED, LayerError, MapLayer, open_archive, open_folder
 from edge_agent.command.limits import ReadingLimit
 from edge_agent.config_lines import KeyPath, find_lines
 from edge_agent.config_schema import (
     API,
+    COMMAND_NODES,
     DRIVER,
     FLOW,
+    GROUP,
     LAYER,
     LIMIT,
     LINK,
@@ -36,6 +39,14 @@ from edge_agent.flows import FlowRule
 from edge_agent.ports import Setting
 from edge_agent.registry import Plugins, PluginUnknownError
 
+_SINGLE_TABLES = {
+    "node": NODE,
+    "security": SECURITY,
+    "store": STORE,
+    "api": API,
+    "web": WEB,
+    "command": COMMAND_NODES,
+}
 NO_LOGIN_REASON = (
     "a loopback address such as 127.0.0.1:{port}: others could use it without a login, which does not exist"
 )
@@ -85,6 +96,10 @@ class Config:
     drivers: tuple[DriverConfig, ...]
     limits: tuple[ReadingLimit, ...]
     layers: tuple[MapLayer, ...]
+    groups: tuple[UnitGroup, ...]
+    level: str
+    others: tuple[str, ...]
+    escalate_after_s: float
 
 
 def load_config(path: Path, plugins: Plugins) -> Config:
@@ -96,6 +111,7 @@ def load_config(path: Path, plugins: Plugins) -> Config:
     flows = [reader.read(table, FLOW, at) for at, table in _tables(document, reader, "flow")]
     limits = _read_limits(document, reader)
     layers = _read_layers(document, reader, sections["node"].get("role", COMMAND))
+    groups = [reader.read(table, GROUP, at) for at, table in _tables(document, reader, "group")]
     api, web = _read_listeners(sections, reader)
     if reader.problems:
         raise ConfigError(tuple(sorted(reader.problems, key=lambda problem: problem.line)))
@@ -120,6 +136,10 @@ def load_config(path: Path, plugins: Plugins) -> Config:
         drivers=tuple(drivers),
         limits=tuple(limits),
         layers=tuple(layers),
+        groups=tuple(UnitGroup(name=values["name"], units=tuple(values["units"])) for values in groups),
+        level=node["level"],
+        others=tuple(name for name in sections["command"]["others"] if name != node["id"]),
+        escalate_after_s=sections["command"]["escalate_after_s"],
     )
 
 
@@ -159,7 +179,7 @@ def _read_sections(
         if key not in SECTIONS:
             reader.add((key,), f"is unknown: allowed: {', '.join(SECTIONS)}")
     sections: dict[str, dict[str, Any]] = {}
-    for key, settings in (("node", NODE), ("security", SECURITY), ("store", STORE), ("api", API), ("web", WEB)):
+    for key, settings in _SINGLE_TABLES.items():
         table = document.get(key, {})
         if not isinstance(table, dict):
             reader.refuse((key,), table, f"a table, written [{key}]")

@@ -11,7 +11,8 @@ from edge_agent.core.limits import LinkPolicy
 from edge_agent.flows import FlowRule
 from edge_agent.ports import Setting
 
-SECTIONS = ("node", "security", "store", "api", "web", "link", "flow", "driver", "limit", "layer")
+SECTIONS = ("node", "security", "store", "api", "web", "command", "link", "flow", "driver", "limit", "layer", "group")
+LEVELS = ("county", "city", "province")
 ROLES = ("kit", "relay", "command")
 PRECEDENCE_WORDS = tuple(precedence.name.lower() for precedence in Precedence)
 ORDER_WORDS = tuple(order.value for order in FlowOrder)
@@ -55,6 +56,12 @@ NODE: Mapping[str, Setting] = {
     "number": Setting(kind=int, allowed="0 to 65535", default=0, accepts=lambda number: 0 <= number <= 65_535),
     "name": Setting(kind=str, allowed="at most 64 characters", default="", accepts=lambda name: len(name) <= 64),
     "role": Setting(kind=str, allowed=", ".join(ROLES), default="kit", accepts=lambda role: role in ROLES),
+    "level": Setting(
+        kind=str,
+        allowed=f"{', '.join(LEVELS)}, of a command node; leave it out where there is one level",
+        default="",
+        accepts=lambda level: level in LEVELS,
+    ),
     "data_dir": Setting(kind=str, allowed="a folder this agent may write in", default="", is_path=True),
     "report_interval_s": Setting(
         kind=float, allowed="0.5 to 86400 seconds", default=30.0, accepts=lambda s: 0.5 <= s <= 86_400
@@ -84,6 +91,25 @@ WEB: Mapping[str, Setting] = {
         allowed='origins of this machine that may show the page in a frame, such as "http://127.0.0.1:8090"',
         default=[],
         accepts=_are_own_origins,
+    ),
+}
+COMMAND_NODES: Mapping[str, Setting] = {
+    "others": Setting(
+        kind=list,
+        allowed="ids of command nodes that get a call for help nobody has confirmed",
+        default=[],
+        accepts=lambda names: all(isinstance(name, str) and _is_name(name) for name in names),
+    ),
+    "escalate_after_s": Setting(
+        kind=float, allowed="5 to 3600 seconds", default=60.0, accepts=lambda after_s: 5 <= after_s <= 3600
+    ),
+}
+GROUP: Mapping[str, Setting] = {
+    "name": Setting(kind=str, allowed=_NAME_ALLOWED, accepts=_is_name),
+    "units": Setting(
+        kind=list,
+        allowed="one or more ids of units, or globs of them",
+        accepts=lambda names: bool(names) and all(isinstance(name, str) and 0 < len(name) <= 32 for name in names),
     ),
 }
 LINK: Mapping[str, Setting] = {

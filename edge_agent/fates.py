@@ -6,11 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from edge_agent.client import BundleState
 from edge_agent.core.bundle import BundleId
+from edge_agent.core.progress import ARRIVED, ENDS, LEFT
 from edge_agent.disk.types import Fate, FateState
-
-FORWARDED_STATES = (FateState.FORWARDED, FateState.DELIVERED, FateState.READ, FateState.DONE)
-DELIVERED_STATES = FORWARDED_STATES[1:]
-ENDS = (FateState.REFUSED, FateState.CANCELLED, FateState.SUPERSEDED, FateState.EXPIRED, FateState.EVICTED)
 
 
 class FateWatch:
@@ -36,7 +33,7 @@ class FateWatch:
 
     async def wait(self, bundle: BundleId, wanted: str) -> Fate:
         """The fate once it is ``wanted`` ("forwarded", "delivered") or beyond, or can no longer become so."""
-        reached = FORWARDED_STATES if wanted == "forwarded" else DELIVERED_STATES
+        reached = LEFT if wanted == "forwarded" else ARRIVED
         news = asyncio.Event()
         self._waiting[bundle].add(news)  # before the first look, or a change between the two would be missed
         try:
@@ -59,12 +56,13 @@ def state_of(fate: Fate) -> BundleState:
         FateState.ACCEPTED: fate.accepted_ms,
         FateState.FORWARDED: fate.forwarded_ms,
         FateState.DELIVERED: fate.delivered_ms,
+        FateState.HELD: fate.delivered_ms,
         FateState.READ: fate.read_ms,
         FateState.DONE: fate.done_ms,
     }
     return BundleState(
         bundle=str(fate.bundle),
-        state=fate.state.value,
+        state=fate.state.word,
         accepted_at_ms=fate.accepted_ms,
         at_ms=times.get(fate.state, fate.closed_ms),
         detail=fate.detail,

@@ -15,7 +15,9 @@ import structlog
 
 from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.errors import ActionError, RefusedError
+from edge_agent.core.progress import ENDS, PERSON_ONLY
 from edge_agent.disk.types import Fate
+from edge_agent.escalation import Escalation, is_copy
 from edge_agent.kit_bearings import Bearings
 from edge_agent.kit_mail import KitMail
 from edge_agent.kit_memory import (
@@ -26,6 +28,7 @@ from edge_agent.kit_memory import (
     PhotoNote,
     SosRecord,
 )
+from edge_agent.kit_orders import KitOrders
 from edge_agent.kit_photo import PhotoSender
 from edge_agent.kit_rows import (
     CLOCK_FLOOR_MS,
@@ -41,15 +44,16 @@ from edge_agent.kit_rows import (
     position_json,
     row_id,
     sos_json,
+    store_json,
 )
 from edge_agent.page_parts import PageParts
 from edge_agent.page_watchers import Watchers
 from edge_agent.telemetry.payloads import (
-    READ_FLOW,
+    CANCEL_FLOW,
     SOS_FLOW,
     SOS_WITHDRAW_FLOW,
     TEXT_FLOW,
-    Read,
+    Ask,
     Sos,
     SosUpdate,
     Text,
@@ -76,7 +80,9 @@ class KitDesk:
         """Open the page's memory."""
         self._parts = parts
         self._memory = KitMemory(parts.config.data_dir)
-        self._mail = KitMail(parts, self._memory, self._tell)
+        self._orders = KitOrders(parts, self._memory, self._tell)
+        self._mail = KitMail(parts, self._memory, self._orders, self._tell)
+        self._escalation = Escalation(parts)
         self._photos = PhotoSender(parts, self._memory)
         self._watchers = Watchers()
         self._policies = {port.link: port.config.policy for port in parts.links}
@@ -95,6 +101,8 @@ class KitDesk:
             await self._recover()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._mail.run(), name="page:mail")
+                group.create_task(self._orders.run(), name="page:orders")
+                group.create_task(self._escalation.run(), name="page:escalation")
                 group.create_task(self._release_phrases(), name="page:phrases")
                 group.create_task(self._follow_news(), name="page:news")
                 group.create_task(self._bearings.run(), name="page:bearings")
@@ -129,7 +137,7 @@ class KitDesk:
         newest_ms = known[-1].at_ms if known else -1
         for fate in reversed(await self._parts.disk.own_messages(MESSAGES_READ)):
             at_ms = fate.header.created_at_ms
-            if fate.header.flow == SOS_FLOW and at_ms > newest_ms:
+            if fate.header.flow == SOS_FLOW and at_ms > newest_ms and not is_copy(fate):
                 await self._keep_if_possible(
                     SosRecord(id=str(fate.bundle), at_ms=at_ms, undo_until_ms=at_ms + SOS_UNDO_MS)
                 )
@@ -168,8 +176,7 @@ class KitDesk:
         sent = own_rows(fates, photos, outlook)
         known = {row["id"] for row in sent}
         held = [held_row(each, self._until_ms(each, now_ms)) for each in memory.all(HeldPhrase) if each.id not in known]
-        orders = [order_row(order) for order in memory.all(KitOrder)]
-        rows = sorted([*sent, *held, *orders], key=lambda row: int(row["at_ms"]), reverse=True)
+        rows = sorted([*sent, *held, *self.orders()], key=lambda row: int(row["at_ms"]), reverse=True)
         position, heard_ms = self._bearings.position(), self._bearings.command_heard_ms(now_ms)
         return {
             "started_ms": self._started_ms,
@@ -182,7 +189,14 @@ class KitDesk:
             "messages": rows[:MESSAGES_SHOWN],
             "waiting": sum(row["kind"] != "order" and row["state"] == "accepted" for row in rows),
             "sos": await self._sos(fates),
+            "siren": next((order.id for order in memory.all(KitOrder) if order.is_siren), None),
+            "store": store_json(parts.disk.report()),
         }
+
+    def orders(self) -> list[Json]:
+        """Orders this unit got, newest first, as rows of its page."""
+        found = [order_row(order) for order in self._memory.all(KitOrder) if order.received_ms]
+        return found[::-1]
 
     def _until_ms(self, held: HeldPhrase, now_ms: int) -> int:
         due_s = self._due_s.get(held.id, 0.0)
@@ -338,21 +352,25 @@ class KitDesk:
             return {}
         for fate in await self._parts.disk.own_messages(MESSAGES_READ):
             if row_id(fate) == name:
-                if not self._parts.runner.cancel(fate.bundle):
-                    raise ActionError("it is on its way already")
+                await self._take_back(fate, now_ms)
                 return {}
         raise ActionError(f"message {name!r}: not known here")
 
+    async def _take_back(self, fate: Fate, now_ms: int) -> None:
+        """Cancel what was sent: here if nothing has left, else where it is or will be."""
+        if fate.header.flow.split(".", 1)[0] == SOS_FLOW:
+            raise ActionError("a call for help is withdrawn in its first 10 seconds, and then closed by command")
+        if fate.state in PERSON_ONLY:
+            raise ActionError("command has read it already: send a new message")
+        if fate.state in ENDS or self._parts.runner.cancel(fate.bundle):
+            return
+        ask = Ask(bundle=str(fate.bundle), at_ms=now_ms, by=self._parts.config.name)
+        await self._parts.sender.submit(
+            ask.pack(), flow=CANCEL_FLOW, to=fate.header.destination, precedence=fate.bundle.precedence
+        )
+
     async def _answer(self, body: Mapping[str, Any], now_ms: int) -> Json:
-        order, answer = self._memory.get(KitOrder, str(body.get("id"))), body.get("answer")
-        if order is None:
-            raise ActionError(f"order {body.get('id')!r}: not known here")
-        if answer not in ("read", "done"):
-            raise ActionError(f"answer {answer!r}: allowed: read, done")
-        if order.answer in (answer, "done"):
-            return {}
-        read = Read(bundle=order.id, at_ms=now_ms, by=self._parts.config.name, state=str(answer))
-        await self._parts.sender.submit(read.pack(), flow=READ_FLOW, to=order.source, origin=Origin.PERSON)
-        order.answer, order.answered_ms = str(answer), now_ms
-        await self._memory.keep(order)
+        await self._orders.answer(
+            str(body.get("id")), str(body.get("answer")), str(body.get("by") or self._parts.config.name), now_ms
+        )
         return {}

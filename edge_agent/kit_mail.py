@@ -6,29 +6,30 @@ acknowledged after what it brings is on disk.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 import structlog
 
 from edge_agent.core.bundle import BundleId, MalformedError
 from edge_agent.core.errors import RefusedError
-from edge_agent.disk.types import Delivery, FateState, StateUpdate
-from edge_agent.kit_memory import KitMemory, KitOrder, PageMemoryError, SosRecord
+from edge_agent.core.progress import Progress
+from edge_agent.disk.types import Delivery, StateUpdate
+from edge_agent.kit_memory import KitMemory, PageMemoryError, SosRecord
+from edge_agent.kit_orders import KitOrders
 from edge_agent.page_parts import PageParts
 from edge_agent.telemetry.payloads import (
+    CANCEL_FLOW,
     ORDER_FLOW,
-    READ_FLOW,
+    PULL_FLOW,
     SOS_CLOSE_FLOW,
     SOS_CONFIRM_FLOW,
     TEXT_FLOW,
-    Read,
+    WITHDRAW_FLOW,
     SosUpdate,
-    Text,
 )
 
 RETRY_S = 2.0
-TEXT_SHOWN_MAX = 4_000
 
 log = structlog.get_logger()
 
@@ -36,22 +37,26 @@ log = structlog.get_logger()
 class KitMail:
     """Takes deliveries for the page. ``drops`` counts what no page could show."""
 
-    def __init__(self, parts: PageParts, memory: KitMemory, tell: Callable[[bool], None]) -> None:
+    def __init__(self, parts: PageParts, memory: KitMemory, orders: KitOrders, tell: Callable[[bool], None]) -> None:
         """``tell`` is called after each change, with True when it is about an SOS."""
         self._parts = parts
+        self._orders = orders
         self._memory = memory
         self._tell = tell
         self.drops: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Take deliveries for ever."""
-        takers: Mapping[str, Callable[[str, Delivery, bytes], Awaitable[None]]] = {
-            ORDER_FLOW: self._take_order,
-            TEXT_FLOW: self._take_order,
+        takers: dict[str, Callable[[str, Delivery, bytes], Awaitable[None]]] = {
+            ORDER_FLOW: self._orders.take,
+            WITHDRAW_FLOW: self._orders.take,
+            CANCEL_FLOW: self._orders.take_cancel,
+            PULL_FLOW: self._orders.take_pull,
             SOS_CONFIRM_FLOW: self._take_confirmation,
             SOS_CLOSE_FLOW: self._take_closing,
-            READ_FLOW: self._take_read,
         }
+        if self._parts.is_shown:
+            takers[TEXT_FLOW] = self._orders.take  # without a page a program may listen for it
         async with asyncio.TaskGroup() as group:
             for flow, take in takers.items():
                 group.create_task(self._consume(flow, take), name=f"page:{flow}")
@@ -85,40 +90,12 @@ class KitMail:
                 log.error("page_memory_failed", bundle=str(delivery.record.id), reason=str(error), retry_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
 
-    async def _take_order(self, stream: str, delivery: Delivery, payload: bytes) -> None:
-        record = delivery.record
-        order = self._memory.get(KitOrder, str(record.id))
-        if order is None:
-            try:
-                text = Text.unpack(payload)
-            except MalformedError:
-                text = _plain_text(payload, record.header.created_at_ms)  # "edge-agent send" sends what was typed
-            order = KitOrder(
-                id=str(record.id),
-                at_ms=text.at_ms,
-                source=record.id.source,
-                text=text.text,
-                phrase=text.phrase,
-                by=text.by,
-                precedence=record.id.precedence.name.lower(),
-                received_ms=delivery.received_at_ms,
-                via=list(delivery.via),
-                is_held=record.age_high_at(self._parts.now_s()) > record.header.lifetime_s,
-            )
-            await self._memory.keep(order)
-            self._tell(False)
-        if (
-            order.is_held
-        ):  # shown already; a kill or a full store from here on tells command twice, and never not at all
-            held = Read(bundle=order.id, at_ms=self._parts.now_ms(), state="held")
-            await self._parts.sender.submit(held.pack(), flow=READ_FLOW, to=order.source)
-        await self._memory.pass_by(stream, delivery.position)
-
     async def _take_confirmation(self, stream: str, delivery: Delivery, payload: bytes) -> None:
         update = SosUpdate.unpack(payload)
         record = await self._sos(update)
         if record.confirmed is None:
             record.confirmed = {"by": update.by, "at_ms": update.at_ms, "reason": update.reason}
+        await self._note(update, Progress.READ)
         await self._memory.keep(record, stream=stream, position=delivery.position)
         self._tell(True)
 
@@ -126,8 +103,14 @@ class KitMail:
         update = SosUpdate.unpack(payload)
         record = await self._sos(update)
         record.closed = {"by": update.by, "at_ms": update.at_ms, "reason": update.reason}
+        await self._note(update, Progress.DONE)
         await self._memory.keep(record, stream=stream, position=delivery.position)
         self._tell(True)
+
+    async def _note(self, update: SosUpdate, state: Progress) -> None:
+        """The call itself is read, or done: a person at command has said so."""
+        news = StateUpdate(bundle=BundleId.parse(update.sos), state=state, at_ms=update.at_ms, detail=update.by)
+        await self._parts.disk.set_states([news])
 
     async def _sos(self, update: SosUpdate) -> SosRecord:
         """The SOS an update speaks of. Raises MalformedError when this kit knows of none."""
@@ -139,20 +122,3 @@ class KitMail:
         if fate is None or bundle.source != self._parts.config.node_id:
             raise MalformedError(f"sos: {update.sos} is none of this kit's")
         return SosRecord(id=update.sos, at_ms=fate.header.created_at_ms)
-
-    async def _take_read(self, stream: str, delivery: Delivery, payload: bytes) -> None:
-        read = Read.unpack(payload)
-        state = {"read": FateState.READ, "done": FateState.DONE}.get(read.state)
-        if state is not None:
-            update = StateUpdate(bundle=BundleId.parse(read.bundle), state=state, at_ms=read.at_ms, detail=read.by)
-            await self._parts.disk.set_states([update])
-        await self._memory.pass_by(stream, delivery.position)
-        self._tell(False)
-
-
-def _plain_text(payload: bytes, at_ms: int) -> Text:
-    """What somebody typed into a command line. Raises MalformedError when it is no text."""
-    try:
-        return Text(text=payload.decode().strip()[:TEXT_SHOWN_MAX], at_ms=at_ms)
-    except UnicodeDecodeError as error:
-        raise MalformedError("neither a Text nor UTF-8") from error

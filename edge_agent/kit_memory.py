@@ -7,7 +7,7 @@ position of the delivery it came from, so that a kill at any moment changes noth
 import asyncio
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -15,6 +15,8 @@ import structlog
 
 from edge_agent.command.documents import Document, DocumentKey, Documents, open_documents
 from edge_agent.core.errors import EdgeAgentError
+from edge_agent.core.progress import Progress
+from edge_agent.telemetry.payloads import WITHDRAW_FLOW
 
 DATABASE_NAME = "page.db"
 LOCAL = "local"  # what a person did here comes from no delivery
@@ -78,7 +80,12 @@ class SosRecord(Remembered):
 
 @dataclass(slots=True, kw_only=True)
 class KitOrder(Remembered):
-    """An order or text from command; ``id`` is its bundle. ``is_held``: it came too late to act on without asking."""
+    """An order or text from command; ``id`` is its bundle, ``copies`` are bundles of the same operation.
+
+    ``is_held``: it may be too old to act on without asking; ``is_expired``: it surely is. ``cancelled``: by whom, when.
+    ``received_ms`` 0: only its cancellation has come. ``expires_ms`` 0: it has no end; ``ends_s`` is the same moment in
+    seconds of the boot ``boot_id``.
+    """
 
     KIND = "order"
     KEPT = 100
@@ -93,6 +100,38 @@ class KitOrder(Remembered):
     is_held: bool = False
     answer: str = ""
     answered_ms: int = 0
+    flow: str = "order"
+    operation: str = ""
+    copies: list[str] = field(default_factory=list)
+    expires_ms: int = 0
+    boot_id: str = ""
+    ends_s: float = 0.0
+    is_expired: bool = False
+    cancelled: Json | None = None
+
+    @property
+    def state(self) -> str:
+        """The word for it: what was finished stays so; then what nobody may act on; then what a person said."""
+        if self.answer == "done":
+            return "done"
+        if self.cancelled is not None:
+            return "cancelled"
+        return self.answer or ("expired" if self.is_expired else "held" if self.is_held else "delivered")
+
+    @property
+    def is_siren(self) -> bool:
+        """Whether it sounds until a person answers."""
+        return self.flow == WITHDRAW_FLOW and self.received_ms > 0 and self.state in ("delivered", "held")
+
+    @property
+    def last_word(self) -> Progress | None:
+        """What command has to be told when it comes again; None: a receipt of delivery says it all."""
+        words = {
+            "cancelled": Progress.CANCELLED_THERE,
+            "expired": Progress.EXPIRED_THERE,
+            "held": Progress.HELD,
+        }
+        return words.get(self.state)
 
 
 @dataclass(slots=True, kw_only=True)

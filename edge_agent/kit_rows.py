@@ -7,16 +7,17 @@ from typing import Any
 from edge_agent.core.bundle import COMMAND, MalformedError, Precedence
 from edge_agent.core.effects import LinkState
 from edge_agent.core.limits import LinkPolicy
+from edge_agent.core.progress import ARRIVED
 from edge_agent.core.report import NodeReport
 from edge_agent.device_port import DevicePort
-from edge_agent.disk.types import Fate, FateState
+from edge_agent.disk.types import DiskReport, Fate, FateState
 from edge_agent.fates import state_of
 from edge_agent.kit_memory import HeldPhrase, KitOrder, PhotoNote, SosRecord
 from edge_agent.link_port import LinkPort
 from edge_agent.outlook import WaitCode, find_wait, link_rate_bps, may_carry, open_links
 from edge_agent.page_news import PageNews
 from edge_agent.status import link_rows
-from edge_agent.telemetry.payloads import PICTURE_FLOW, READ_FLOW, SOS_FLOW, Picture, Position, Text
+from edge_agent.telemetry.payloads import PICTURE_FLOW, READ_FLOW, SOS_FLOW, WITHDRAW_FLOW, Picture, Position, Text
 
 TEXT_SHOWN_MAX = 4_000
 PHRASE_HOLD_MS = 5_000
@@ -96,7 +97,7 @@ def own_rows(fates: Iterable[Fate], photos: Mapping[str, PhotoNote], outlook: Ou
 
 def _row(fate: Fate, kind: str, text: str, outlook: Outlook) -> Json:
     state = state_of(fate)
-    is_read = fate.state in (FateState.READ, FateState.DONE)
+    is_named = fate.state in ARRIVED  # the detail of what arrived is who has it; of anything else, why
     return {
         "id": row_id(fate),
         "kind": kind,
@@ -106,9 +107,9 @@ def _row(fate: Fate, kind: str, text: str, outlook: Outlook) -> Json:
         "precedence": fate.bundle.precedence.name.lower(),
         "state": _page_state(fate),
         "via": list(fate.via),
-        "by": fate.detail if is_read else "",
+        "by": fate.detail if is_named else "",
         "state_at_ms": state.at_ms if state.at_ms is not None else fate.header.created_at_ms,
-        "reason": "" if is_read else _reason(fate),
+        "reason": "" if is_named else _reason(fate),
         "undo_until_ms": None,
         "small_state": None,
         "bytes": fate.payload_bytes,
@@ -123,7 +124,7 @@ def _reason(fate: Fate) -> str:
 
 
 def _page_state(fate: Fate) -> str:
-    return _PAGE_STATES.get(fate.state, fate.state).value
+    return _PAGE_STATES.get(fate.state, fate.state).word
 
 
 def _small_picture(fate: Fate) -> Picture | None:
@@ -173,7 +174,6 @@ def held_row(held: HeldPhrase, until_ms: int) -> Json:
 
 def order_row(order: KitOrder) -> Json:
     """An order from command, and what was answered."""
-    state = order.answer or ("held" if order.is_held else "delivered")
     return {
         "id": order.id,
         "kind": "order",
@@ -181,17 +181,32 @@ def order_row(order: KitOrder) -> Json:
         "phrase": order.phrase,
         "at_ms": order.at_ms,
         "precedence": order.precedence,
-        "state": state,
+        "state": order.state,
         "via": order.via or [],
         "by": order.by,
-        "state_at_ms": order.answered_ms if order.answer else order.received_ms,
+        "state_at_ms": _order_moment(order),
         "reason": "",
         "undo_until_ms": None,
         "small_state": None,
         "bytes": len(order.text.encode()),
         "why": None,
         "answer": order.answer,
+        "is_withdrawal": order.flow == WITHDRAW_FLOW,
+        "cancelled": order.cancelled,
+        "expires_ms": order.expires_ms or None,
     }
+
+
+def _order_moment(order: KitOrder) -> int:
+    """When it became what it is, UTC ms."""
+    if order.state == "cancelled" and order.cancelled is not None:
+        return int(order.cancelled["at_ms"])
+    return order.answered_ms if order.answer else order.received_ms
+
+
+def store_json(report: DiskReport) -> Json:
+    """How full this kit's store is, for its page."""
+    return {"used_bytes": report.used_bytes, "quota_bytes": report.quota_bytes, "is_full": report.is_full}
 
 
 def sos_json(record: SosRecord, fate: Fate | None, report: NodeReport, policies: Mapping[str, LinkPolicy]) -> Json:

@@ -17,6 +17,7 @@ from edge_agent.disk.types import Fate, FateState
 from edge_agent.fates import FateWatch, state_of
 from edge_agent.link_port import LinkPort
 from edge_agent.outlook import explain_waiting
+from edge_agent.pages import DeskWatch
 from edge_agent.runner import Runner
 from edge_agent.sender import BundleSender
 from edge_agent.status import backlog_rows, device_rows, drop_counts, link_rows
@@ -37,6 +38,7 @@ class LocalDoor:
     started_s: float
     accepted_news: AcceptedNews
     fates: FateWatch = field(init=False)
+    desks: DeskWatch = field(default_factory=DeskWatch)
 
     def __post_init__(self) -> None:
         self.fates = FateWatch(self.fate, lambda: self.disk.set_states(()))
@@ -85,7 +87,13 @@ class LocalDoor:
         if fate.state in (FateState.DELIVERED, FateState.READ, FateState.DONE):
             here = fate.header.destination == self.config.node_id or (not fate.via and not fate.peer)
             return f"{name} is {fate.state.value}{' here' if here else ''}{peer}{via}"
-        return f"{name} was {fate.state.value}{': ' + fate.detail if fate.detail else ''}"
+        return f"{name} was {fate.state.word}{': ' + fate.detail if fate.detail else ''}"
+
+    async def act(self, action: str, body: Message) -> Message:
+        return await (await self.desks.open()).act(action, body, self.sender.now_ms())
+
+    async def orders(self) -> list[Message]:
+        return (await self.desks.open()).orders()
 
     def status(self) -> Message:
         report: NodeReport = self.runner.report()

@@ -15,7 +15,9 @@ from edge_agent.sender import BundleSender
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageParts:
-    """``now_s`` is the node's clock, ``now_ms`` UTC; ``incarnation`` names the store that counts delivery positions."""
+    """``now_s`` is the node's clock, ``now_ms`` UTC; ``incarnation`` names the store that counts delivery
+    positions; ``level`` of command this node is, or empty.
+    """
 
     config: Config
     disk: Disk
@@ -26,5 +28,11 @@ class PageParts:
     devices: Sequence[DevicePort]
     news: PageNews
     incarnation: str
+    level: str
     now_s: Callable[[], float]
     now_ms: Callable[[], int]
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether this node has a page; without one only what needs no eyes is taken in."""
+        return self.config.web is not None

@@ -1,32 +1,37 @@
-"""Receipts: the word of a consumer travels back to the source, whose bundle is *delivered* from then on.
+"""Receipts: the word of a node further on travels back to the source, which then knows how far its bundle got.
 
-Both halves live in the store, so a kill -9 loses neither: a receipt is owed until the bundle that carries it is on
-disk, and a received one is acknowledged only after the states it brings are. Doing either twice changes nothing.
+Both halves live in the store, so a kill -9 loses neither: a receipt of delivery is owed until the bundle that carries
+it is on disk, and a received one is acknowledged only after the states it brings are. Doing either twice changes
+nothing. The end of a bundle on its way through this node (expired, given up) is told once; the source counts its
+lifetime itself.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import msgpack
 import structlog
 
-from edge_agent.core.bundle import BundleId, MalformedError, Precedence
+from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.errors import RefusedError
+from edge_agent.core.progress import ARRIVED, PERSON_ONLY, Progress
 from edge_agent.disk import Disk
-from edge_agent.disk.types import AckedBundle, FateState, Start, StateUpdate
+from edge_agent.disk.types import AckedBundle, Delivery, Start, StateUpdate
 from edge_agent.fates import FateWatch
 from edge_agent.flows import DAY_S
 from edge_agent.sender import BundleSender
-from edge_agent.telemetry.payloads import RECEIPT_FLOW, REPORT_FLOW
+from edge_agent.telemetry.payloads import READ_FLOW, RECEIPT_FLOW, REPORT_FLOW
+from edge_agent.telemetry.receipts import Receipt, gather, read_receipts
 
 UNANSWERED_FLOWS = (RECEIPT_FLOW, REPORT_FLOW)
 """No receipt for a receipt, which would never end, nor for a report, which nobody waits for."""
 GATHER_S = 1.0  # receipts of lesser precedences wait this long for company
-RECEIPT_BUNDLES = 256  # named by one receipt: about 11 kB
 RETRY_S = 5.0
-CONSUMER = "agent.receipts"
+ENDS_MAX = 4096
+"""Ends of passing bundles that wait to be told; beyond it the oldest is not told, and counted."""
+CONSUMERS = {RECEIPT_FLOW: "agent.receipts", READ_FLOW: "agent.reads"}
+RECEIPT_FLOWS = tuple(CONSUMERS)
 
 log = structlog.get_logger()
 
@@ -38,17 +43,28 @@ class _Debt(NamedTuple):
     precedence: Precedence
 
 
+class _End(NamedTuple):
+    """What became of a bundle that was only passing."""
+
+    bundle: BundleId
+    state: Progress
+
+
 class ReceiptSender:
     """Sends what is owed: at once for FLASH and IMMEDIATE, gathered for a second otherwise."""
 
-    def __init__(self, disk: Disk, sender: BundleSender, node_id: str) -> None:
+    def __init__(self, disk: Disk, sender: BundleSender, node_id: str, level: str = "") -> None:
+        """``level``: of command, named in every receipt; empty for other roles."""
         self._disk = disk
         self._sender = sender
         self._node_id = node_id
+        self._level = level
         self._owed: defaultdict[_Debt, list[BundleId]] = defaultdict(list)
+        self._ends: deque[_End] = deque()
         self._settled: list[BundleId] = []
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
+        self.drops: Counter[str] = Counter()
 
     def owe(self, acked: Iterable[AckedBundle]) -> None:
         """Bundles were acknowledged here by everyone they were for."""
@@ -61,6 +77,16 @@ class ReceiptSender:
                 if precedence <= Precedence.IMMEDIATE:
                     self._urgent.set()
             self._news.set()
+
+    def tell_end(self, bundle: BundleId, state: Progress) -> None:
+        """A bundle of another node ended here, on its way."""
+        if bundle.source == self._node_id:
+            return
+        self._ends.append(_End(bundle, state))
+        if len(self._ends) > ENDS_MAX:
+            self._ends.popleft()
+            self.drops["receipt_end_forgotten"] += 1
+        self._news.set()
 
     async def run(self) -> None:
         """Send receipts for ever."""
@@ -79,58 +105,120 @@ class ReceiptSender:
             if settled:
                 await self._disk.settle_receipts(settled)
             for debt in sorted(owed, key=lambda each: each.precedence):
-                bundles = owed[debt]
-                for start in range(0, len(bundles), RECEIPT_BUNDLES):
-                    await self._send(debt, bundles[start : start + RECEIPT_BUNDLES])
+                for receipt in self._gather(owed[debt], Progress.DELIVERED):
+                    await self._send(receipt, debt.precedence)
+                    await self._disk.settle_receipts(list(receipt.bundles()))
+            await self._send_ends()
 
-    async def _send(self, debt: _Debt, bundles: Sequence[BundleId]) -> None:
-        payload = msgpack.packb([str(bundle) for bundle in bundles])
+    def _gather(self, bundles: Iterable[BundleId], state: Progress) -> list[Receipt]:
+        return gather(bundles, state, level=self._level, node=self._node_id)
+
+    async def _send_ends(self) -> None:
+        ends, self._ends = self._ends, deque()
+        told: defaultdict[Progress, list[BundleId]] = defaultdict(list)
+        for bundle, state in ends:
+            fate = await self._disk.fate(bundle)
+            if fate is not None and fate.header.flow not in UNANSWERED_FLOWS:
+                told[state].append(bundle)
+        for state, bundles in told.items():
+            for receipt in self._gather(bundles, state):
+                await self._send(receipt, Precedence.ROUTINE)
+
+    async def _send(self, receipt: Receipt, precedence: Precedence) -> None:
+        payload = receipt.pack(reader=receipt.source, writer=self._node_id)
         while True:
             try:
                 await self._sender.submit(
-                    payload, flow=RECEIPT_FLOW, to=debt.source, precedence=debt.precedence, lifetime_s=DAY_S
+                    payload, flow=RECEIPT_FLOW, to=receipt.source, precedence=precedence, lifetime_s=DAY_S
                 )
-                break
+                return
             except RefusedError as error:  # it stays owed; a full store may have room again soon
-                log.warning("receipt_refused", to=debt.source, reason=str(error), retry_s=RETRY_S)
+                log.warning("receipt_refused", to=receipt.source, reason=str(error), retry_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
-        await self._disk.settle_receipts(bundles)
+
+
+async def send_word(
+    sender: BundleSender, bundle: BundleId, state: Progress, *, node: str, level: str = "", by: str = "", at_ms: int = 0
+) -> None:
+    """Tell the source of ``bundle`` what a person did, or what this node did in a person's stead, with it.
+
+    Raises RefusedError.
+    """
+    (receipt,) = gather([bundle], state, level=level, node=node, at_ms=at_ms, by=by)
+    origin = Origin.PERSON if state in PERSON_ONLY else Origin.MACHINE
+    payload = receipt.pack(reader=bundle.source, writer=node)
+    await sender.submit(payload, flow=READ_FLOW, to=bundle.source, origin=origin)
 
 
 class ReceiptReader:
-    """Takes received receipts as a durable consumer, so that each is applied at least once."""
+    """Takes received receipts as durable consumers, so that each is applied at least once.
 
-    def __init__(self, disk: Disk, fates: FateWatch, arrived: asyncio.Event) -> None:
+    ``drops`` counts those that were not applied, by name.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        fates: FateWatch,
+        arrived: asyncio.Event,
+        node_id: str,
+        settle: Callable[[Sequence[BundleId]], None],
+    ) -> None:
+        """``settle`` is told of bundles that arrived: copies that still wait here need not go."""
         self._disk = disk
         self._fates = fates
         self._arrived = arrived
+        self._node_id = node_id
+        self._settle = settle
+        self.drops: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Apply receipts for ever."""
-        await self._disk.consumer_open(CONSUMER, RECEIPT_FLOW, Start.ALL)
+        for flow, consumer in CONSUMERS.items():
+            await self._disk.consumer_open(consumer, flow, Start.ALL)
         while True:
             self._arrived.clear()
-            deliveries = await self._disk.consumer_next(CONSUMER)
-            if not deliveries:
+            if not [each for each in CONSUMERS.values() if await self._take(each)]:
                 await self._arrived.wait()
-                continue
-            updates: list[StateUpdate] = []
-            for delivery in deliveries:
-                payload = delivery.payload or b""
-                updates += self._read(payload, delivery.received_at_ms)
-            if updates:
-                await self._disk.set_states(updates)
-            await self._disk.consumer_ack(CONSUMER, deliveries[-1].position)
-            for update in updates:
-                self._fates.changed(update.bundle)
 
-    def _read(self, payload: bytes, at_ms: int) -> list[StateUpdate]:
+    async def _take(self, consumer: str) -> bool:
+        """Apply what waits for one consumer, some of it; False when nothing does."""
+        deliveries: Sequence[Delivery] = await self._disk.consumer_next(consumer)
+        if not deliveries:
+            return False
+        updates = [update for delivery in deliveries for update in self._read(delivery)]
+        if updates:
+            arrived = {update.bundle for update in updates if update.state in ARRIVED}
+            self._settle([bundle for bundle in await self._disk.take_receipts(updates) if bundle in arrived])
+        for update in updates:
+            self._fates.changed(update.bundle)
+        await self._disk.consumer_ack(consumer, deliveries[-1].position)
+        return True
+
+    def _read(self, delivery: Delivery) -> list[StateUpdate]:
+        record = delivery.record
         try:
-            texts = msgpack.unpackb(payload)
-            if not isinstance(texts, list):
-                raise MalformedError("receipt is not a list")
-            bundles = [BundleId.parse(str(text)) for text in texts[:RECEIPT_BUNDLES]]
-        except (ValueError, msgpack.UnpackException, MalformedError) as error:
-            log.warning("receipt_malformed", reason=str(error))  # from an authentic peer: worth a line
+            receipts = read_receipts(
+                delivery.payload or b"", reader=self._node_id, writer=record.id.source, at_ms=delivery.received_at_ms
+            )
+        except MalformedError as error:
+            self.drops["receipt_malformed"] += 1
+            log.warning("receipt_malformed", source=record.id.source, reason=str(error))  # authentic: worth a line
             return []
-        return [StateUpdate(bundle=bundle, state=FateState.DELIVERED, at_ms=at_ms) for bundle in bundles]
+        updates: list[StateUpdate] = []
+        for receipt in receipts:
+            if receipt.source != self._node_id:
+                self.drops["receipt_foreign"] += 1
+            elif receipt.state in PERSON_ONLY and record.header.origin is not Origin.PERSON:
+                self.drops["receipt_of_no_person"] += 1
+            else:
+                updates += _updates(receipt)
+        return updates
+
+
+def _updates(receipt: Receipt) -> list[StateUpdate]:
+    detail = " · ".join(filter(None, (receipt.by, receipt.level)))
+    return [
+        StateUpdate(bundle=bundle, state=receipt.state, at_ms=receipt.at_ms, detail=detail)
+        for bundle in receipt.bundles()
+    ]

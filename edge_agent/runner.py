@@ -33,6 +33,8 @@ class NodeDoor(Protocol):
 
     def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId: ...
     def cancel(self, bundle: BundleId, now_s: float) -> bool: ...
+    def settle(self, bundle: BundleId, now_s: float) -> bool: ...
+    def promote(self, bundle: BundleId, now_s: float) -> bool: ...
     def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None: ...
     def set_link(
         self,
@@ -131,6 +133,19 @@ class Runner:
         is_cancelled = self._node.cancel(bundle, self._loop.time())
         self.pump()
         return is_cancelled
+
+    def settle(self, bundles: Iterable[BundleId]) -> None:
+        """Receipts say that these arrived: end copies that still wait here."""
+        now_s = self._loop.time()
+        for bundle in bundles:
+            self._node.settle(bundle, now_s)
+        self.pump()
+
+    def promote(self, bundle: BundleId) -> bool:
+        """Let a waiting bundle go next of its class; False when it does not wait here."""
+        is_here = self._node.promote(bundle, self._loop.time())
+        self.pump()
+        return is_here
 
     def report(self) -> NodeReport:
         """What the node says of itself now."""

@@ -54,6 +54,7 @@ class BundleSender:
         key: str = "",
         created_at_ms: int | None = None,
         origin: Origin = Origin.MACHINE,
+        operation_id: bytes = b"",
     ) -> BundleId:
         """The id of an accepted bundle: it is on disk. None: what the flow says.
 
@@ -76,6 +77,7 @@ class BundleSender:
             created_at_ms=self.now_ms() if created_at_ms is None else created_at_ms,
             lifetime_s=terms.lifetime_s if lifetime_s is None else lifetime_s,
             key=key,
+            operation_id=operation_id,
         )
         bundle = await self.runner.submit(header, terms.precedence if precedence is None else precedence, payload)
         self.on_accepted(flow, payload)

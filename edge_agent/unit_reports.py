@@ -8,17 +8,23 @@ from typing import Any
 import structlog
 
 from edge_agent.config import Config
+from edge_agent.core.bundle import Precedence
 from edge_agent.core.errors import RefusedError
 from edge_agent.core.report import NodeReport
+from edge_agent.disk import Disk
+from edge_agent.disk.holdings import HeldBundle, promising
+from edge_agent.disk.types import StoreError
 from edge_agent.link_port import LinkPort
-from edge_agent.outlook import backlog, link_rate_bps, open_links
+from edge_agent.outlook import HOUSEKEEPING_FLOWS, backlog, link_rate_bps, open_links
 from edge_agent.sender import BundleSender
 from edge_agent.status import link_rows
-from edge_agent.telemetry.payloads import REPORT_FLOW, UnitReport
+from edge_agent.telemetry.payloads import LARGEST_MAX, REPORT_FLOW, UnitReport
 
 CHANGE_SPACING_RATIO = 0.2  # a changed link is told before the interval is over, but no more than 5 times in it
 REPORT_WIRE_BYTES = 300  # a report of three links with its header, its frame and its acknowledgement
 REPORT_SHARE_RATIO = 0.1
+NAMES_LEAST_BPS = 9_600.0
+"""Below it the names of the largest things that wait (about 200 bytes) are left out."""
 
 log = structlog.get_logger()
 
@@ -32,6 +38,7 @@ class UnitReporter:
     report: Callable[[], NodeReport]
     ports: Sequence[LinkPort]
     changed: asyncio.Event
+    disk: Disk
 
     async def run(self) -> None:
         """Report for ever."""
@@ -47,7 +54,7 @@ class UnitReporter:
 
     async def _send(self) -> float:
         """Send a report; gives back after how many seconds the next one is due."""
-        payload = self.payload()
+        payload = self.payload(await self._largest())
         try:
             await self.sender.submit(payload.pack(), flow=REPORT_FLOW)
         except RefusedError as error:
@@ -61,9 +68,21 @@ class UnitReporter:
             return self.config.report_interval_s
         return max(self.config.report_interval_s, REPORT_WIRE_BYTES * 8 / (rate_bps * REPORT_SHARE_RATIO))
 
-    def payload(self) -> UnitReport:
+    async def _largest(self) -> list[HeldBundle] | None:
+        """The largest things that wait; None where a link is too thin to name them."""
+        report = self.report()
+        if max(map(link_rate_bps, open_links(report)), default=0.0) < NAMES_LEAST_BPS:
+            return None
+        queues = [queue for queue in report.queues if queue.queue.flow.split(".", 1)[0] not in HOUSEKEEPING_FLOWS]
+        try:
+            return await self.disk.largest_waiting(promising(queues), LARGEST_MAX)
+        except StoreError as error:
+            log.warning("holdings_unread", reason=str(error))
+            return None
+
+    def payload(self, largest: Sequence[HeldBundle] | None = None) -> UnitReport:
         """The report as of now."""
-        config, report = self.config, self.report()
+        config, report, store = self.config, self.report(), self.disk.report()
         policies = {port.link: port.config.policy for port in self.ports}
         return UnitReport(
             at_ms=self.sender.now_ms(),
@@ -72,7 +91,37 @@ class UnitReporter:
             number=config.number,
             links=[_short(row) for row in link_rows(report, self.ports)][:64],
             backlog=[[row.kind, row.bundles, row.payload_bytes, row.expected_s] for row in backlog(report, policies)],
+            held=_held(report),
+            largest=None if largest is None else [self._name(held) for held in largest],
+            store=[store.used_bytes, store.quota_bytes, store.is_full],
         )
+
+    def _name(self, held: HeldBundle) -> list[Any]:  # Any: the types of a UnitReport's row
+        age_s = max(0, self.sender.now_ms() - held.stored_ms) // 1000
+        return [str(held.bundle), held.flow, held.payload_bytes, age_s]
+
+
+def _held(report: NodeReport) -> list[list[Any]]:  # Any: the types of a UnitReport's row
+    """What waits by precedence, without the agent's own housekeeping."""
+    rows = []
+    for precedence in Precedence:
+        queues = [
+            queue
+            for queue in report.queues
+            if queue.queue.precedence is precedence
+            and queue.bundles
+            and queue.queue.flow.split(".", 1)[0] not in HOUSEKEEPING_FLOWS
+        ]
+        if queues:
+            rows.append(
+                [
+                    int(precedence),
+                    sum(queue.bundles for queue in queues),
+                    sum(queue.payload_bytes for queue in queues),
+                    round(max(queue.oldest_age_s for queue in queues)),
+                ]
+            )
+    return rows
 
 
 def _short(row: dict[str, Any]) -> list[Any]:  # Any: the types of a UnitReport's row

@@ -169,7 +169,7 @@ map = [{ smell = true }, {}]
     told = problems_of(tmp_path, text)
     for expected in (
         'kit.toml:2: node.id = "Kit 1": allowed: 1 to 32 of a-z 0-9',
-        'kit.toml:3: node.nmae = "x": unknown key; did you mean name? allowed: data_dir, id, name, number',
+        'kit.toml:3: node.nmae = "x": unknown key; did you mean name? allowed: data_dir, id, level, name, number',
         'kit.toml:4: node.number = "seven": allowed: an integer: 0 to 65535',
         'kit.toml:6: security.secret_file = "missing.key": allowed: an existing file of mode 0600',
         'kit.toml:8: api.listen = "0.0.0.0:8440": allowed: a loopback address such as 127.0.0.1:8440',

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.core.progress import Progress
+from edge_agent.kit_memory import KitMemory, KitOrder
 from edge_agent.kit_photo import WAITING_PICTURES_MAX
-from edge_agent.telemetry.payloads import Position, Read
+from edge_agent.telemetry.payloads import Position
+from edge_agent.telemetry.receipts import read_receipts
 from tests import components
 from tests.integration.agents import edge_agent, running
 from tests.pages_pair import PagePair, page_pair, start, write_page_pair
@@ -110,11 +113,25 @@ async def test_a_phrase_is_held_taken_back_or_sent_and_then_read_by_command(pair
         assert (message["phrase"], message["precedence"]) == ("road_cut", "immediate")
         delivered = await kit.until(lambda state: row(state, sent["id"]).get("state") == "delivered")
         assert row(delivered, sent["id"])["undo_until_ms"] is None
-        refused = await pair.kit_page.post("cancel", {"id": sent["id"]})
-        assert (refused.status, refused.json["error"]) == (409, "it is on its way already")
         await pair.command_page.act("read", {"message": message["id"]})
         read = await kit.until(lambda state: row(state, sent["id"]).get("state") == "read")
         assert row(read, sent["id"])["by"] == "王敏"
+        refused = await pair.kit_page.post("cancel", {"id": sent["id"]})
+        assert (refused.status, refused.json["error"]) == (409, "command has read it already: send a new message")
+
+
+async def test_a_report_that_arrived_can_be_taken_back_until_it_is_read(pair: PagePair) -> None:
+    """It stays at command, marked; the kit shows that it is cancelled once command has said so."""
+    async with pair.kit_page.watch() as kit, pair.command_page.watch() as command:
+        await kit.next()
+        sent = await pair.kit_page.act("text", {"text": "需要担架"})
+        await kit.until(lambda state: row(state, sent["id"]).get("state") == "delivered")
+        await pair.kit_page.act("cancel", {"id": sent["id"]})
+        await kit.until(lambda state: row(state, sent["id"]).get("state") == "cancelled")
+        shown = await command.until(
+            lambda state: [each for unit in state["units"] for each in unit["messages"] if each["cancelled_ms"]]
+        )
+        assert [each["text"] for each in shown["units"][0]["messages"]] == ["需要担架"]
 
 
 async def test_an_order_is_shown_answered_and_the_answer_reaches_command(pair: PagePair) -> None:
@@ -331,27 +348,39 @@ async def test_a_kit_whose_page_cannot_remember_still_raises_an_sos_and_says_wha
         pair.kit.kill()
 
 
-async def test_an_order_that_came_too_late_waits_for_a_person_and_command_is_told(tmp_path: Path) -> None:
-    """The order arrives at once, but the kit has no page until its second is over."""
+@pytest.mark.parametrize("is_same_boot", [True, False])
+async def test_an_order_whose_time_is_over_is_acted_on_by_nobody_and_command_is_told(
+    tmp_path: Path, *, is_same_boot: bool
+) -> None:
+    """Surely over, it has expired; after a restart of the machine only a clock says so, and a person has to ask."""
     pair = write_page_pair(tmp_path)
-    with_page = pair.kit.config.read_text()
-    pair.kit.config.write_text(with_page.partition("[web]")[0])
     with running(pair.command, pair.kit):
         sent = edge_agent(
-            "send", "--config", pair.command.config, "--flow", "order", "--to", "kit-1", "--lifetime", 1,
-            "--wait", "forwarded", "--timeout", 20, stdin=b"leave now",
+            "send", "--config", pair.command.config, "--flow", "order", "--to", "kit-1", "--lifetime", 6,
+            "--wait", "delivered", "--timeout", 20, stdin=b"leave now",
         )  # fmt: skip
         assert pair.kit.stop() == 0
-        await asyncio.sleep(1.0)  # its lifetime
-        pair.kit.config.write_text(with_page)
+        memory = KitMemory(tmp_path / "var/kit-1")
+        (order,) = memory.all(KitOrder)
+        if not is_same_boot:
+            order.boot_id = "another"
+        order.ends_s -= 6
+        order.expires_ms -= 6_000
+        await memory.keep(order)
+        memory.close()
         start(pair.kit)
+        word = Progress.EXPIRED_THERE if is_same_boot else Progress.HELD
         async with pair.kit_page.watch() as kit:
-            (message,) = (await kit.until(lambda state: state["messages"]))["messages"]
-            assert (message["text"], message["state"], message["answer"]) == ("leave now", "held", "")
+            (message,) = (await kit.until(lambda state: state["messages"][0]["state"] != "delivered"))["messages"]
+            assert (message["text"], message["state"], message["answer"]) == ("leave now", word.word, "")
         told = edge_agent("listen", "--config", pair.command.config, "--flow", "read", "--count", 1, "--since", "all")
         line = json.loads(told)
-        read = Read.unpack(line["payload"].encode() if "payload" in line else base64.b64decode(line["payload_b64"]))
-        assert (read.bundle, read.state) == (json.loads(sent)["bundle"], "held")
+        packed = line["payload"].encode() if "payload" in line else base64.b64decode(line["payload_b64"])
+        (receipt,) = read_receipts(packed, reader="command", writer="kit-1", at_ms=0)
+        assert receipt.state is word
+        assert [str(bundle) for bundle in receipt.bundles()] == [json.loads(sent)["bundle"]]
+        answered = await pair.kit_page.post("answer", {"id": message["id"], "answer": "read"})
+        assert answered.status == (409 if is_same_boot else 200)
 
 
 async def test_a_page_whose_port_is_taken_does_not_stop_the_kit(tmp_path: Path) -> None:

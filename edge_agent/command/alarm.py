@@ -20,6 +20,8 @@ class Alarm:
     """One alarm. ``kind``: sos, threat, lost or alarm; ``series`` of a threat or alarm: whose limit was passed.
 
     ``ends``: when each unit of a lost contact was heard again, or its value was back within the limit.
+    ``passed_by``: the post that passed a call on because nobody confirmed it there; ``passed_on_ms``: when this post
+    did so.
     """
 
     id: str
@@ -36,6 +38,8 @@ class Alarm:
     closed: Json | None = None
     cleared_ms: int | None = None
     ends: dict[str, int] = field(default_factory=dict)
+    passed_by: str = ""
+    passed_on_ms: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -95,6 +99,8 @@ class Alarm:
             "confirmed": self.confirmed,
             "closed": self.closed,
             "cleared_ms": self.cleared_ms,
+            "passed_by": self.passed_by,
+            "passed_on_ms": self.passed_on_ms,
         }
 
 

@@ -5,18 +5,22 @@ position in the delivery order, which is stored with its effect.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from edge_agent.command.alarm import Alarm, Json, admit, admit_alike
+from edge_agent.command.alarm import Alarm, Json, admit_alike
+from edge_agent.command.calls import take_sos, take_update, take_withdrawal
+from edge_agent.command.delivery import DeliveredBundle
 from edge_agent.command.documents import Document, DocumentKey
 from edge_agent.command.limits import ReadingLimit
-from edge_agent.command.order import Order
+from edge_agent.command.order import Order, page_word
 from edge_agent.command.thresholds import judge
 from edge_agent.command.unit import MESSAGES_MAX, Unit
-from edge_agent.core.bundle import BundleId, MalformedError
+from edge_agent.core.bundle import BundleId, MalformedError, Origin
+from edge_agent.core.progress import PERSON_ONLY
 from edge_agent.telemetry.payloads import (
+    CANCEL_FLOW,
     PICTURE_FLOW,
     POSITION_FLOW,
     READ_FLOW,
@@ -27,58 +31,37 @@ from edge_agent.telemetry.payloads import (
     SOS_FLOW,
     SOS_WITHDRAW_FLOW,
     TEXT_FLOW,
+    Ask,
     Picture,
     Position,
-    Read,
     ReadingBatch,
-    Sos,
-    SosUpdate,
     Text,
     UnitReport,
 )
+from edge_agent.telemetry.receipts import Receipt, read_receipts
 
 EVENTS_MAX = 200
 ORDERS_MAX = 100
 PICTURES_MAX = 60
 UNITS_MAX = 1000
-EARLY_WITHDRAWALS_MAX = 64
-"""Withdrawals that came before their SOS, by another link; each waits for at most as long as an SOS lives."""
+EARLY_CANCELS_MAX = 64
+"""Reports taken back before they came, by another link, or never to come: the oldest are forgotten."""
 HEARD_WRITTEN_MS = 10_000
 """How often frames that changed nothing else are written down; lost contact is minutes."""
-
-
-class DeliveredBundle(Protocol):
-    """One delivery as the agent's consumers get it."""
-
-    @property
-    def position(self) -> int: ...
-    @property
-    def bundle(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def flow(self) -> str: ...
-    @property
-    def precedence(self) -> str: ...
-    @property
-    def created_at_ms(self) -> int: ...
-    @property
-    def received_at_ms(self) -> int: ...
-    @property
-    def via(self) -> tuple[str, ...]: ...
-    @property
-    def payload(self) -> bytes: ...
 
 
 @dataclass(slots=True)
 class Board:
     """Everything the command page shows. ``drops`` counts payloads that no page could show.
 
-    A reading beyond one of ``limits`` is an alarm. ``early_withdrawals``: when (UTC ms) each SOS that has yet to come
-    was withdrawn. ``revisions`` rises with what is to be drawn again: (kind, unit for "unit" and "readings", else "").
+    A reading beyond one of ``limits`` is an alarm. ``posts`` are the other command nodes, which are no units.
+    ``early_withdrawals``: when (UTC ms) each SOS that has yet to come was withdrawn; ``early_cancels``: likewise of
+    reports. ``revisions`` rises with what is to be drawn again: (kind, unit for "unit" and "readings", else "").
     """
 
     limits: Sequence[ReadingLimit] = ()
+    node_id: str = ""
+    posts: Collection[str] = ()
     units: dict[str, Unit] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
@@ -87,6 +70,7 @@ class Board:
     duty: Json | None = None
     drops: Counter[str] = field(default_factory=Counter)
     early_withdrawals: dict[str, int] = field(default_factory=dict)
+    early_cancels: dict[str, int] = field(default_factory=dict)
     revisions: Counter[tuple[str, str]] = field(default_factory=Counter)
     _next_event: int = 1
     _heard_written_ms: int = 0
@@ -105,6 +89,7 @@ class Board:
                 self.pictures, self.events = list(content["pictures"]), list(content["events"])
                 self.duty, self._next_event = content["duty"], content["next_event"]
                 self.early_withdrawals = dict(content.get("early_withdrawals", {}))
+                self.early_cancels = dict(content.get("early_cancels", {}))
         heard = documents.get(_HEARD, {})
         for unit in self.units.values():
             unit.last_heard_ms = max(unit.last_heard_ms, heard.get(unit.id, 0))
@@ -127,6 +112,7 @@ class Board:
                     "duty": self.duty,
                     "next_event": self._next_event,
                     "early_withdrawals": self.early_withdrawals,
+                    "early_cancels": self.early_cancels,
                 }
             elif key == _HEARD:
                 changes[key] = {unit.id: unit.last_heard_ms for unit in self.units.values()}
@@ -196,6 +182,9 @@ class Board:
 
     def apply(self, delivery: DeliveredBundle) -> None:
         """Fold one delivery in. What no page could show is counted and otherwise ignored."""
+        if delivery.source in self.posts:
+            self._apply_post(delivery)
+            return
         self.heard(delivery.source, delivery.received_at_ms)
         unit = self.unit(delivery.source, delivery.received_at_ms)
         unit.last_link = delivery.via[-1] if delivery.via else unit.last_link
@@ -208,77 +197,57 @@ class Board:
             PICTURE_FLOW: self._take_picture,
             REPORT_FLOW: self._take_report,
             READ_FLOW: self._take_read,
+            CANCEL_FLOW: self._take_cancel,
             TEXT_FLOW: self._take_text,
         }
         taker = takers.get(flow) or takers.get(flow.split(".", 1)[0])
-        if taker is None or flow in (SOS_CONFIRM_FLOW, SOS_CLOSE_FLOW):  # these two go the other way
+        if taker is None or flow in _POST_UPDATES:  # these go the other way
             return
         try:
             taker(unit, delivery)
         except MalformedError:
             self.drops[f"payload_{flow}"] += 1
 
-    def _received(self, unit: Unit, delivery: DeliveredBundle, what: str, text: str, captured_ms: list[int]) -> None:
+    def _apply_post(self, delivery: DeliveredBundle) -> None:
+        """What another command post passes on; it is no unit, and its silence is no lost contact."""
+        try:
+            if delivery.flow == SOS_FLOW:
+                take_sos(self, delivery)
+            elif delivery.flow in _POST_UPDATES:
+                take_update(self, delivery)
+        except MalformedError:
+            self.drops[f"payload_{delivery.flow}"] += 1
+
+    def name_of(self, unit_id: str) -> str:
+        """What people call a unit; its id until it has said."""
+        unit = self.units.get(unit_id)
+        return unit.name if unit is not None and unit.name else unit_id
+
+    def alarm(self, name: str) -> Alarm | None:
+        """The alarm of that id; None when there is none (any more)."""
+        return next((alarm for alarm in self.alarms if alarm.id == name), None)
+
+    def received(self, unit: Unit, delivery: DeliveredBundle, what: str, text: str, captured_ms: list[int]) -> None:
+        """A bundle told something of these moments."""
         arrived_ms = delivery.received_at_ms
         is_urgent = delivery.precedence in ("flash", "immediate")
         past_ms = [min(each, arrived_ms) for each in captured_ms]
         unit.note_arrival(what=what, text=text, captured_ms=past_ms, arrived_ms=arrived_ms, is_urgent=is_urgent)
 
     def _take_sos(self, unit: Unit, delivery: DeliveredBundle) -> None:
-        if any(alarm.id == delivery.bundle for alarm in self.alarms):
-            return
-        received_ms = delivery.received_at_ms
-        try:
-            sos = Sos.unpack(delivery.payload)
-        except MalformedError:  # somebody calls for help all the same; only what they say of it is lost
-            self.drops[f"payload_{delivery.flow}"] += 1
-            sos = Sos(at_ms=received_ms)
-        if sos.position is not None:
-            unit.take_position(Position.unpack(sos.position), received_ms)
-        alarm = Alarm(
-            id=delivery.bundle,
-            kind="sos",
-            units=[unit.id],
-            raised_ms=min(sos.at_ms, received_ms),
-            received_ms=received_ms,
-            via=list(delivery.via),
-            text=sos.text,
-            position=unit.position,
-        )
-        self._touch_alarms(admit(self.alarms, alarm))
-        self.note("sos", received_ms, unit.id)
-        self._received(unit, delivery, "sos", sos.text, [sos.at_ms])
-        withdrawn_ms = self.early_withdrawals.pop(alarm.id, None)
-        if withdrawn_ms is not None:
-            self._withdraw(alarm, withdrawn_ms, received_ms)
+        take_sos(self, delivery)
+
+    def _take_withdrawal(self, unit: Unit, delivery: DeliveredBundle) -> None:
+        take_withdrawal(self, unit.id, delivery)
 
     def _touch_alarms(self, names: list[str]) -> None:
         for name in names:
             self.touch("alarm", name)
 
-    def _withdraw(self, alarm: Alarm, at_ms: int, received_ms: int) -> None:
-        if alarm.withdrawn_ms is None:
-            alarm.withdrawn_ms = min(at_ms, received_ms)
-            self.touch("alarm", alarm.id)
-            self.note("sos_withdrawn", received_ms, alarm.units[0])
-
-    def _take_withdrawal(self, unit: Unit, delivery: DeliveredBundle) -> None:
-        update = SosUpdate.unpack(delivery.payload)
-        if BundleId.parse(update.sos).source != unit.id:
-            return  # only the unit that raised an SOS may take it back
-        alarm = next((each for each in self.alarms if each.id == update.sos), None)
-        if alarm is None:
-            self.early_withdrawals[update.sos] = update.at_ms
-            if len(self.early_withdrawals) > EARLY_WITHDRAWALS_MAX:
-                del self.early_withdrawals[next(iter(self.early_withdrawals))]
-            self.touch("lists", "all")
-        else:
-            self._withdraw(alarm, update.at_ms, delivery.received_at_ms)
-
     def _take_position(self, unit: Unit, delivery: DeliveredBundle) -> None:
         position = Position.unpack(delivery.payload)
         unit.take_position(position, delivery.received_at_ms)
-        self._received(unit, delivery, "position", "", [position.captured_at_ms])
+        self.received(unit, delivery, "position", "", [position.captured_at_ms])
 
     def _take_readings(self, unit: Unit, delivery: DeliveredBundle) -> None:
         batch, received_ms = ReadingBatch.unpack(delivery.payload), delivery.received_at_ms
@@ -295,12 +264,12 @@ class Board:
         self.revisions["readings", unit.id] += 1
         series, value, unit_text, _, _ = max(rows, key=lambda row: int(row[4]))
         text = f"{series} {value:g} {unit_text}" if value is not None else series
-        self._received(unit, delivery, "reading", text, [row[4] for row in rows])
+        self.received(unit, delivery, "reading", text, [row[4] for row in rows])
 
     def _take_picture(self, unit: Unit, delivery: DeliveredBundle) -> None:
         picture = Picture.unpack(delivery.payload)
         same = [each for each in self.pictures if picture.full_id and _same_picture(each, unit, picture)]
-        self._received(unit, delivery, "picture", picture.caption, [picture.captured_at_ms])
+        self.received(unit, delivery, "picture", picture.caption, [picture.captured_at_ms])
         if picture.is_small and any(not each["is_small"] for each in same):
             return  # the full one came first, by a faster link
         self.pictures = [each for each in self.pictures if each not in same or not each["is_small"]]
@@ -333,20 +302,46 @@ class Board:
             "at_ms": min(text.at_ms, delivery.received_at_ms),
             "precedence": delivery.precedence,
             "read": None,
+            "cancelled_ms": self.early_cancels.pop(delivery.bundle, None),
         }
         if text.position is not None:
             unit.take_position(Position.unpack(text.position), delivery.received_at_ms)
         unit.messages.append(message)
         del unit.messages[:-MESSAGES_MAX]
         self.note("text", delivery.received_at_ms, unit.id, text=text.text, phrase=text.phrase)
-        self._received(unit, delivery, "text", text.text or text.phrase, [text.at_ms])
+        self.received(unit, delivery, "text", text.text or text.phrase, [text.at_ms])
 
     def _take_read(self, unit: Unit, delivery: DeliveredBundle) -> None:
-        read = Read.unpack(delivery.payload)
+        for receipt in read_receipts(
+            delivery.payload, reader=self.node_id, writer=delivery.source, at_ms=delivery.received_at_ms
+        ):
+            if receipt.state in PERSON_ONLY and delivery.origin is not Origin.PERSON:
+                self.drops["receipt_of_no_person"] += 1
+                continue
+            for bundle in receipt.bundles():
+                self._answered(unit, str(bundle), receipt, delivery.received_at_ms)
+
+    def _answered(self, unit: Unit, bundle: str, receipt: Receipt, received_ms: int) -> None:
         for order in self.orders:
-            if order.answer(unit.id, read.bundle, read.state, read.at_ms, read.by):
+            if order.answer(unit.id, bundle, receipt.state, receipt.at_ms, receipt.by):
                 self.touch("order", order.id)
-                self.note("order", delivery.received_at_ms, unit.id, text=order.text, state=read.state)
+                self.note("order", received_ms, unit.id, text=order.text, state=page_word(receipt.state))
+
+    def _take_cancel(self, unit: Unit, delivery: DeliveredBundle) -> None:
+        """The unit takes back a report that is here already: it stays, marked."""
+        ask = Ask.unpack(delivery.payload)
+        if BundleId.parse(ask.bundle).source != unit.id:
+            return  # only who wrote it may take it back
+        at_ms = min(ask.at_ms, delivery.received_at_ms)
+        known = next((message for message in unit.messages if message["id"] == ask.bundle), None)
+        if known is None:
+            self.early_cancels[ask.bundle] = at_ms
+            if len(self.early_cancels) > EARLY_CANCELS_MAX:
+                del self.early_cancels[next(iter(self.early_cancels))]
+            self.touch("lists", "all")
+        elif known.get("cancelled_ms") is None:
+            known["cancelled_ms"] = at_ms
+            self.note("text_cancelled", delivery.received_at_ms, unit.id, text=known["text"])
 
     def tick(self, now_ms: int, listening_since_ms: int) -> bool:
         """Find who is late or lost by ``now_ms``; True when anything changed."""
@@ -374,6 +369,7 @@ class Board:
         return changed
 
 
+_POST_UPDATES = (SOS_CONFIRM_FLOW, SOS_CLOSE_FLOW)
 _HEARD = DocumentKey("heard", "all")
 """When each unit was last heard, apart from the units: frames alone come often and change nothing else."""
 

@@ -11,17 +11,25 @@ from typing import Any
 
 import structlog
 
-from edge_agent.command.board import Board, DeliveredBundle
+from edge_agent.command.board import Board
+from edge_agent.command.delivery import DeliveredBundle
 from edge_agent.command.documents import open_documents
 from edge_agent.command.door import CommandDoor
+from edge_agent.command.groups import UnitGroup
 from edge_agent.command.layers import MapLayer, find_tiles, layers_json
 from edge_agent.command.limits import ReadingLimit
+from edge_agent.command.order import page_word
+from edge_agent.command.passing_on import ESCALATE_AFTER_S, PassingOn
 from edge_agent.command.pictures import PictureFolder
 from edge_agent.command.presses import Presses
+from edge_agent.command.roll import call_roll
 from edge_agent.command.view import BoardView
 from edge_agent.command.writer import BoardWriter
-from edge_agent.core.bundle import MalformedError
-from edge_agent.telemetry.payloads import PICTURE_FLOW, Picture
+from edge_agent.core.bundle import BundleId, MalformedError, Precedence
+from edge_agent.core.errors import RefusedError
+from edge_agent.core.progress import Progress
+from edge_agent.telemetry.payloads import CANCEL_FLOW, PICTURE_FLOW, READ_FLOW, Ask, Picture
+from edge_agent.telemetry.receipts import gather
 
 TICK_S = 1.0
 FATES_MAX = 100
@@ -38,16 +46,26 @@ class CommandDesk:
     role = "command"
 
     def __init__(
-        self, door: CommandDoor, *, limits: Sequence[ReadingLimit] = (), layers: Sequence[MapLayer] = ()
+        self,
+        door: CommandDoor,
+        *,
+        limits: Sequence[ReadingLimit] = (),
+        layers: Sequence[MapLayer] = (),
+        groups: Sequence[UnitGroup] = (),
+        others: Sequence[str] = (),
+        escalate_after_s: float = ESCALATE_AFTER_S,
     ) -> None:
+        """``others``: command nodes that are told of a call nobody confirmed here within ``escalate_after_s``."""
         self._door = door
         self._layers = tuple(layers)
-        self.board = Board(limits=tuple(limits))
+        self._groups = tuple(groups)
+        self.board = Board(limits=tuple(limits), node_id=door.node_id, posts=tuple(others))
+        self._passing_on = PassingOn(self.board, door, escalate_after_s)
         self._documents = open_documents(door.data_dir / "board.db")
         self._pictures = PictureFolder(door.data_dir / "pictures")
         self._writer = BoardWriter(self.board, self._documents, door.incarnation, door.acknowledge)
         self._view = BoardView(self.board, limits)
-        self._presses = Presses(self.board, door)
+        self._presses = Presses(self.board, door, groups)
         self._watchers: set[asyncio.Event] = set()
         self._frames_ms: dict[str, int] = {}
         self._since_ms = door.now_ms()
@@ -83,8 +101,25 @@ class CommandDesk:
             if delivery.flow == PICTURE_FLOW:
                 await self._keep_picture(delivery)
             self.board.apply(delivery)
+            if delivery.flow == CANCEL_FLOW:
+                await self._answer_cancel(delivery)
             self._writer.applied = delivery.position
             self._tell()
+
+    async def _answer_cancel(self, delivery: DeliveredBundle) -> None:
+        """Tell a unit that its report is marked as taken back; twice after a crash, which changes nothing."""
+        try:
+            bundle = BundleId.parse(Ask.unpack(delivery.payload).bundle)
+        except MalformedError:
+            return  # the board counts it
+        if bundle.source != delivery.source:
+            return
+        (receipt,) = gather([bundle], Progress.CANCELLED_THERE, level=self._door.level, node=self._door.node_id)
+        payload = receipt.pack(reader=delivery.source, writer=self._door.node_id)
+        try:
+            await self._door.submit(payload, flow=READ_FLOW, to=delivery.source, precedence=Precedence.IMMEDIATE)
+        except RefusedError as error:
+            log.warning("cancel_not_answered", bundle=str(bundle), reason=str(error))
 
     async def _keep_picture(self, delivery: DeliveredBundle) -> None:
         try:
@@ -114,23 +149,30 @@ class CommandDesk:
 
     async def _keep_orders(self) -> None:
         while True:
-            if await self.follow_orders(self._door.now_ms()):
+            now_ms = self._door.now_ms()
+            is_news = await self.follow_orders(now_ms)
+            if await self._passing_on.look(now_ms) or is_news:
                 self._tell()
             await asyncio.sleep(TICK_S)
 
     async def follow_orders(self, now_ms: int) -> bool:
         """Ask what became of copies that are on their way, some at each call; True when there was news."""
-        copies = [(order, *copy) for order in self.board.orders for copy in order.open_bundles.items()]
+        copies = [(order, *copy) for order in self.board.orders for copy in order.open_bundles(now_ms).items()]
         first = self._fates_asked % max(1, len(copies))
         self._fates_asked = first + FATES_MAX
         is_news = False
         for order, unit, bundle in islice(copies[first:] + copies[:first], FATES_MAX):
             fate = await self._door.fate(bundle)
-            if fate is not None and order.advance(unit, fate[0], now_ms, fate[1]):
+            if fate is not None and order.advance(unit, fate.state, now_ms, fate.via):
                 is_news = True
                 self.board.touch("order", order.id)
-                self.board.note("order", now_ms, unit, text=order.text, state=order.states[unit])
+                self.board.note("order", now_ms, unit, text=order.text, state=page_word(order.state_of(unit)))
         return is_news
+
+    def orders(self) -> list[Json]:
+        """Orders given here, newest first, each with its roll call by name."""
+        board = self.board
+        return [{**each.to_json(), "names": call_roll(each, board.name_of)} for each in reversed(board.orders)]
 
     def _tell(self) -> None:
         self._writer.changed()
@@ -143,6 +185,7 @@ class CommandDesk:
             "operation": self._door.operation,
             "not_saved": self._writer.failure or None,
             "layers": layers_json(self._layers),
+            "groups": [{"name": each.name, "units": each.members(self.board.units)} for each in self._groups],
         }
 
     async def state(self, now_ms: int) -> Json:

@@ -2,10 +2,18 @@
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from edge_agent.command.board import DeliveredBundle
+from edge_agent.command.delivery import DeliveredBundle
 from edge_agent.core.bundle import Precedence
+from edge_agent.core.progress import Progress
+
+
+class Found(NamedTuple):
+    """What became of a bundle, and the links it left by."""
+
+    state: Progress
+    via: tuple[str, ...]
 
 
 class CommandDoor(Protocol):
@@ -22,6 +30,10 @@ class CommandDoor(Protocol):
         """Names the store that counts delivery positions."""
 
     @property
+    def level(self) -> str:
+        """County, city or province; empty where there is one level only."""
+
+    @property
     def data_dir(self) -> Path: ...
     def now_ms(self) -> int: ...
     def last_heard_ms(self) -> Mapping[str, int]:
@@ -31,10 +43,20 @@ class CommandDoor(Protocol):
         """What the board has not acknowledged, then what comes, for ever."""
 
     async def acknowledge(self, position: int) -> None: ...
+    def cancel(self, bundle: str) -> bool:
+        """Withdraw an own bundle of which nothing has left; False when it is too late."""
+
     async def submit(
-        self, payload: bytes, *, flow: str, to: str, precedence: Precedence, lifetime_s: float | None = None
+        self,
+        payload: bytes,
+        *,
+        flow: str,
+        to: str,
+        precedence: Precedence,
+        lifetime_s: float | None = None,
+        operation: bytes = b"",
     ) -> str:
         """The id of an accepted bundle of a person. Raises EdgeAgentError with the reason."""
 
-    async def fate(self, bundle: str) -> tuple[str, tuple[str, ...]] | None:
+    async def fate(self, bundle: str) -> Found | None:
         """State and links of an own bundle; None when it is not known (any more)."""

@@ -1,30 +1,33 @@
 """What people at the command post press. Nothing is shown as done before the bundle that tells the unit is on disk."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from edge_agent.command.alarm import Alarm
 from edge_agent.command.board import Board
 from edge_agent.command.door import CommandDoor
-from edge_agent.command.order import Order
+from edge_agent.command.groups import UnitGroup
+from edge_agent.command.orders import OrderDesk
+from edge_agent.command.texts import wanted_text
 from edge_agent.command.unit import MUTE_MAX_MIN
-from edge_agent.core.bundle import Precedence
-from edge_agent.core.errors import ActionError, RefusedError
+from edge_agent.core.bundle import BundleId, Precedence
+from edge_agent.core.errors import ActionError
+from edge_agent.core.progress import Progress
 from edge_agent.telemetry.payloads import (
-    ORDER_FLOW,
+    CANCEL_FLOW,
+    PULL_FLOW,
     READ_FLOW,
     SOS_CLOSE_FLOW,
     SOS_CONFIRM_FLOW,
-    Read,
+    Ask,
     SosUpdate,
-    Text,
 )
+from edge_agent.telemetry.receipts import gather
 
 NAME_MAX = 64
 REASON_MAX = 500
-ORDER_MAX = 4000
-ORDER_LIFETIME_S = 3600.0
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -32,9 +35,10 @@ Json = dict[str, Any]  # Any: JSON
 class Presses:
     """The actions of docs/api.md on one board. All raise ActionError with the reason, in words for a person."""
 
-    def __init__(self, board: Board, door: CommandDoor) -> None:
+    def __init__(self, board: Board, door: CommandDoor, groups: Sequence[UnitGroup] = ()) -> None:
         self._board = board
         self._door = door
+        self._orders = OrderDesk(board=board, door=door, groups=groups)
         self._taking = asyncio.Lock()  # two browsers at once: one person takes it, and the unit is told one name
 
     async def press(self, action: str, body: Mapping[str, Any], now_ms: int) -> Json:
@@ -45,23 +49,29 @@ class Presses:
             "close": self._close,
             "mute": self._mute,
             "order": self._order,
+            "order/cancel": self._cancel,
+            "pull": partial(self._ask, PULL_FLOW),
+            "drop": partial(self._ask, CANCEL_FLOW),
             "read": self._read,
         }
         if action not in actions:
             raise ActionError(f"action {action!r}: allowed at a command post: {', '.join(actions)}")
-        if action in ("confirm", "close", "read"):
+        if action in ("confirm", "close", "read", "order/cancel"):
             async with self._taking:
                 return await actions[action](body, now_ms)
         return await actions[action](body, now_ms)
 
-    def _on_duty(self) -> str:
+    def _on_duty(self, body: Mapping[str, Any] | None = None) -> str:
+        """Under whose name it is done: of whoever is on duty, or as a program says."""
+        if body is not None and body.get("by"):
+            return wanted_text(body, "by", NAME_MAX)
         duty = self._board.duty
         if duty is None:
             raise ActionError("nobody is on duty: enter a name first")
         return str(duty["name"])
 
     async def _duty(self, body: Mapping[str, Any], now_ms: int) -> Json:
-        name = _text(body, "name", NAME_MAX)
+        name = wanted_text(body, "name", NAME_MAX)
         self._board.duty = {"name": name, "since_ms": now_ms}
         self._board.note("duty", now_ms, by=name)
         return {}
@@ -71,9 +81,7 @@ class Presses:
         if alarm.confirmed is None:
             if alarm.kind == "sos":
                 update = SosUpdate(sos=alarm.id, at_ms=now_ms, by=by)
-                await self._door.submit(
-                    update.pack(), flow=SOS_CONFIRM_FLOW, to=alarm.units[0], precedence=Precedence.FLASH
-                )
+                await self._tell(alarm, update, SOS_CONFIRM_FLOW, Precedence.FLASH)
             alarm.confirm(by, now_ms)
             self._board.touch("alarm", alarm.id)
             self._board.note("sos_confirmed" if alarm.kind == "sos" else "acknowledged", now_ms, alarm.units[0], by=by)
@@ -81,24 +89,28 @@ class Presses:
         return {"by": confirmed["by"], "at_ms": confirmed["at_ms"]}
 
     async def _close(self, body: Mapping[str, Any], now_ms: int) -> Json:
-        by, alarm, reason = self._on_duty(), self._alarm(body), _text(body, "reason", REASON_MAX)
+        by, alarm, reason = self._on_duty(), self._alarm(body), wanted_text(body, "reason", REASON_MAX)
         if alarm.closed is not None:
             return {}
         if alarm.confirmed is None:
             raise ActionError("confirm it before you close it")
         if alarm.kind == "sos":
             update = SosUpdate(sos=alarm.id, at_ms=now_ms, by=by, reason=reason)
-            await self._door.submit(
-                update.pack(), flow=SOS_CLOSE_FLOW, to=alarm.units[0], precedence=Precedence.IMMEDIATE
-            )
+            await self._tell(alarm, update, SOS_CLOSE_FLOW, Precedence.IMMEDIATE)
         alarm.closed = {"by": by, "at_ms": now_ms, "reason": reason}
         self._board.touch("alarm", alarm.id)
         if alarm.kind == "sos":
             self._board.note("sos_closed", now_ms, alarm.units[0], by=by, reason=reason)
         return {}
 
+    async def _tell(self, alarm: Alarm, update: SosUpdate, flow: str, precedence: Precedence) -> None:
+        """The unit that calls, and the posts that may have the call too."""
+        await self._door.submit(update.pack(), flow=flow, to=alarm.units[0], precedence=precedence)
+        for post in self._board.posts:
+            await self._door.submit(update.pack(), flow=flow, to=post, precedence=precedence)
+
     async def _mute(self, body: Mapping[str, Any], now_ms: int) -> Json:
-        by, reason = self._on_duty(), _text(body, "reason", REASON_MAX)
+        by, reason = self._on_duty(), wanted_text(body, "reason", REASON_MAX)
         minutes = body.get("minutes")
         if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes <= MUTE_MAX_MIN:
             raise ActionError(f"minutes {minutes!r}: allowed: above 0 and at most {MUTE_MAX_MIN}")
@@ -111,46 +123,25 @@ class Presses:
         return {}
 
     async def _order(self, body: Mapping[str, Any], now_ms: int) -> Json:
-        by, text = self._on_duty(), _text(body, "text", ORDER_MAX)
-        wanted, lifetime_s = body.get("to", []), body.get("lifetime_s", ORDER_LIFETIME_S)
-        if not isinstance(wanted, list) or not all(
-            isinstance(each, str) and each in self._board.units for each in wanted
-        ):
-            raise ActionError(f"to {wanted!r}: allowed: a list of units known here, empty for all")
-        if isinstance(lifetime_s, bool) or not isinstance(lifetime_s, int | float) or not 60 <= lifetime_s <= 604_800:
-            raise ActionError(f"lifetime_s {lifetime_s!r}: allowed: 60 to 604800")
-        targets = list(dict.fromkeys(wanted or self._board.units))
-        if not targets:
-            raise ActionError("no unit has reported yet")
-        payload = Text(text=text, at_ms=now_ms, by=by).pack()
-        bundles, states = await self._give(targets, payload, float(lifetime_s))
-        order = Order(
-            id=next(bundle for bundle in bundles.values() if bundle),
-            text=text,
-            at_ms=now_ms,
-            expires_ms=now_ms + int(lifetime_s * 1000),
-            by=by,
-            bundles=bundles,
-            states=states,
-        )
-        self._board.add_order(order)
-        return {"bundles": [bundle for bundle in bundles.values() if bundle]}
+        return await self._orders.give(body, self._on_duty(body), now_ms)
 
-    async def _give(self, units: list[str], payload: bytes, lifetime_s: float) -> tuple[dict[str, str], dict[str, str]]:
-        """Bundles by unit, and "refused" for those that were not taken. Raises RefusedError when none was."""
-        bundles: dict[str, str] = {}
-        states: dict[str, str] = {}
-        refusal: RefusedError | None = None
-        for unit in units:
-            try:
-                bundles[unit] = await self._door.submit(
-                    payload, flow=ORDER_FLOW, to=unit, precedence=Precedence.IMMEDIATE, lifetime_s=lifetime_s
-                )
-            except RefusedError as error:  # the others have theirs on disk: the order stands, and says whom it missed
-                bundles[unit], states[unit], refusal = "", "refused", error
-        if refusal is not None and len(states) == len(units):
-            raise refusal
-        return bundles, states
+    async def _cancel(self, body: Mapping[str, Any], now_ms: int) -> Json:
+        return await self._orders.cancel(body, self._on_duty(body), now_ms)
+
+    async def _ask(self, flow: str, body: Mapping[str, Any], now_ms: int) -> Json:
+        """Tell a unit what to do with something that still waits there."""
+        by, unit = self._on_duty(body), self._board.units.get(str(body.get("unit")))
+        if unit is None:
+            raise ActionError(f"unit {body.get('unit')!r}: not known here")
+        item = next((each for each in unit.largest if each["bundle"] == body.get("bundle")), None)
+        if item is None:
+            raise ActionError(f"bundle {body.get('bundle')!r}: not among what {unit.id} said it holds")
+        ask = Ask(bundle=item["bundle"], at_ms=now_ms, by=by)
+        await self._door.submit(ask.pack(), flow=flow, to=unit.id, precedence=Precedence.IMMEDIATE)
+        item["asked"] = flow
+        self._board.touch("unit", unit.id)
+        self._board.note(flow, now_ms, unit.id, text=item["flow"], by=by)
+        return {}
 
     async def _read(self, body: Mapping[str, Any], now_ms: int) -> Json:
         by = self._on_duty()
@@ -158,8 +149,16 @@ class Presses:
             for message in unit.messages:
                 if message["id"] == body.get("message"):
                     if message["read"] is None:
-                        read = Read(bundle=message["id"], at_ms=now_ms, by=by)
-                        await self._door.submit(read.pack(), flow=READ_FLOW, to=unit.id, precedence=Precedence.ROUTINE)
+                        (receipt,) = gather(
+                            [BundleId.parse(message["id"])],
+                            Progress.READ,
+                            level=self._door.level,
+                            node=self._door.node_id,
+                            at_ms=now_ms,
+                            by=by,
+                        )
+                        payload = receipt.pack(reader=unit.id, writer=self._door.node_id)
+                        await self._door.submit(payload, flow=READ_FLOW, to=unit.id, precedence=Precedence.ROUTINE)
                         message["read"] = {"by": by, "at_ms": now_ms}
                         self._board.touch("unit", unit.id)
                     return {}
@@ -170,13 +169,3 @@ class Presses:
         if alarm is None:
             raise ActionError(f"alarm {body.get('alarm')!r}: not known here")
         return alarm
-
-
-def _text(body: Mapping[str, Any], key: str, longest: int) -> str:
-    """A text that a person typed. Raises ActionError naming the key."""
-    value = body.get(key)
-    if not isinstance(value, str) or not 0 < len(value.strip()) <= longest:
-        raise ActionError(f"{key}: a text of 1 to {longest} characters is needed")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ActionError(f"{key}: half a character (a lone surrogate) is in the text; type it again")
-    return value.strip()

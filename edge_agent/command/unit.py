@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from edge_agent.command.gap import Gap, bar_json
-from edge_agent.core.bundle import BundleId
+from edge_agent.core.bundle import BundleId, Precedence
 from edge_agent.telemetry.payloads import Position, UnitReport
 
 TRACK_MAX = 200
@@ -38,6 +38,9 @@ GAP_KEPT_S = 86_400.0
 MUTE_MAX_MIN = 30
 LINK_COLUMNS = ("name", "state", "rate_bps", "rtt_s", "loss_ratio", "transport")
 BACKLOG_COLUMNS = ("kind", "bundles", "bytes", "expected_s")
+HELD_COLUMNS = ("precedence", "bundles", "bytes", "oldest_age_s")
+LARGEST_COLUMNS = ("bundle", "flow", "bytes", "age_s")
+STORE_COLUMNS = ("used_bytes", "quota_bytes", "is_full")
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -59,6 +62,9 @@ class Unit:
     track: list[Json] = field(default_factory=list)
     links: list[Json] = field(default_factory=list)
     backlog: list[Json] = field(default_factory=list)
+    held: list[Json] = field(default_factory=list)
+    largest: list[Json] = field(default_factory=list)
+    store: Json | None = None
     last_link: str = ""
     last_received: Json | None = None
     readings: dict[str, Json] = field(default_factory=dict)
@@ -150,11 +156,24 @@ class Unit:
         self.due_s, self.name, self.number = max(DUE_FLOOR_S, report.due_s), report.name, report.number
         self.links = [dict(zip(LINK_COLUMNS, row, strict=True)) for row in report.links]
         self.backlog = [dict(zip(BACKLOG_COLUMNS, row, strict=True)) for row in report.backlog]
+        self._take_holdings(report)
         return [
             (row["name"], before[row["name"]], row["state"])
             for row in self.links
             if row["name"] in before and before[row["name"]] != row["state"]
         ]
+
+    def _take_holdings(self, report: UnitReport) -> None:
+        """What it still holds; a report without names (a thin link) leaves those of the last one that still wait."""
+        self.held = [
+            {**dict(zip(HELD_COLUMNS, row, strict=True)), "precedence": Precedence(row[0]).name.lower()}
+            for row in report.held or ()
+        ]
+        self.store = None if report.store is None else dict(zip(STORE_COLUMNS, report.store, strict=True))
+        asked = {item["bundle"]: item["asked"] for item in self.largest}
+        if report.largest is not None or not self.held:
+            rows = [dict(zip(LARGEST_COLUMNS, row, strict=True)) for row in report.largest or ()]
+            self.largest = [{**row, "asked": asked.get(row["bundle"], "")} for row in rows]
 
     def take_position(self, position: Position, received_ms: int) -> None:
         """A fix. An older one than the last goes into the track and never makes the unit's position younger.
@@ -252,6 +271,9 @@ class Unit:
             "links": self.links,
             "reported_ms": self.reported_ms,
             "backlog": self.backlog,
+            "held": self.held,
+            "largest": self.largest,
+            "store": self.store,
             "last_link": self.last_link,
             "last_received": self.last_received,
             "gap": self._gap_json(),

@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, NamedTuple
 
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
@@ -15,12 +16,13 @@ MESSAGES_MAX = 5_000  # a person's own: months of use, each shown on a page
 MESSAGE_PAYLOAD_BYTES = 16_384  # a text of 4,000 Chinese characters with its envelope
 PRUNE_ROWS = 1_000  # at a time, so that no commit takes long
 
-_STATES = tuple(FateState)
-_CODES = {state: code for code, state in enumerate(_STATES)}
+_RANKS = "".join(chr(ord("A") + state.rank) for state in FateState)
+"""The letter at a state's code is its rank: SQL compares letters, so a later rank wins whatever the code."""
 _TIMES = {
     FateState.ACCEPTED: "accepted_ms",
     FateState.FORWARDED: "forwarded_ms",
     FateState.DELIVERED: "delivered_ms",
+    FateState.HELD: "delivered_ms",
     FateState.READ: "read_ms",
     FateState.DONE: "done_ms",
 }
@@ -36,6 +38,20 @@ _COLUMNS = (
     "closed_ms, forwarded_ms, delivered_ms, read_ms, done_ms, peer, via, detail, payload"
 )
 _FROM = "FROM fates JOIN origins ON origins.origin = fates.origin"
+
+
+def _further(code: str) -> str:
+    """SQL for the state that is further along: the column ``state``, or this ``code``."""
+    ranks = [f"substr('{_RANKS}', {each} + 1, 1)" for each in ("fates.state", code)]
+    return f"instr('{_RANKS}', max({', '.join(ranks)})) - 1"
+
+
+class News(Enum):
+    """What came of news of a bundle: nothing is known of it (any more), noted, or noted of one that never left."""
+
+    UNKNOWN = "unknown"
+    NOTED = "noted"
+    NEVER_LEFT = "never_left"
 
 
 class RowKey(NamedTuple):
@@ -97,39 +113,42 @@ class Fates:
         self.database.execute(
             "INSERT INTO fates (origin, precedence, sequence, is_message, header, payload_bytes, state, accepted_ms,"
             f" {column}) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?) ON CONFLICT (origin, precedence, sequence) DO UPDATE SET"
-            f" state = max(state, excluded.state), {column} = coalesce({column}, excluded.{column})",
-            (*key, header, payload_bytes, _CODES[state], accepted_ms, at_ms),
+            f" state = {_further('excluded.state')}, {column} = coalesce({column}, excluded.{column})",
+            (*key, header, payload_bytes, state.code, accepted_ms, at_ms),
         )
         self._machine_rows += 1  # too many when there was an entry; counted anew before anything is forgotten
 
-    def set_state(self, key: RowKey, state: FateState, at_ms: int, detail: str) -> bool:
-        """Note news of a bundle, in whatever order it comes; False when nothing is known of it (any more)."""
+    def set_state(self, key: RowKey, state: FateState, at_ms: int, detail: str) -> News:
+        """Note news of a bundle, in whatever order it comes."""
         column = _TIMES.get(state, "closed_ms")
         changes = (
-            f"state = max(state, ?), {column} = coalesce({column}, ?), detail = CASE ? WHEN '' THEN detail ELSE ? END"
+            f"state = {_further('?')}, {column} = coalesce({column}, ?), detail = CASE ? WHEN '' THEN detail ELSE ? END"
         )
-        return self._update(key, changes, (_CODES[state], at_ms, detail, detail))
+        return self._update(key, changes, (state.code, at_ms, detail, detail))
 
-    def set_forwarded(self, key: RowKey, peer: str, via: str, at_ms: int) -> bool:
+    def set_forwarded(self, key: RowKey, peer: str, via: str, at_ms: int) -> News:
         """Note who took custody and over which links."""
-        changes = "state = max(state, ?), forwarded_ms = coalesce(forwarded_ms, ?), peer = ?, via = ?"
-        return self._update(key, changes, (_CODES[FateState.FORWARDED], at_ms, peer, via))
+        changes = f"state = {_further('?')}, forwarded_ms = coalesce(forwarded_ms, ?), peer = ?, via = ?"
+        return self._update(key, changes, (FateState.FORWARDED.code, at_ms, peer, via))
 
-    def _update(self, key: RowKey, changes: str, values: tuple[object, ...]) -> bool:
-        statement = f"UPDATE fates SET {changes} WHERE origin = ? AND precedence = ? AND sequence = ?"
-        if self.database.execute(statement, (*values, *key)).rowcount:
-            return True
-        begun = self.database.execute(
-            "INSERT INTO fates (origin, precedence, sequence, is_message, header, payload_bytes, state, accepted_ms)"
-            " SELECT origin, precedence, sequence, 0, header, payload_bytes, 0, stored_ms FROM bundles"
-            " WHERE origin = ? AND precedence = ? AND sequence = ? AND queue IS NOT NULL",
-            key,
-        ).rowcount
-        if not begun:
-            return False
-        self._machine_rows += 1
-        self.database.execute(statement, (*values, *key))
-        return True
+    def _update(self, key: RowKey, changes: str, values: tuple[object, ...]) -> News:
+        statement = (
+            f"UPDATE fates SET {changes} WHERE origin = ? AND precedence = ? AND sequence = ?"
+            " RETURNING forwarded_ms IS NULL AND closed_ms IS NULL"
+        )
+        found = self.database.execute(statement, (*values, *key)).fetchone()
+        if found is None:
+            begun = self.database.execute(
+                "INSERT INTO fates (origin, precedence, sequence, is_message, header, payload_bytes, state,"
+                " accepted_ms) SELECT origin, precedence, sequence, 0, header, payload_bytes, 0, stored_ms FROM bundles"
+                " WHERE origin = ? AND precedence = ? AND sequence = ? AND queue IS NOT NULL",
+                key,
+            ).rowcount
+            if not begun:
+                return News.UNKNOWN
+            self._machine_rows += 1
+            found = self.database.execute(statement, (*values, *key)).fetchone()
+        return News.NEVER_LEFT if found[0] else News.NOTED
 
     def prune(self) -> None:
         """Forget the oldest beyond the bounds, a few at a time."""
@@ -206,7 +225,7 @@ def _fate(row: tuple[Any, ...]) -> Fate:  # Any: columns of a row, typed by the 
         bundle=BundleId(row[1], to_unsigned(row[2]), Precedence(row[3]), row[4]),
         header=BundleHeader.unpack(row[5]),
         payload_bytes=row[6],
-        state=_STATES[row[7]],
+        state=FateState.of_code(row[7]),
         accepted_ms=row[8],
         closed_ms=row[9],
         forwarded_ms=row[10],

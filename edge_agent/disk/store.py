@@ -25,6 +25,7 @@ from edge_agent.core.effects import (
     LoadWindow,
     Outcome,
     Persist,
+    QueueKey,
     Restored,
     SyncWindow,
 )
@@ -33,9 +34,10 @@ from edge_agent.disk.answers import Answers
 from edge_agent.disk.checking import Checking
 from edge_agent.disk.consumers import HANDED_LEASE, Consumers, Place, read_deliveries
 from edge_agent.disk.counts import miscounts
-from edge_agent.disk.fates import join_via, read_fate, read_messages
+from edge_agent.disk.fates import News, join_via, read_fate, read_messages
 from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.files import digest_file
+from edge_agent.disk.holdings import HeldBundle, read_largest
 from edge_agent.disk.jobs import CallJob
 from edge_agent.disk.opening import OpenStore, open_store
 from edge_agent.disk.reader import Reader
@@ -197,15 +199,12 @@ class Disk:
     async def set_states(self, updates: Sequence[StateUpdate]) -> list[BundleId]:
         """Note news of bundles, durable on return; gives back those that the store knows."""
 
-        def change(tables: Consumers) -> list[BundleId]:
-            return [
-                each.bundle
-                for each in updates
-                if (key := tables.rows.find_key(each.bundle)) is not None
-                and tables.rows.fates.set_state(key, each.state, each.at_ms, each.detail)
-            ]
+        return [bundle for bundle, _ in await self._write(lambda tables: _note(tables, updates))]
 
-        return await self._write(change)
+    async def take_receipts(self, updates: Sequence[StateUpdate]) -> list[BundleId]:
+        """The same; gives back those of which no copy is known to have left this node, and that may still wait here."""
+        noted = await self._write(lambda tables: _note(tables, updates))
+        return [bundle for bundle, news in noted if news is News.NEVER_LEFT]
 
     async def fate(self, bundle: BundleId) -> Fate | None:
         """How far a bundle got, with all that was noted before; None when the store does not know it (any more)."""
@@ -214,6 +213,10 @@ class Disk:
     async def own_messages(self, limit: int, *, before_row: int | None = None) -> list[Fate]:
         """Bundles that people submitted here, newest first; page on with the last one's ``row``."""
         return await self._reader.call(lambda database: read_messages(database, limit, before_row))
+
+    async def largest_waiting(self, queues: Sequence[QueueKey], limit: int) -> list[HeldBundle]:
+        """The largest bundles that wait in these queues, largest first."""
+        return await self._reader.call(lambda database: read_largest(database, queues, limit))
 
     async def read_payload(self, bundle: BundleId, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of a payload in the store; ``length`` None: to its end. Raises UnknownBundleError, StoreError."""
@@ -302,6 +305,17 @@ class Disk:
         future: asyncio.Future[ResultT] = self._answers.loop.create_future()
         self._writer.put(CallJob(function, future))
         return await future
+
+
+def _note(tables: Consumers, updates: Sequence[StateUpdate]) -> list[tuple[BundleId, News]]:
+    """What was noted of the bundles that the store knows."""
+    noted: list[tuple[BundleId, News]] = []
+    for each in updates:
+        key = tables.rows.find_key(each.bundle)
+        news = News.UNKNOWN if key is None else tables.rows.fates.set_state(key, each.state, each.at_ms, each.detail)
+        if news is not News.UNKNOWN:
+            noted.append((each.bundle, news))
+    return noted
 
 
 def _too_large(bundle: BundleId) -> Failed:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord
 from edge_agent.core.errors import EdgeAgentError
+from edge_agent.core.progress import Progress
 
 ROW_PAYLOAD_BYTES = 65_536
 """Largest payload that is a row of the database; a larger one is a file (DESIGN section 5)."""
@@ -40,19 +41,8 @@ class UnknownConsumerError(StoreError):
     """A consumer was used before it was opened."""
 
 
-class FateState(StrEnum):
-    """How far a bundle got. A later member wins over an earlier one, whatever order the news comes in."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    CANCELLED = "cancelled"
-    SUPERSEDED = "superseded"
-    EXPIRED = "expired"
-    EVICTED = "evicted"
-    FORWARDED = "forwarded"
-    DELIVERED = "delivered"
-    READ = "read"
-    DONE = "done"
+FateState = Progress
+"""How far a bundle got, as the store keeps it: see core.progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import msgpack
 
-from edge_agent.core.bundle import MalformedError
+from edge_agent.core.bundle import BundleId, MalformedError, Precedence
 from edge_agent.telemetry.positions import NarrowFix, is_narrow_fix, pack_narrow_fix, read_narrow_fix
 
 SOS_FLOW = "sos"
@@ -17,6 +17,10 @@ SOS_CONFIRM_FLOW = "sos.confirm"
 SOS_CLOSE_FLOW = "sos.close"
 TEXT_FLOW = "text"
 ORDER_FLOW = "order"
+WITHDRAW_FLOW = "withdraw"
+"""Leave now: FLASH on every link, and it sounds at the kit until a person answers."""
+CANCEL_FLOW = "cancel"
+PULL_FLOW = "pull"
 READ_FLOW = "read"
 POSITION_FLOW = "position"
 READING_FLOW = "reading"
@@ -136,15 +140,20 @@ class ReadingBatch(Payload):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sos(Payload):
-    """A person asks for help. ``position`` is a packed Position, its own age inside."""
+    """A person asks for help. ``position`` is a packed Position, its own age inside.
+
+    ``of``: the bundle of the call this is a copy of, passed on because nobody had confirmed it; empty: the call itself.
+    """
 
     at_ms: int
     position: bytes | None = None
     text: str = ""
+    of: str = ""
 
     def check(self) -> None:
         _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
         _check_text("text", self.text, 2000)
+        _check_text("of", self.of, 128)
         if self.position is not None:
             Position.unpack(self.position)
 
@@ -163,6 +172,20 @@ class SosUpdate(Payload):
         _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
         _check_text("by", self.by, 64)
         _check_text("reason", self.reason, 500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask(Payload):
+    """A person wants something done with a bundle: flow ``cancel``: nobody may act on it; ``pull``: it goes first."""
+
+    bundle: str
+    at_ms: int
+    by: str = ""
+
+    def check(self) -> None:
+        BundleId.parse(self.bundle)
+        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        _check_text("by", self.by, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +260,9 @@ class UnitReport(Payload):
 
     ``links``: rows of [name, state, rate_bps or None, rtt_s or None, loss_ratio or None, transport].
     ``backlog``: rows of [kind, bundles, bytes, expected seconds or None] in sending order; kinds are those of
-    ``BACKLOG_KINDS``.
+    ``BACKLOG_KINDS``. ``held``: rows of [precedence, bundles, bytes, oldest age in seconds] of all that waits.
+    ``largest``: rows of [bundle, flow, bytes, age in seconds or None], at most LARGEST_MAX, none on thin links.
+    ``store``: [used bytes, quota bytes, whether it refuses].
     """
 
     at_ms: int
@@ -246,9 +271,13 @@ class UnitReport(Payload):
     number: int = 0
     links: list[list[Any]]  # Any: the types of a row
     backlog: list[list[Any]]  # Any: the types of a row
+    held: list[list[Any]] | None = None  # Any: the types of a row
+    largest: list[list[Any]] | None = None  # Any: the types of a row
+    store: list[Any] | None = None  # Any: two numbers and a truth
 
     def check(self) -> None:
         _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        self._check_holdings()
         _check_number("due_s", self.due_s, 0.1, 86_400)
         _check_text("name", self.name, 64)
         _check_number("number", self.number, 0, 65_535)
@@ -270,6 +299,38 @@ class UnitReport(Payload):
             _check_number("bundles", row[1], 0, 1e15)
             _check_number("bytes", row[2], 0, 1e18)
             _check_number("expected_s", row[3], 0, 1e12, optional=True)
+
+    def _check_holdings(self) -> None:
+        for row in _rows("held", self.held, columns=4, longest=len(Precedence)):
+            _check_number("precedence", row[0], 0, len(Precedence) - 1)
+            _check_number("bundles", row[1], 0, 1e15)
+            _check_number("bytes", row[2], 0, 1e18)
+            _check_number("oldest_age_s", row[3], 0, 1e12)
+        for row in _rows("largest", self.largest, columns=4, longest=LARGEST_MAX):
+            BundleId.parse(row[0] if isinstance(row[0], str) else "")
+            _check_text("flow", row[1], 64)
+            _check_number("bytes", row[2], 0, 1e18)
+            _check_number("age_s", row[3], 0, 1e12, optional=True)
+        if self.store is not None:
+            (used_bytes, quota_bytes, is_full) = _rows("store", [self.store], columns=3, longest=1)[0]
+            _check_number("used_bytes", used_bytes, 0, 1e18)
+            _check_number("quota_bytes", quota_bytes, 0, 1e18)
+            if not isinstance(is_full, bool):
+                raise ValueError("is_full: not true or false")
+
+
+LARGEST_MAX = 5
+
+
+def _rows(name: str, rows: object, *, columns: int, longest: int) -> list[list[Any]]:  # Any: a peer's
+    """The rows of an optional table, each with that many columns. Raises ValueError."""
+    if rows is None:
+        return []
+    if not isinstance(rows, list) or len(rows) > longest:
+        raise ValueError(f"{name}: not a list of at most {longest}")
+    if any(not isinstance(row, list) or len(row) != columns for row in rows):
+        raise ValueError(f"{name}: a row has not {columns} columns")
+    return rows
 
 
 BACKLOG_KINDS = ("sos_alarm", "immediate_report", "position_reading", "routine_report", "picture", "history")

@@ -2,7 +2,8 @@
 
 from itertools import count
 
-from edge_agent.client import Delivery
+from edge_agent.command.delivery import DeliveredBundle
+from edge_agent.core.bundle import Origin
 from edge_agent.telemetry.payloads import Payload
 
 START_MS = 1_763_745_000_000
@@ -23,10 +24,11 @@ class Arrivals:
         source: str = "kit-7",
         precedence: str = "routine",
         via: tuple[str, ...] = ("radio",),
-    ) -> Delivery:
+        origin: Origin = Origin.PERSON,
+    ) -> DeliveredBundle:
         """One bundle of ``source`` that arrived at ``at_ms``."""
         number = next(self._numbers)
-        return Delivery(
+        return DeliveredBundle(
             position=number,
             bundle=f"{source}~00000000000000aa~{precedence[0].upper()}{number}",
             source=source,
@@ -36,5 +38,5 @@ class Arrivals:
             received_at_ms=at_ms,
             payload=payload if isinstance(payload, bytes) else payload.pack(),
             via=via,
-            redelivered=False,
+            origin=origin,
         )

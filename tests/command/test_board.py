@@ -225,16 +225,17 @@ def test_a_restart_after_any_step_shows_what_was_shown_before() -> None:
     sos = arrivals.of(SOS_FLOW, Sos(at_ms=START_MS), START_MS, precedence="flash")
     withdrawal = SosUpdate(sos=sos.bundle, at_ms=START_MS + 1000)
     lost_ms = START_MS + 300_000
-    copies = {"kit-7": "b-1"}
+    order = "command~00000000000000bb~I1"
+    copies = {"kit-7": order}
     steps: list[Callable[[], object]] = [
         *(partial(_reported, board, arrivals, START_MS + 2000 * number, f"kit-{number}") for number in range(4)),
         partial(board.apply, arrivals.of(POSITION_FLOW, _position(START_MS), START_MS)),
         partial(board.apply, sos),
         partial(board.apply, arrivals.of(SOS_WITHDRAW_FLOW, withdrawal, START_MS + 2000)),
         partial(
-            board.add_order, Order(id="b-1", text="撤", at_ms=START_MS, expires_ms=lost_ms, by="王敏", bundles=copies)
+            board.add_order, Order(id=order, text="撤", at_ms=START_MS, expires_ms=lost_ms, by="王敏", bundles=copies)
         ),
-        partial(board.apply, arrivals.of(READ_FLOW, Read(bundle="b-1", at_ms=START_MS), START_MS)),
+        partial(board.apply, arrivals.of(READ_FLOW, Read(bundle=order, at_ms=START_MS), START_MS)),
         *(partial(board.tick, START_MS + at_ms, LISTENING_SINCE_MS) for at_ms in range(20_000, 80_000, 1000)),
         *(partial(_reported, board, arrivals, lost_ms + number, f"kit-{number}") for number in range(4)),
         partial(_reported, board, arrivals, lost_ms, "kit-7"),

@@ -13,8 +13,10 @@ import pytest
 
 from edge_agent.command.desk import FATES_MAX, CommandDesk
 from edge_agent.command.documents import Documents
+from edge_agent.command.door import Found
 from edge_agent.command.order import Order
 from edge_agent.core.errors import ActionError, RefusedError
+from edge_agent.core.progress import Progress
 from edge_agent.telemetry.payloads import (
     ORDER_FLOW,
     REPORT_FLOW,
@@ -198,7 +200,7 @@ async def test_an_order_to_all_says_whom_it_missed(tmp_path: Path) -> None:
         answer = await desk.act("order", {"to": [], "text": "撤"}, START_MS)
         [order] = (await desk.state(START_MS))["orders"]
         assert order["counts"] == {"accepted": 1, "refused": 1}
-        assert answer == {"bundles": [door.submitted[0].bundle]}
+        assert answer == {"id": door.submitted[0].bundle, "bundles": [door.submitted[0].bundle]}
         door.refuses = {"kit-1", "kit-2"}
         with pytest.raises(RefusedError, match="no room"):
             await desk.act("order", {"to": [], "text": "回"}, START_MS)
@@ -213,7 +215,7 @@ async def test_every_copy_on_its_way_is_asked_for_in_turn(tmp_path: Path) -> Non
     bundles = {f"kit-{number}": f"b-{number}" for number in range(FATES_MAX + 50)}
     desk.board.add_order(Order(id="b-0", text="撤", at_ms=START_MS, expires_ms=START_MS, by="王敏", bundles=bundles))
     last = list(bundles.values())[FATES_MAX:]
-    door.fates = dict.fromkeys(last, ("delivered", ("radio",)))  # of the others there is no news yet
+    door.fates = dict.fromkeys(last, Found(Progress.DELIVERED, ("radio",)))  # of the others there is no news yet
     assert not await desk.follow_orders(START_MS)
     assert await desk.follow_orders(START_MS)
     [order] = (await desk.state(START_MS))["orders"]

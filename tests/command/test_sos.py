@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.command.board import EARLY_WITHDRAWALS_MAX, Board
+from edge_agent.command.board import Board
+from edge_agent.command.calls import EARLY_WITHDRAWALS_MAX
 from edge_agent.telemetry.payloads import (
     POSITION_FLOW,
     SOS_CLOSE_FLOW,

@@ -7,6 +7,7 @@ import pytest
 
 from edge_agent.core.bundle import BundleId, Precedence
 from edge_agent.core.effects import EraseReason
+from edge_agent.core.progress import advance
 from edge_agent.disk import fates
 from edge_agent.disk.types import Fate, FateState, StateUpdate
 from tests.disk.bench import PERSON, Clock, Store, opened
@@ -82,6 +83,19 @@ async def test_other_ends_are_kept_and_a_late_receipt_corrects_them(
         assert (fate.state, fate.closed_ms) == (state, 77)
         await store.disk.set_states([news(record.id, FateState.DELIVERED, 99)])
         assert (await fate_of(store, record.id)).state is FateState.DELIVERED
+
+
+async def test_the_table_and_the_rule_of_the_core_agree_for_every_pair_of_news(tmp_path: Path) -> None:
+    """The store decides in SQL, pages and orders in Python: one truth."""
+    async with opened(tmp_path) as store:
+        pairs = {store.own(1): pair for pair in itertools.product(FateState, repeat=2)}
+        for record in pairs:
+            await store.persist(record, b"1")
+        for turn in (0, 1):
+            await store.disk.set_states([news(record.id, pair[turn], turn) for record, pair in pairs.items()])
+        for record, pair in pairs.items():
+            told = advance(advance(FateState.ACCEPTED, pair[0]), pair[1])
+            assert (await fate_of(store, record.id)).state is told, pair
 
 
 async def test_unknown_bundles_have_no_fate_and_make_none(tmp_path: Path) -> None:

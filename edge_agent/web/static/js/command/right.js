@@ -6,6 +6,7 @@ import { h } from "../dom.js";
 import { shape, squares } from "../shapes.js";
 import { hasWord } from "../words.js";
 import { aged, forecast, linkName, linkNames, unitName, unitNumber, whatWord } from "./naming.js";
+import { rollText } from "./order_detail.js";
 import { moreButton } from "./units.js";
 import { linksPart, picturesPart, readingsPart } from "./wall.js";
 
@@ -55,16 +56,20 @@ function ordersPart(ctx, grows = false) {
 
 function orderRow(ctx, order) {
   const { say, state, time } = ctx;
-  const to = order.to.length === 1 ? unitNumber(ctx.unit(order.to[0]) ?? { number: 0 }) : say("orders.to_all", { n: order.to.length || state.units.length });
+  const to = order.to.length === 1 ? unitNumber(ctx.unit(order.to[0]) ?? { number: 0 })
+    : order.group || say("orders.to_all", { n: order.to.length || state.units.length });
+  const open = () => ctx.openSheet({ name: "orderDetail", id: order.id });
   return h("li", { class: "order-row", key: order.id, "data-order-state": order.state },
     h("span", { class: "soft" }, clock(order.at_ms, time.nowMs, { seconds: false })),
-    h("span", {}, order.text, h("span", { class: "keep" }, ` → ${to}`)),
+    h("span", {}, h("button", { class: "order-text", "data-act": "open-order", onclick: open },
+      order.is_withdrawal ? h("b", {}, say("orders.withdraw"), say("sep")) : null, order.text, h("span", { class: "keep" }, ` → ${to}`))),
     h("span", {}, orderState(ctx, order), h("span", { class: "soft below" }, orderNote(ctx, order))));
 }
 
 function orderState(ctx, order) {
   const { say } = ctx;
   if (order.state === "held") return h("b", {}, say("order.held"));
+  if (order.is_withdrawal) return h("b", {}, rollText(say, order));
   const counts = Object.entries(order.counts ?? {}).filter(([, n]) => n);
   const words = counts.length > 1
     ? counts.map(([name, n]) => `${orderWord(say, name, [])} ${n}`).join(say("sep"))
@@ -80,6 +85,7 @@ function orderWord(say, name, via) {
 function orderNote(ctx, order) {
   const { say, time } = ctx;
   if (order.state === "held") return say("orders.too_late");
+  if (order.cancelled) return say("orders.cancelled_by", { name: order.cancelled.by, at: clock(order.cancelled.at_ms, time.nowMs) });
   if (order.reply) return order.reply;
   if (["accepted", "forwarded"].includes(order.state) && order.expires_ms) {
     return say("orders.valid", { at: clock(order.expires_ms, time.nowMs, { seconds: false }) });

@@ -3,14 +3,16 @@
 
 import { clock } from "../age.js";
 import { h } from "../dom.js";
-import { pictureItem } from "./wall.js";
 import { unitName } from "./naming.js";
+import { orderDetail } from "./order_detail.js";
+import { pictureItem } from "./wall.js";
 
 const ORDER_LIFETIME_S = 1800;
 const MUTE_MINUTES = 30;
+const GROUP_MARK = "group:"; // no unit's id holds a colon
 
 export function sheetPart(ctx) {
-  const part = { duty, order, close, mute, picture, pictures }[ctx.ui.sheet.name];
+  const part = { duty, order, orderDetail, close, mute, picture, pictures }[ctx.ui.sheet.name];
   return h("div", { class: "right", key: `sheet-${ctx.ui.sheet.name}` }, h("section", { class: "panel grow sheet" }, part(ctx, ctx.ui.sheet)));
 }
 
@@ -47,11 +49,21 @@ function order(ctx, sheet) {
     fields: [
       h("label", {}, say("orders.to"), h("select", { name: "to", mounted: (node) => queueMicrotask(() => { node.value = sheet.to[0] ?? ""; }) },
         h("option", { value: "" }, say("orders.to_all", { n: state.units.length })),
+        (state.groups ?? []).map((group) => h("option", { value: `${GROUP_MARK}${group.name}` }, say("orders.to_group", { name: group.name, n: group.units.length }))),
         [...state.units].sort((one, other) => one.number - other.number).map((unit) => h("option", { value: unit.id }, unitName(unit))))),
       h("label", {}, say("orders.text"), h("textarea", { name: "text", required: true, rows: 4, maxlength: 1000, mounted: (node) => { node.value = sheet.text ?? ""; queueMicrotask(() => node.focus()); } })),
+      h("label", { class: "check" }, h("input", { type: "checkbox", name: "withdraw" }), h("span", {}, say("orders.withdraw_note"))),
     ],
-    send: (given) => ctx.asDuty("/api/order", { to: given.get("to") ? [given.get("to")] : [], text: given.get("text").trim(), lifetime_s: ORDER_LIFETIME_S }),
+    send: (given) => ctx.asDuty("/api/order", {
+      ...receiver(given.get("to")), text: given.get("text").trim(), lifetime_s: ORDER_LIFETIME_S, flow: given.get("withdraw") ? "withdraw" : "order",
+    }),
   });
+}
+
+/** Whom an order is for: a group by its name, one unit, or all. */
+function receiver(wanted) {
+  if (wanted.startsWith(GROUP_MARK)) return { group: wanted.slice(GROUP_MARK.length) };
+  return { to: wanted ? [wanted] : [] };
 }
 
 function reasonField(say, word) {

@@ -5,6 +5,7 @@ import { age, clock, duration, exactDuration, loss, place, placeDms, rate, round
 import { h } from "../dom.js";
 import { linkShape, shape } from "../shapes.js";
 import { isOpen } from "./alarms.js";
+import { holdingsPart } from "./holdings.js";
 import { aged, forecast, linkName, unitName, whatWord } from "./naming.js";
 import { backlogRow } from "./right.js";
 import { alarmOf, moreButton } from "./units.js";
@@ -107,7 +108,8 @@ function messagesPart(ctx, unit) {
     h("div", { class: "panel-head" }, h("h3", {}, say("unit.messages"))),
     h("ul", { class: "list", "data-list": "messages", "data-total": messages.length }, cut.shown.map((each) => h("li", { class: "message", key: each.id },
       h("span", { class: "soft" }, clock(each.at_ms, time.nowMs)),
-      h("span", {}, each.phrase ? say(`phrase.${each.phrase}`) : each.text, " ", h("span", { class: "soft" }, say(`grade.${each.precedence}`))),
+      h("span", {}, each.phrase ? say(`phrase.${each.phrase}`) : each.text, " ", h("span", { class: "soft" }, say(`grade.${each.precedence}`)),
+        each.cancelled_ms ? h("b", {}, " ", say("unit.message_cancelled", { at: clock(each.cancelled_ms, time.nowMs, { seconds: false }) })) : null),
       each.read
         ? h("span", { class: "soft" }, shape("check"), " ", say("unit.message_is_read", { by: each.read.by, at: clock(each.read.at_ms, time.nowMs, { seconds: false }) }))
         : h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.asDuty("/api/read", { message: each.id }) }, say("unit.message_read"))))),
@@ -123,5 +125,6 @@ function backlogPart(ctx, unit) {
     h("div", { class: "panel-head ruled" }, h("h3", {}, isSilent ? say("waiting.unknown", { unit: say("unit.still_with") }) : say("unit.still_with")),
       h("span", { class: "soft" }, note)),
     rows.length ? h("table", {}, h("tbody", {}, rows.map((row) => backlogRow(ctx, isSilent ? { ...row, expected_s: null } : row))))
-      : h("p", { class: "line soft" }, unit.reported_ms ? say("unit.nothing_waits") : ""));
+      : h("p", { class: "line soft" }, unit.reported_ms ? say("unit.nothing_waits") : ""),
+    holdingsPart(ctx, unit));
 }

@@ -10,6 +10,7 @@ import { headPart, linkName, linksPart, lostPart, sosButton, spelledAge } from "
 
 const UNHEARD_MS = 180_000; // three reports of a minute: from then on the headline turns amber
 const STARTING_MS = 300_000;
+const STORE_LOW_RATIO = 0.9;
 const SLOW_BPS = 64_000; // below this pictures wait while text and positions go as usual
 
 export function normalScreen(page) {
@@ -29,7 +30,15 @@ function contactPart(page) {
       isNever ? h("p", { class: "big words" }, say("kit.heard_never"))
         : [h("p", {}, say("kit.heard")), h("p", { class: "big" }, spelledAge(page, state.command_heard_ms))]),
     linksPart(page),
-    h("p", { class: "kit-why" }, whyText(page)));
+    h("p", { class: "kit-why" }, storeText(page) || whyText(page)));
+}
+
+/** A store that takes nothing more, or hardly anything, is said before all else. */
+function storeText({ state, say }) {
+  const { store } = state;
+  if (!store?.quota_bytes) return "";
+  if (store.is_full) return say("kit.store_full");
+  return store.used_bytes >= STORE_LOW_RATIO * store.quota_bytes ? say("kit.store_low", { n: Math.floor((100 * store.used_bytes) / store.quota_bytes) }) : "";
 }
 
 function whyText(page) {

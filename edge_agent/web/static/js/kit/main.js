@@ -6,10 +6,12 @@ import { watchFaults } from "../fault.js";
 import { Pager } from "../pager.js";
 import { keep, Prefs, recall } from "../prefs.js";
 import { Line, RefusedAction } from "../socket.js";
+import { Sound } from "../sound.js";
 import { hasWord, say as sayIn } from "../words.js";
 import { SosHold } from "./hold.js";
 import { normalScreen } from "./home.js";
 import { sheetScreen } from "./sheets.js";
+import { sirenOrder, sirenScreen } from "./siren.js";
 import { sosScreen } from "./sos.js";
 
 const TICK_MS = 250;
@@ -19,6 +21,7 @@ class KitPage {
   constructor() {
     this.prefs = new Prefs(["day", "night", "sun"]);
     this.pager = new Pager();
+    this.sound = new Sound();
     watchFaults(() => this.say("fault"));
     this.ui = { sheet: "", text: recall("draft") ?? "", grade: "immediate", photo: null, caption: "", refused: "", folded: "", unfolded: "", undo: null };
     this.hold = new SosHold({ changed: () => this.render(), done: () => this.raiseSos() });
@@ -139,7 +142,10 @@ class KitPage {
   draw(root) {
     const { sos } = this.state;
     const isUndoable = sos && !sos.withdrawn_ms && this.time.nowMs < sos.undo_until_ms;
-    if (sos && !this.ui.sheet && this.showsSos(sos, isUndoable)) patch(root, sosScreen(this, sos, isUndoable));
+    const order = sirenOrder(this.state);
+    this.sound.want(order && this.time.isLive ? "siren" : "");
+    if (order && !isUndoable) patch(root, sirenScreen(this, order));
+    else if (sos && !this.ui.sheet && this.showsSos(sos, isUndoable)) patch(root, sosScreen(this, sos, isUndoable));
     else patch(root, this.ui.sheet ? sheetScreen(this) : normalScreen(this));
   }
 }

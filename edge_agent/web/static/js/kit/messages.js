@@ -4,6 +4,7 @@
 import { rate, size } from "../age.js";
 import { h } from "../dom.js";
 import { shape, squares } from "../shapes.js";
+import { hasWord } from "../words.js";
 import { linkName, linkNames, moment } from "./parts.js";
 import { headline } from "./sos.js";
 
@@ -18,18 +19,39 @@ export function messageRow(page, message) {
     h("p", {}, FILLED[message.state] ? squares(FILLED[message.state], 4) : shape("cross"), " ", stateText(page, message)),
     message.state === "refused" ? h("p", { class: "why" }, say("message.refused_do", { why: message.reason })) : null,
     message.why ? h("p", { class: "why" }, whyText(page, message)) : null,
-    isOrder && !message.answer ? answers(page, message) : null);
+    isOrder && isOpenOrder(message) ? answers(page, message) : null,
+    isTakenBack(message) ? takeBack(page, message) : null);
+}
+
+function isOpenOrder(message) {
+  return !message.answer && message.state !== "cancelled" && message.state !== "expired";
+}
+
+/** Whether this message can still be taken back: it has not been seen to arrive. */
+function isTakenBack(message) {
+  return message.kind !== "order" && !message.undo_until_ms && (message.state === "accepted" || message.state === "forwarded");
+}
+
+function takeBack(page, message) {
+  return h("button", {
+    class: "plain-act take-back", "data-act": "take-back", disabled: !page.time.isLive, onclick: () => page.act("/api/cancel", { id: message.id }),
+  }, page.say("message.take_back"));
 }
 
 function titleOf(say, message) {
   const text = message.phrase ? say(`phrase.${message.phrase}`) : message.text;
   if (message.kind === "photo") return text ? say("kit.photo_of", { text }) : say("kit.photo");
-  return message.kind === "order" ? say("kit.order_of", { text }) : text;
+  if (message.kind !== "order") return text;
+  return say(message.is_withdrawal ? "kit.withdrawal_of" : "kit.order_of", { text });
 }
 
 function stateText(page, message) {
   const { say } = page;
   const at = moment(page, message.state_at_ms);
+  if (message.kind === "order" && message.state === "cancelled") {
+    return say("answer.cancelled", { name: message.cancelled?.by ?? "", at });
+  }
+  if (message.kind === "order" && message.state === "expired") return say("answer.expired");
   if (message.kind === "order" && message.answer) {
     return say("answer.said", { what: say(message.answer === "done" ? "answer.done" : "answer.received"), at });
   }
@@ -43,7 +65,8 @@ function stateText(page, message) {
   if (message.state === "read" || message.state === "done") return [word, message.by, at].filter(Boolean).join(say("sep"));
   if (message.state !== "delivered") return word;
   const by = message.via.length ? `${say("sep")}${say("by_link", { link: linkNames(say, message.via) })}` : "";
-  return `${word} ${at}${by}${message.kind === "photo" ? say("sep") + say("picture.full") : ""}`;
+  const level = hasWord(`level.${message.by}`) ? `${say("sep")}${say(`level.${message.by}`)}` : "";
+  return `${word} ${at}${by}${level}${message.kind === "photo" ? say("sep") + say("picture.full") : ""}`;
 }
 
 /** One sentence: by which link, what is ahead, when it is expected to leave; no time without a link. */

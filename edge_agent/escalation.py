@@ -1,0 +1,91 @@
+"""A call for help that no person at command has confirmed goes to the other command nodes too, a copy to each.
+
+Nothing is kept for it: what was passed on is among the kit's own messages, with the call it is a copy of.
+"""
+
+import asyncio
+
+import structlog
+
+from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
+from edge_agent.core.errors import RefusedError
+from edge_agent.core.progress import PERSON_ONLY, WAY_ENDS
+from edge_agent.disk.types import Fate
+from edge_agent.page_parts import PageParts
+from edge_agent.telemetry.calls import operation_of
+from edge_agent.telemetry.payloads import SOS_FLOW, SOS_WITHDRAW_FLOW, Sos, SosUpdate
+
+LOOK_S = 2.0
+LONGEST_MS = 86_400_000
+"""An older call is closed by radio or not at all; after a jump of the clock nothing old is raised anew."""
+MESSAGES_READ = 200
+
+log = structlog.get_logger()
+
+
+class Escalation:
+    """Looks for own calls that wait too long."""
+
+    def __init__(self, parts: PageParts) -> None:
+        self._parts = parts
+
+    async def run(self) -> None:
+        """Look for ever; without other command nodes there is nobody to ask."""
+        while self._parts.config.others:
+            try:
+                await self.look()
+            except RefusedError as error:
+                log.error("sos_not_passed_on", reason=str(error))
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Pass on what is due now. Raises RefusedError."""
+        fates = await self._parts.disk.own_messages(MESSAGES_READ)
+        calls = [fate for fate in fates if fate.header.flow == SOS_FLOW]
+        told = {(sos.of, fate.header.destination) for fate in calls if (sos := _sos_of(fate)) is not None and sos.of}
+        withdrawn = {_withdrawn(fate) for fate in fates if fate.header.flow == SOS_WITHDRAW_FLOW}
+        for fate in calls:
+            if self._is_due(fate) and str(fate.bundle) not in withdrawn:
+                for post in self._parts.config.others:
+                    if (str(fate.bundle), post) not in told and post != fate.peer:
+                        await self._pass_on(fate, post)
+
+    def _is_due(self, fate: Fate) -> bool:
+        age_ms = self._parts.now_ms() - fate.header.created_at_ms
+        is_waiting = fate.state not in PERSON_ONLY and fate.state not in WAY_ENDS and not is_copy(fate)
+        return is_waiting and self._parts.config.escalate_after_s * 1000 <= age_ms <= LONGEST_MS
+
+    async def _pass_on(self, fate: Fate, post: str) -> None:
+        said = _sos_of(fate) or Sos(at_ms=fate.header.created_at_ms)
+        copy = Sos(at_ms=said.at_ms, position=said.position, text=said.text, of=str(fate.bundle))
+        await self._parts.sender.submit(
+            copy.pack(),
+            flow=SOS_FLOW,
+            to=post,
+            precedence=Precedence.FLASH,
+            created_at_ms=fate.header.created_at_ms,
+            origin=Origin.PERSON,
+            operation_id=operation_of(fate.bundle),
+        )
+        log.warning("sos_passed_on", bundle=str(fate.bundle), to=post)
+
+
+def is_copy(fate: Fate) -> bool:
+    """Whether this is a call that was passed on, not a call itself."""
+    sos = _sos_of(fate)
+    return sos is not None and bool(sos.of)
+
+
+def _sos_of(fate: Fate) -> Sos | None:
+    """What was said with a call; None where it is not kept or not of a page."""
+    try:
+        return Sos.unpack(fate.payload or b"")
+    except MalformedError:
+        return None
+
+
+def _withdrawn(fate: Fate) -> str:
+    try:
+        return str(BundleId.parse(SosUpdate.unpack(fate.payload or b"").sos))
+    except MalformedError:
+        return ""

@@ -1,0 +1,194 @@
+"""Orders at a unit: acted on once however often they arrive; a cancelled or expired one never.
+
+An order whose lifetime is surely over is shown as expired. One that may be too old (its upper age is beyond its
+lifetime, or the machine was off and its clock says so) is held until a person has asked. Command is told each of these,
+and of a cancellation that came in time. Runs also where there is no page.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+
+from edge_agent.core.bundle import BundleId, MalformedError, Precedence
+from edge_agent.core.errors import ActionError, RefusedError
+from edge_agent.core.progress import Progress
+from edge_agent.disk.types import Delivery, DiskClock
+from edge_agent.kit_memory import KitMemory, KitOrder, PageMemoryError
+from edge_agent.page_parts import PageParts
+from edge_agent.receipts import send_word
+from edge_agent.telemetry.payloads import ORDER_FLOW, WITHDRAW_FLOW, Ask, Text
+
+TEXT_SHOWN_MAX = 4_000
+LOOK_S = 1.0  # lifetimes are minutes
+TIMED_FLOWS = (ORDER_FLOW, WITHDRAW_FLOW)
+"""A report that was delivered stays what it is; an order ends with its lifetime while nobody has answered it."""
+
+log = structlog.get_logger()
+
+
+class KitOrders:
+    """Takes orders and what is said of them. ``drops`` counts what no order could be made of."""
+
+    def __init__(self, parts: PageParts, memory: KitMemory, tell: Callable[[bool], None]) -> None:
+        """``tell`` is called after each change, with True when a person has to look at once."""
+        self._parts = parts
+        self._memory = memory
+        self._tell = tell
+        self._clock = DiskClock.of_machine()  # runs on while this agent does not
+        self.drops: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """End orders whose time is over while nobody answered, for ever."""
+        while True:
+            try:
+                await self.look()
+            except (PageMemoryError, RefusedError) as error:  # there may be room again at the next look
+                log.error("order_not_settled", reason=str(error))
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """End what is over now. Of what came before this boot only the wall clock tells: it is held, not ended."""
+        now_s, now_ms = self._clock.boottime_s(), self._parts.now_ms()
+        for order in self._memory.all(KitOrder):
+            if order.state != "delivered" or not order.expires_ms:
+                continue
+            is_known = order.boot_id == self._clock.boot_id
+            if is_known and now_s >= order.ends_s:
+                await self._say(order, Progress.EXPIRED_THERE)  # told first: a failure leaves both to the next look
+                order.is_expired = True
+            elif not is_known and now_ms >= order.expires_ms:
+                await self._say(order, Progress.HELD)
+                order.is_held = True
+            else:
+                continue
+            await self._memory.keep(order)
+            self._tell(order.flow == WITHDRAW_FLOW)
+
+    async def _say(self, order: KitOrder, state: Progress, by: str = "", at_ms: int = 0) -> None:
+        for bundle in (order.id, *order.copies):
+            await send_word(
+                self._parts.sender,
+                BundleId.parse(bundle),
+                state,
+                node=self._parts.config.node_id,
+                by=by,
+                at_ms=at_ms,
+            )
+
+    async def take(self, stream: str, delivery: Delivery, payload: bytes) -> None:
+        """One order or text. A kill or a full store in here tells command twice, and never not at all.
+
+        Raises MalformedError, PageMemoryError, RefusedError.
+        """
+        record = delivery.record
+        known = self._find(delivery)
+        if known is None or not known.received_ms:
+            order = self._make(delivery, payload, known)
+            if order.cancelled is None and order.flow in TIMED_FLOWS:
+                order.is_expired = record.is_expired(self._parts.now_s())
+            if order.cancelled is None and not order.is_expired:
+                order.is_held = record.age_high_at(self._parts.now_s()) > record.header.lifetime_s
+            await self._memory.keep(order)
+            self._tell(order.is_siren)
+        else:
+            order = known
+            if str(record.id) not in (order.id, *order.copies):
+                order.copies.append(str(record.id))
+                await self._memory.keep(order)
+        word = order.last_word
+        if word is not None:
+            await self._say(order, word)
+        await self._memory.pass_by(stream, delivery.position)
+
+    def _find(self, delivery: Delivery) -> KitOrder | None:
+        """The order this is, or a copy of: copies share an operation."""
+        known = self._memory.get(KitOrder, str(delivery.record.id))
+        operation = delivery.record.header.operation_id.hex()
+        if known is not None or not operation:
+            return known
+        return next((each for each in self._memory.all(KitOrder) if each.operation == operation), None)
+
+    def _make(self, delivery: Delivery, payload: bytes, known: KitOrder | None) -> KitOrder:
+        record, header = delivery.record, delivery.record.header
+        try:
+            text = Text.unpack(payload)
+        except MalformedError:
+            text = _plain_text(payload, header.created_at_ms)  # "edge-agent send" sends what was typed
+        left_s = header.lifetime_s - record.age_low_at(self._parts.now_s())
+        return KitOrder(
+            id=str(record.id),
+            at_ms=text.at_ms,
+            source=record.id.source,
+            text=text.text,
+            phrase=text.phrase,
+            by=text.by,
+            precedence=record.id.precedence.name.lower(),
+            received_ms=delivery.received_at_ms,
+            via=list(delivery.via),
+            flow=header.flow.split(".", 1)[0],
+            operation=header.operation_id.hex(),
+            expires_ms=self._parts.now_ms() + round(left_s * 1000) if header.flow in TIMED_FLOWS else 0,
+            boot_id=self._clock.boot_id,
+            ends_s=self._clock.boottime_s() + left_s,
+            cancelled=known.cancelled if known is not None else None,
+        )
+
+    async def take_cancel(self, stream: str, delivery: Delivery, payload: bytes) -> None:
+        """An order is taken back by who gave it, or something of ours that still waits is not wanted any more."""
+        ask, sender = Ask.unpack(payload), delivery.record.id.source
+        bundle = BundleId.parse(ask.bundle)
+        if bundle.source == sender:
+            await self._cancel_order(bundle, ask, sender)
+        elif bundle.source != self._parts.config.node_id:
+            self.drops["cancel_foreign"] += 1
+        elif bundle.precedence is Precedence.FLASH:
+            self.drops["cancel_of_flash"] += 1  # nothing silences a call for help
+        else:
+            self._parts.runner.cancel(bundle)
+        await self._memory.pass_by(stream, delivery.position)
+
+    async def take_pull(self, stream: str, delivery: Delivery, payload: bytes) -> None:
+        """Command wants one thing that waits here before the rest of its kind."""
+        bundle = BundleId.parse(Ask.unpack(payload).bundle)
+        if not self._parts.runner.promote(bundle):
+            self.drops["pull_not_waiting"] += 1  # it has left by now, or was given up
+        await self._memory.pass_by(stream, delivery.position)
+
+    async def _cancel_order(self, bundle: BundleId, ask: Ask, sender: str) -> None:
+        order = self._memory.get(KitOrder, str(bundle))
+        if order is None:  # it came first, by another link: the order itself is never acted on
+            order = KitOrder(id=str(bundle), at_ms=ask.at_ms, source=sender)
+        if order.answer == "done" or order.is_expired:
+            return
+        if order.cancelled is None:
+            order.cancelled = {"by": ask.by, "at_ms": ask.at_ms}
+            await self._memory.keep(order)
+            self._tell(order.flow == WITHDRAW_FLOW)
+        if order.received_ms:
+            await self._say(order, Progress.CANCELLED_THERE, by=ask.by)
+
+    async def answer(self, order_id: str, answer: str, by: str, now_ms: int) -> None:
+        """A person has read it ("read") or carried it out ("done"). Raises ActionError, RefusedError."""
+        order = self._memory.get(KitOrder, order_id)
+        if order is None or not order.received_ms:
+            raise ActionError(f"order {order_id!r}: not known here")
+        if answer not in ("read", "done"):
+            raise ActionError(f"answer {answer!r}: allowed: read, done")
+        if order.cancelled is not None or order.is_expired:
+            raise ActionError(f"order {order_id!r}: it is {order.state}, nobody may act on it")
+        if order.answer in (answer, "done"):
+            return
+        await self._say(order, Progress(answer), by=by, at_ms=now_ms)
+        order.answer, order.answered_ms = answer, now_ms
+        await self._memory.keep(order)
+        self._tell(order.flow == WITHDRAW_FLOW)
+
+
+def _plain_text(payload: bytes, at_ms: int) -> Text:
+    """What somebody typed into a command line. Raises MalformedError when it is no text."""
+    try:
+        return Text(text=payload.decode().strip()[:TEXT_SHOWN_MAX], at_ms=at_ms)
+    except UnicodeDecodeError as error:
+        raise MalformedError("neither a Text nor UTF-8") from error
