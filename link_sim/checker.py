@@ -25,7 +25,7 @@ from edge_agent.core.peer import REPLIES_MAX
 from edge_agent.core.scheduler import STARVED_S
 from edge_agent.core.session import Session
 from edge_agent.core.window import LEAST_ENTRIES, LOAD_STEP, QUEUES_MAX, WINDOW_ENTRIES_MAX
-from link_sim.contention import find_contact, is_alone, ready_classes
+from link_sim.contention import find_contact, is_alone, ready_classes, service_of
 from link_sim.ledger import BrokenPromiseError
 from link_sim.seat import Port, Seat
 from link_sim.shares import ExcessJudge, NeglectJudge
@@ -202,8 +202,8 @@ class Checker(NoWatch):
             known = account.contacts[contact] = _ContactAccount(judge, [now_s] * len(Precedence))
         class_bytes = [0] * len(Precedence)
         for fragment in fragments:
-            class_bytes[fragment.precedence] += max(1, len(fragment.payload))
-        led_by = fragments[0].precedence
+            class_bytes[service_of(node, fragment)] += max(1, len(fragment.payload))
+        led_by = service_of(node, fragments[0])
         ready = ready_classes(node, contact, now_s)
         if ready[Precedence.FLASH] and not class_bytes[Precedence.FLASH]:
             waits_s = now_s - max(known.quiet_since_s[led_by], account.waiting_since_s[led_by])

@@ -3,7 +3,8 @@
 from collections.abc import Hashable, Iterator
 from itertools import islice
 
-from edge_agent.core.bundle import COMMAND, Precedence
+from edge_agent.core.bundle import COMMAND, BundleId, Precedence
+from edge_agent.core.codec import Fragment
 from edge_agent.core.contact import Contact
 from edge_agent.core.node import Node
 from edge_agent.core.outgoing import Outgoing
@@ -33,7 +34,7 @@ def all_of(node: Node) -> Iterator[Contact]:
 
 
 def ready_classes(node: Node, contact: Contact, now_s: float) -> list[bool]:
-    """For each precedence whether a bundle is ready for this contact: allowed, taken by the peer, and in memory.
+    """For each class of service whether a bundle is ready for this contact: allowed, taken by the peer, and in memory.
 
     A contact without a session's keys may carry what is for the command post. O(queues of the node).
     """
@@ -42,14 +43,24 @@ def ready_classes(node: Node, contact: Contact, now_s: float) -> list[bool]:
     is_keyed = session is not None and session.is_keyed
     destinations = peer.destinations if peer is not None and is_keyed else (COMMAND,)
     for key, queue in node.scheduler.queues.items():
-        precedence = key.precedence
-        if not queue.entries or ready[precedence] or key.destination not in destinations:
+        if key.destination not in destinations or not contact.may_carry(key.precedence):
             continue
-        if contact.may_carry(precedence):
-            ready[precedence] = any(
-                _is_ready(node, peer, outgoing, now_s) for outgoing in islice(queue.entries, LOOKED_AT)
-            )
+        for lane in queue.lanes():
+            if lane.entries and not ready[lane.service]:
+                ready[lane.service] = any(
+                    _is_ready(node, peer, outgoing, now_s) for outgoing in islice(lane.entries, LOOKED_AT)
+                )
     return ready
+
+
+def service_of(node: Node, fragment: Fragment) -> Precedence:
+    """The class that a fragment about to leave is served with: history goes with DEFERRED."""
+    if fragment.source is not None:
+        source, incarnation = fragment.source
+    else:
+        source, incarnation = node.settings.node_id, node.custody.restored.incarnation
+    outgoing = node.custody.bundles.get(BundleId(source, incarnation, fragment.precedence, fragment.sequence))
+    return outgoing.service if outgoing is not None else fragment.precedence
 
 
 def _is_ready(node: Node, peer: Peer | None, outgoing: Outgoing, now_s: float) -> bool:

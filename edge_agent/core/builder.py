@@ -138,7 +138,7 @@ class FrameBuilder:
         has_room = contact.window_room(is_flash=False)
         missing: set[int] = set()
         for precedence in scheduler.order_of_service(waiting, contact.account, now_s):
-            if not contact.may_carry(precedence):
+            if not contact.may_carry(precedence) and not (scheduler.has_history and precedence is Precedence.DEFERRED):
                 continue
             if not has_room and not (precedence is Precedence.FLASH and contact.window_room(is_flash=True)):
                 continue
@@ -150,9 +150,9 @@ class FrameBuilder:
         self.is_drained = has_room and not draft.is_short and draft.room_bytes >= ALONE_LEAST_BYTES
         if draft.pieces:
             spent = sum(piece.end - piece.start for piece in draft.pieces)
-            served = draft.pieces[0].outgoing.precedence
+            served = draft.pieces[0].outgoing.service
             contact.account.charge(served, spent, waiting, scheduler.share_ratio)
-            carried = {piece.outgoing.precedence for piece in draft.pieces}
+            carried = {piece.outgoing.service for piece in draft.pieces}
             for each in (contact, *others):
                 each.account.note_served(carried)
 
@@ -172,6 +172,8 @@ class FrameBuilder:
         room = draft.room_bytes
 
         def fits(outgoing: Outgoing) -> bool:
+            if precedence is Precedence.DEFERRED and not contact.may_carry(outgoing.precedence):
+                return False  # history goes by the class it was made in
             if id(outgoing) in missing or outgoing.blocked_until_s > now_s or not outgoing.has_piece_for(link):
                 return False
             if outgoing.peer is None:

@@ -128,7 +128,7 @@ class BurstSender:
         def fits(outgoing: Outgoing) -> bool:
             source = outgoing.source or Source(own_id, self._incarnation)
             span = _next_range(outgoing, now_s)
-            if span is None or outgoing.blocked_until_s > now_s:
+            if span is None or outgoing.blocked_until_s > now_s or not contact.may_carry(outgoing.precedence):
                 return False
             return draft.room_bytes - _overhead_bytes(outgoing, source, span[0]) >= min(
                 LEAST_PIECE_BYTES, span[1] - span[0]

@@ -122,7 +122,8 @@ class Custody:
         windows.note_in(queue, record)
         older = queue.latest.get(record.header.key) if queue.order is FlowOrder.LATEST else None
         succession = self._supersede(queue, older, record, now_s) if older is not None else NO_SUCCESSION
-        must_wait = queue.order is FlowOrder.FIFO and queue.has_more_stored
+        is_live = queue.is_live(record, now_s)
+        must_wait = queue.has_more_stored and (queue.order is FlowOrder.FIFO or not is_live)
         is_full = queue.held >= windows.share_entries
         if (must_wait or is_full) and not windows.make_room(queue):
             queue.leave(record.id)
@@ -131,12 +132,13 @@ class Custody:
             self.cache.put(record.id, payload)
         outgoing = self._hold(queue, record)
         outgoing.follows_abandoned = succession.is_promised
-        older = succession.place_of
+        outgoing.is_past = not is_live
+        lane, older = queue.lane_of(outgoing), succession.place_of
         if older is not None and older.is_queued:
-            queue.put_in_place_of(older, outgoing)
+            lane.put_in_place_of(older, outgoing)
         else:
-            queue.put(outgoing)
-        self.scheduler.wake(queue)
+            lane.put(outgoing)
+        self.scheduler.wake(lane)
 
     def _hold(self, queue: Queue, record: BundleRecord) -> Outgoing:
         """Take a bundle into memory; its place among the others is the caller's matter."""
@@ -163,8 +165,12 @@ class Custody:
                 self._supersede(queue, known, record, now_s)
         if payload is not None:
             self.cache.put(record.id, payload)
-        queue.put_loaded(self._hold(queue, record))
-        self.scheduler.wake(queue)
+        self._put_loaded(queue, record)
+
+    def _put_loaded(self, queue: Queue, record: BundleRecord) -> None:
+        outgoing = self._hold(queue, record)
+        queue.put_loaded(outgoing)
+        self.scheduler.wake(queue.lane_of(outgoing))
 
     def _let_go(self, queue: Queue, outgoing: Outgoing) -> None:
         outgoing.is_closed = True
@@ -227,13 +233,16 @@ class Custody:
         if bundle not in self.bundles and bundle not in self._erasing:
             queue = self.windows.queue_for(record, must_wake=True)
             if queue is not None:
-                queue.put_loaded(self._hold(queue, record))
-                self.scheduler.wake(queue)
+                self._put_loaded(queue, record)
         return self.bundles.get(bundle)
 
     def promote(self, outgoing: Outgoing) -> bool:
         """It goes before all that waits in its class and origin."""
         queue = self._queue_of[outgoing.record.id]
+        if outgoing.is_past and outgoing.is_queued:
+            queue.lane_of(outgoing).entries.remove(outgoing)
+            outgoing.is_queued = False
+        outgoing.is_past = False
         queue.put_before_all(outgoing)
         self.scheduler.wake(queue)
         self.scheduler.turn_to(queue)
@@ -287,9 +296,9 @@ class Custody:
 
     def wake(self, outgoing: Outgoing) -> None:
         """A bundle begun has bytes to send again."""
-        queue = self._queue_of[outgoing.record.id]
-        queue.put_first(outgoing)
-        self.scheduler.wake(queue)
+        lane = self._queue_of[outgoing.record.id].lane_of(outgoing)
+        lane.put_first(outgoing)
+        self.scheduler.wake(lane)
 
     def expire(self, now_s: float) -> None:
         """End custody of what is surely too old."""
@@ -319,7 +328,7 @@ class Custody:
 
     def sweep(self, now_s: float) -> None:
         """Once a second: windows that could not be read, the budget of memory, and rows that expire out of sight."""
-        self.windows.sweep()
+        self.windows.sweep(now_s)
         self._row_expiry.step(now_s)
 
     def reports(self, now_s: float) -> tuple[QueueReport, ...]:
@@ -346,7 +355,7 @@ class Custody:
     @staticmethod
     def _oldest_age_s(queue: Queue, now_s: float) -> float:
         """Exact for what is in memory at the queue's ends; of rows, what was known when they were put there."""
-        ends = [queue.entries[0], queue.entries[-1]] if queue.entries else []
+        ends = [end for lane in queue.lanes() if lane.entries for end in (lane.entries[0], lane.entries[-1])]
         ages = [outgoing.record.age_low_at(now_s) for outgoing in ends]
         if queue.has_more_stored or not ages:
             ages.append(now_s - queue.oldest_as_of_s)

@@ -143,7 +143,7 @@ def _place_in_queue(queue: Queue, outgoing: Outgoing | None) -> _Place:
     if outgoing is None:
         return _Place(max(0, queue.bundles - 1), queue.payload_bytes, is_exact=False)
     bundles = payload_bytes = 0
-    for each in queue.entries:
+    for each in (each for lane in queue.lanes() for each in lane.entries):
         if each is outgoing:
             return _Place(bundles, payload_bytes, is_exact=True)
         if not each.is_closed:

@@ -44,6 +44,8 @@ class Outgoing:
     """Bytes taken by links that acknowledge, those sent again counted again: below ``span`` some byte never left."""
     follows_abandoned: bool = False
     """A bundle of its key was given up half sent for this one: this one is finished whatever comes."""
+    is_past: bool = False
+    """It is history: served with the lowest class, oldest first."""
     is_closed: bool = False
     is_queued: bool = False
     burst: BurstCopy | None = None
@@ -56,6 +58,11 @@ class Outgoing:
     def precedence(self) -> Precedence:
         """Precedence now; ageing never changes it."""
         return self.record.id.precedence
+
+    @property
+    def service(self) -> Precedence:
+        """The class it is served with and charged to; what a link may carry goes by ``precedence``."""
+        return Precedence.DEFERRED if self.is_past else self.record.id.precedence
 
     @property
     def is_begun(self) -> bool:

@@ -3,9 +3,12 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from edge_agent.core.bundle import BundleId, FlowOrder, Origin
+from edge_agent.core.bundle import BundleId, BundleRecord, FlowOrder, Origin, Precedence
 from edge_agent.core.effects import QueueKey
 from edge_agent.core.outgoing import Outgoing
+
+LIVE_S = 60.0
+"""Until this age what a machine tells newest first is live: where a unit is. Then it is history: where it was."""
 
 
 @dataclass(slots=True, eq=False)
@@ -13,7 +16,8 @@ class Queue:
     """Bundles of one destination, precedence, source and flow, in the order they are served.
 
     ``entries`` hold those in memory with something left to send; ``held`` counts all in memory, ``bundles`` and
-    ``payload_bytes`` also what is only in the store.
+    ``payload_bytes`` also what is only in the store. ``past`` is where a flow that machines fill newest first keeps its
+    history: a queue of entries alone, oldest first, served with DEFERRED once all that is live has left.
     """
 
     key: QueueKey
@@ -40,6 +44,39 @@ class Queue:
     """Whether custody of one of its bundles has ended since it got its window."""
     is_ringed: bool = False
     turn_bytes: int = 0
+    service: Precedence = field(init=False)
+    past: "Queue | None" = None
+    is_live_read: bool = False
+    """Whether all that is live was read from the store: the other rows are read from their oldest end."""
+
+    def __post_init__(self) -> None:
+        self.service = self.key.precedence
+
+    @classmethod
+    def with_past(cls, key: QueueKey, order: FlowOrder, origin: Origin) -> "Queue":
+        """A queue, with room for its history where its flow has such."""
+        queue = cls(key, order, origin)
+        if order is FlowOrder.NEWEST and origin is Origin.MACHINE and key.precedence > Precedence.IMMEDIATE:
+            queue.past = cls(key, FlowOrder.FIFO, origin)
+            queue.past.service = Precedence.DEFERRED
+        return queue
+
+    @property
+    def reads_newest_first(self) -> bool:
+        """From which end of its rows it is read."""
+        return self.order is not FlowOrder.FIFO and not self.is_live_read
+
+    def is_live(self, record: BundleRecord, now_s: float) -> bool:
+        """Whether a bundle goes in the flow's own class: a young one, and the newest there is however old."""
+        return self.past is None or record.age_low_at(now_s) < LIVE_S or not self.entries
+
+    def lane_of(self, outgoing: Outgoing) -> "Queue":
+        """Where one of its bundles stands."""
+        return self.past if outgoing.is_past and self.past is not None else self
+
+    def lanes(self) -> "tuple[Queue, ...]":
+        """All places where its bundles stand, in their order of service."""
+        return (self,) if self.past is None else (self, self.past)
 
     @property
     def is_machine(self) -> bool:
@@ -49,7 +86,7 @@ class Queue:
     def leave(self, bundle: BundleId) -> None:
         """A bundle stays in the store, or goes back to being a row only."""
         self.has_more_stored = self.was_left_stored = True
-        if self.order is not FlowOrder.FIFO:
+        if self.reads_newest_first:
             self.must_rewind = True
         elif self.left_lowest is None or self.left_lowest.incarnation != bundle.incarnation:
             self.must_rewind = self.must_rewind or self.left_lowest is not None
@@ -74,9 +111,16 @@ class Queue:
         self.after = None if self.must_rewind else after
         self.must_rewind, self.left_lowest = False, None
 
+    def end_live_reading(self, *, has_history: bool) -> None:
+        """What is live was read; the rest is read from its oldest end."""
+        self.is_live_read, self.after = True, None
+        self.has_more_stored = self.has_more_stored or has_history
+
     def put_loaded(self, outgoing: Outgoing) -> None:
         """A bundle read from the store is served after all that is in memory."""
-        self.entries.append(outgoing)
+        if self.past is not None and self.is_live_read:
+            outgoing.is_past = True
+        self.lane_of(outgoing).entries.append(outgoing)
         outgoing.is_queued = True
 
     def put(self, outgoing: Outgoing) -> None:

@@ -62,6 +62,8 @@ class Scheduler:
     def __init__(self, share_ratio: float) -> None:
         self.share_ratio = share_ratio
         self.queues: dict[QueueKey, Queue] = {}
+        self.has_history = False
+        """Whether anything was ever served with another class than its own: then links look at each bundle's own."""
         self.version = 0
         """Counts changes that may give an idle link work."""
         self._ringed = 0
@@ -72,7 +74,7 @@ class Scheduler:
         """The queue of this key, made on first use."""
         queue = self.queues.get(key)
         if queue is None:
-            queue = self.queues[key] = Queue(key, order, origin)
+            queue = self.queues[key] = Queue.with_past(key, order, origin)
         return queue
 
     def wake(self, queue: Queue) -> None:
@@ -86,6 +88,7 @@ class Scheduler:
             if rings is None:
                 rings = self._rings[queue.key.destination] = [deque() for _ in range(2 * len(Precedence))]
             rings[_ring_of(queue)].append(queue)
+            self.has_history = self.has_history or queue.service is not queue.key.precedence
 
     def turn_to(self, queue: Queue) -> None:
         """It is this queue's turn now, whatever it took before. O(queues of its class)."""
@@ -190,4 +193,4 @@ class Scheduler:
 
 
 def _ring_of(queue: Queue) -> int:
-    return 2 * queue.key.precedence + queue.is_machine
+    return 2 * queue.service + queue.is_machine

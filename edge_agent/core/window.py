@@ -13,7 +13,7 @@ from edge_agent.core.dormant import Dormant, DormantQueue, rank_of
 from edge_agent.core.effects import Loaded, LoadWindow, Outcome, QueueCount, QueueKey
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.outputs import Outputs
-from edge_agent.core.queue import Queue
+from edge_agent.core.queue import LIVE_S, Queue
 from edge_agent.core.scheduler import Scheduler
 
 WINDOW_ENTRIES_MAX = 16_384
@@ -141,11 +141,11 @@ class Windows:
 
     def _put_to_sleep(self, queue: Queue) -> bool:
         """Let a queue be rows only; False while something of it is under way."""
-        entries = queue.entries
-        waiting = [each for each in entries if not each.is_closed]
+        waiting = [each for lane in queue.lanes() for each in lane.entries if not each.is_closed]
         if queue.is_loading or len(waiting) != queue.held or any(each.is_begun or each.via for each in waiting):
             return False
-        entries.clear()
+        for lane in queue.lanes():
+            lane.entries.clear()
         for each in waiting:
             self.let_go(queue, each)
         self._busy -= 1
@@ -175,13 +175,16 @@ class Windows:
         for queue in woken:
             self.load(queue)
 
-    def sweep(self) -> None:
+    def sweep(self, now_s: float) -> None:
         """Ask again for windows that could not be read, keep the budget, and let dormant queues have their turn."""
         self.is_owing = False
         queues = self.scheduler.queues
         for queue in list(queues.values()):
+            if queue.past is not None and len(queue.entries) > 1:
+                self._age(queue, queue.past, now_s)
             if queue.held > self.share_entries:
-                self._trim(queue)
+                for lane in reversed(queue.lanes()):
+                    self._trim(queue, lane)
             self.refill(queue)
         following = self.dormant.next()
         if following is None:
@@ -195,9 +198,27 @@ class Windows:
         self._drop_empty()
         self._wake_some()
 
-    def _trim(self, queue: Queue) -> None:
-        """The entries served last are rows again, down to the queue's share."""
+    def _age(self, queue: Queue, past: Queue, now_s: float) -> None:
+        """What is live no more joins the history behind it, or goes back to the rows that come before it there."""
         entries = queue.entries
+        while len(entries) > 1 and not entries[-1].is_begun and not entries[-1].via:
+            oldest = entries[-1]
+            if not oldest.is_closed and oldest.record.age_low_at(now_s) < LIVE_S:
+                return
+            entries.pop().is_queued = False
+            if oldest.is_closed:
+                continue
+            if queue.has_more_stored or queue.is_loading:
+                queue.leave(oldest.record.id)
+                self.let_go(queue, oldest)
+            else:
+                oldest.is_past = oldest.is_queued = True
+                past.entries.append(oldest)
+                self.scheduler.wake(past)
+
+    def _trim(self, queue: Queue, lane: Queue) -> None:
+        """The entries served last are rows again, down to the queue's share."""
+        entries = lane.entries
         while entries and queue.held > self.share_entries and not (entries[-1].is_begun or entries[-1].via):
             last = entries.pop()
             last.is_queued = False
@@ -208,6 +229,8 @@ class Windows:
     def make_room(self, queue: Queue) -> bool:
         """For newest-first flows the oldest bundle not begun goes back to being a row only."""
         entries = queue.entries
+        if queue.past is not None and queue.past.entries:
+            entries = queue.past.entries
         while entries and entries[-1].is_closed:
             entries.pop().is_queued = False
         if queue.order is FlowOrder.FIFO or not entries or entries[-1].is_begun:
@@ -245,7 +268,7 @@ class Windows:
                 effect_id=self.outputs.new_effect(loaded),
                 queue=queue.key,
                 after=queue.after,
-                newest_first=queue.order is not FlowOrder.FIFO,
+                newest_first=queue.reads_newest_first,
                 count=room + skipped,
             )
         )
@@ -255,13 +278,20 @@ class Windows:
             return  # it was empty, and is gone
         records, ended = window.records, queue.ended_while_loading
         payloads = window.payloads or (None,) * len(records)
+        reads_live, has_history = queue.past is not None and not queue.is_live_read, False
         has_moved = bool(records) and records[-1].id != queue.after
         queue.read_to(records[-1].id if records else queue.after)
         for record, payload in zip(records, payloads, strict=True):
-            if not self.is_known(record.id) and record.id not in ended:
-                self.hold(queue, record, payload, now_s)
+            if self.is_known(record.id) or record.id in ended:
+                continue
+            if reads_live and not queue.is_live(record, now_s):
+                has_history = True
+                break
+            self.hold(queue, record, payload, now_s)
         # A bundle left in the store while the window was being read may be missing from it.
         queue.has_more_stored = window.has_more or queue.was_left_stored
+        if reads_live and (has_history or not window.has_more):
+            queue.end_live_reading(has_history=has_history)
         if has_moved or queue.was_left_stored:
             self.refill(queue)
         elif window.has_more:
