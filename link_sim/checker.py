@@ -133,7 +133,7 @@ class Checker(NoWatch):
         if fragments:
             self._check_policy(seat, port, transmit.link, fragments, day_bytes)
             contact = find_contact(account.node, transmit.link, transmit.to)
-            if contact is not None and not contact.is_burst:
+            if contact is not None and not contact.limits.is_burst:
                 self._check_order(seat, account, contact, fragments)
 
     def stepped(self, seat: Seat) -> None:

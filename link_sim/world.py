@@ -455,7 +455,7 @@ class World:
             self.ledger.delivered(event, name, seat.disk, now_s)
             record, via = event.record, event.via
             self.deliveries.append(Delivery(t_s=now_s, node=name, record=record, payload=event.payload, via=via))
-            self._hash.update(f"{self._now_ns} {name} {record.id} {via}\n".encode())
+            self._hash.update(f"{self._now_ns} {name} {record.id} {','.join(via)}\n".encode())
         elif isinstance(event, BundleAccepted):
             self.ledger.accepted(event.bundle, name, seat.disk, now_s)
         elif isinstance(event, LinkChanged):

@@ -18,7 +18,7 @@ from edge_agent.core.codec import (
     put_window,
 )
 from edge_agent.core.contact import ETA_NOISE_S, SLOW_LINK_BPS, Contact
-from edge_agent.core.contacts import Contacts, is_narrow
+from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.draft import Draft
 from edge_agent.core.effects import LinkState
@@ -66,7 +66,12 @@ class FrameBuilder:
         number = session.arq.next_number
         session.arq.next_number += 1
         header = put_hello_ack(
-            session.peer_receive_id, not is_narrow(contact.link), session.suite, session.epoch, session.own_salt, number
+            session.peer_receive_id,
+            not contact.limits.is_narrow,
+            session.suite,
+            session.epoch,
+            session.own_salt,
+            number,
         )
         draft = Draft(contact.limits.mtu_bytes - len(header) - session.seal.overhead_bytes)
         put_control(draft.body, self.contacts.own_hello(session).fields())
@@ -309,7 +314,7 @@ class FrameBuilder:
         contact.was_drained = self.is_drained
         if session.is_keyed:
             number_bytes = number_bytes_for(number, arq.highest_acked)
-            header = put_data(session.peer_receive_id, not is_narrow(contact.link), number, number_bytes)
+            header = put_data(session.peer_receive_id, not contact.limits.is_narrow, number, number_bytes)
         else:
             header = put_hello(session.suite, session.epoch, session.own_salt, number)
         frame = header + session.seal.seal(number, header, bytes(draft.body))

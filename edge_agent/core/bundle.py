@@ -34,6 +34,9 @@ class Precedence(IntEnum):
     DEFERRED = 4
 
 
+_LETTERS = "".join(precedence.name[0] for precedence in Precedence)
+
+
 class FlowOrder(Enum):
     """Order inside one flow: oldest first, newest first, or only the newest of each key."""
 
@@ -62,8 +65,7 @@ class BundleId(NamedTuple):
     sequence: int
 
     def __str__(self) -> str:
-        letter = self.precedence.name[0]
-        return f"{self.source}~{self.incarnation:016x}~{letter}{self.sequence}"
+        return f"{self.source}~{self.incarnation:016x}~{_LETTERS[self.precedence]}{self.sequence}"
 
     @classmethod
     def parse(cls, text: str) -> "BundleId":
@@ -72,7 +74,7 @@ class BundleId(NamedTuple):
         if match is None:
             raise MalformedError(f"bundle id {text!r}: expected SOURCE~INCARNATION~PRECEDENCE+NUMBER")
         source, incarnation, letter, sequence = match.groups()
-        precedence = next(each for each in Precedence if each.name[0] == letter)
+        precedence = Precedence(_LETTERS.index(letter))
         return cls(source, int(incarnation, 16), precedence, int(sequence))
 
 

@@ -66,7 +66,7 @@ class BurstSender:
         return sum(
             each.is_usable
             and not each.is_suspect
-            and not each.is_burst
+            and not each.limits.is_burst
             and each.peer is not None
             and any(name in destinations for name in each.peer.destinations)
             for each in self.contacts.contacts

@@ -120,11 +120,6 @@ class Contact:
         self.goodput_since_s = self.since_s
 
     @property
-    def is_burst(self) -> bool:
-        """Whether this is a burst link: no session, no liveness, nothing acknowledged."""
-        return self.limits.shape is LinkShape.BURST
-
-    @property
     def frame_overhead_bytes(self) -> int:
         """Bytes of a DATA frame that are not blocks, at most."""
         if self.session is None:

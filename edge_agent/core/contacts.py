@@ -108,7 +108,7 @@ class Contacts:
 
     def _begin(self, contact: Contact, now_s: float, *, may_resume: bool = False) -> None:
         """A contact's link is there (again); keys outlive outages (docs/adr/0011-sessions-outlive-outages.md)."""
-        if contact.is_burst:
+        if contact.limits.is_burst:
             contact.change_state(LinkState.UP, "not watched", now_s, self._outputs)
             return
         if may_resume and contact.session is not None and contact.session.is_keyed:
@@ -150,7 +150,9 @@ class Contacts:
         """
         used = {receive_id for _, receive_id in self._by_id}
         while True:
-            receive_id = self._rng.randrange(1, 1 << 8 if is_narrow(link) else 1 << 32)
+            receive_id = self._rng.randrange(
+                1, 1 << 8 if link.limits is not None and link.limits.is_narrow else 1 << 32
+            )
             if receive_id not in used:
                 return receive_id
 
@@ -337,7 +339,9 @@ class Contacts:
     def siblings(self, contact: Contact) -> list[Contact]:
         """The same peer's other contacts, burst links left out: nothing is divided with those."""
         peer = contact.peer
-        return [each for each in self.contacts if each is not contact and each.peer is peer and not each.is_burst]
+        return [
+            each for each in self.contacts if each is not contact and each.peer is peer and not each.limits.is_burst
+        ]
 
     def peer(self, node_id: str) -> Peer:
         """The peer of this name, made on first use."""
@@ -374,8 +378,3 @@ class Contacts:
             self._retire(contact, contact.session, now_s)
         session.is_proven = True
         self._install(contact, session, now_s)
-
-
-def is_narrow(link: Link) -> bool:
-    """Whether ids on this link are one byte: two nodes share a line of their own."""
-    return link.limits is not None and link.limits.shape in (LinkShape.STREAM, LinkShape.BURST)

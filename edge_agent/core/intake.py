@@ -25,7 +25,7 @@ from edge_agent.core.codec import (
     read_blocks,
 )
 from edge_agent.core.contact import ACK_DELAY_LAZY_S, ACK_FRAMES, Contact, Link
-from edge_agent.core.contacts import HELD_EARLY_BYTES, Contacts, is_narrow
+from edge_agent.core.contacts import HELD_EARLY_BYTES, Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import Transmit
 from edge_agent.core.envelope import Envelope, FrameClass, number_bytes_for, put_data, put_unknown
@@ -365,5 +365,5 @@ def seal_probe(contact: Contact, token: bytes) -> bytes:
     body = bytearray()
     put_token(body, PROBE, token)
     number_bytes = number_bytes_for(number, session.arq.highest_acked)
-    header = put_data(session.peer_receive_id, not is_narrow(contact.link), number, number_bytes)
+    header = put_data(session.peer_receive_id, not contact.limits.is_narrow, number, number_bytes)
     return header + session.seal.seal(number, header, bytes(body))

@@ -1,6 +1,6 @@
 """What one link carries and what it costs, as its transport and its configuration tell the core."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from edge_agent.core.bundle import Precedence
@@ -33,8 +33,14 @@ class LinkLimits:
     rate_is_ceiling: bool = False
     half_duplex: bool = False
     turnaround_s: float = 0.0
+    is_burst: bool = field(init=False)
+    """No session, no liveness, nothing acknowledged. Kept beside ``shape``: it is asked ten times a bundle."""
+    is_narrow: bool = field(init=False)
+    """Whether ids are one byte: two nodes share a line of their own."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "is_burst", self.shape is LinkShape.BURST)
+        object.__setattr__(self, "is_narrow", self.shape in (LinkShape.STREAM, LinkShape.BURST))
         if self.mtu_bytes < 128:  # 64 bytes of payload and the longest header must fit
             raise ValueError(f"mtu_bytes {self.mtu_bytes} is below 128")
 

@@ -8,10 +8,9 @@ import math
 
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.contact import CONVICTION_PTOS, CONVICTION_SLACK_S, Contact
-from edge_agent.core.contacts import Contacts, is_narrow
+from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import LinkState
-from edge_agent.core.limits import LinkShape
 
 PROBE_WAIT_MAX_S = 2.0
 PROBE_WAIT_MAX_METERED_S = 30.0
@@ -69,7 +68,7 @@ class Liveness:
     @staticmethod
     def _idle_s(contact: Contact) -> float:
         """When an idle link is asked whether it is still there, or one that should have been heard counts as dead."""
-        if contact.limits.shape is LinkShape.BURST:
+        if contact.limits.is_burst:
             return math.inf
         heard_s = contact.last_heard_s if contact.last_heard_s is not None else contact.since_s
         keepalive_s = contact.link.policy.keepalive_s
@@ -138,7 +137,7 @@ class Liveness:
         contact.unanswered_probes += 1
         is_forgotten = session is not None and session.is_keyed and contact.unanswered_probes > PROBES_BEFORE_HELLO
         is_spent = session is not None and session.open is not None and session.open.is_spent
-        if is_narrow(contact.link) and not is_spent:  # its one peer speaks first, too, or says that it forgot
+        if contact.limits.is_narrow and not is_spent:  # its one peer speaks first, too, or says that it forgot
             is_forgotten = False
         if not contact.link.is_listener and (is_forgotten or (session is None and contact.candidate is None)):
             contact.unanswered_probes = 0
@@ -156,7 +155,7 @@ class Liveness:
         contact.last_heard_s = now_s
         if contact.peer is not None:
             contact.peer.last_heard_s = now_s
-        if contact.state is LinkState.DOWN and contact.session is not None and contact.session.is_keyed:
+        if not contact.is_usable and contact.state is LinkState.DOWN and contact.session and contact.session.is_keyed:
             waits_s = contact.probe_at_s - now_s if contact.probe_at_s is not None else float("inf")
             if waits_s > 0.15 and now_s - contact.last_sent_s > 0.15:  # ask at once, but not for every frame heard
                 contact.probe_at_s = now_s
@@ -182,7 +181,7 @@ class Liveness:
             self.custody.scheduler.version += 1
 
     def _judge_loss(self, contact: Contact, now_s: float) -> None:
-        if contact.state is LinkState.UP and contact.loss_ratio > LOSS_DEGRADED_RATIO:
+        if contact.loss_ratio > LOSS_DEGRADED_RATIO and contact.state is LinkState.UP:
             contact.change_state(LinkState.DEGRADED, "loss", now_s, self.custody.outputs)
-        elif contact.state is LinkState.DEGRADED and contact.loss_ratio < LOSS_UP_RATIO:
+        elif contact.loss_ratio < LOSS_UP_RATIO and contact.state is LinkState.DEGRADED:
             contact.change_state(LinkState.UP, "loss over", now_s, self.custody.outputs)

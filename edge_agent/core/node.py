@@ -16,7 +16,7 @@ from edge_agent.core.burst_intake import BurstIntake
 from edge_agent.core.burst_sender import BurstSender
 from edge_agent.core.codec import Window
 from edge_agent.core.contact import DAY_S, Contact
-from edge_agent.core.contacts import Contacts, is_narrow
+from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import Effect, EraseReason, Event, Outcome, Restored, Transmit
 from edge_agent.core.envelope import put_unknown, read_envelope
@@ -230,12 +230,12 @@ class Node:
                     return Transmit(contact.link.name, *answer)
             if not contact.pacer.is_open(now_s) or not self._may_have_work(contact, now_s):
                 continue
-            frame = (self.bursts if contact.is_burst else self.builder).build(contact, now_s)
+            frame = (self.bursts if contact.limits.is_burst else self.builder).build(contact, now_s)
             if frame is None:
                 contact.idle_version = self.scheduler.version
                 continue
             self.liveness.after_send(contact, now_s)
-            if self.builder.is_drained and not contact.is_burst:
+            if self.builder.is_drained and not contact.limits.is_burst:
                 contact.idle_version = self.scheduler.version
             self._renew_keys(contact, now_s)
             self._turn = at % count
@@ -258,7 +258,7 @@ class Node:
         if not contact.link.is_listener:
             self.contacts.begin_session(contact, now_s)
         elif session.arq.next_number % REKEY_ASK_FRAMES == 0:
-            hint = put_unknown(session.receive_id, not is_narrow(contact.link))
+            hint = put_unknown(session.receive_id, not contact.limits.is_narrow)
             self.intake.hints.append(Transmit(contact.link.name, contact.address, hint))
 
     def _touch(self, contact: Contact | None = None) -> None:
@@ -315,7 +315,7 @@ class Node:
             if due_s < wakeup_s:
                 wakeup_s = due_s
             session, peer = contact.session, contact.peer
-            if (session is None and not contact.is_burst) or contact.link.limits is None or contact.link.is_busy:
+            if (session is None and not contact.limits.is_burst) or contact.link.limits is None or contact.link.is_busy:
                 continue
             if contact.idle_version != version and contact.pacer.next_s < wakeup_s:  # it was waiting for the pacer
                 wakeup_s = contact.pacer.next_s

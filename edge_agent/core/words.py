@@ -165,8 +165,9 @@ class WordWriter:
         """Tell the window when it moved by more than a quarter since it was told."""
         if draft.room_bytes < WINDOW_BYTES:
             return
-        window = self.window()
-        if abs(window.window_bytes - peer.told_window_bytes) * 4 > max(peer.told_window_bytes, 1):
+        told_bytes = peer.told_window_bytes
+        if abs(self.arrivals.window_bytes() - told_bytes) * 4 > max(told_bytes, 1):
+            window = self.window()
             write_window(draft.body, window)
             peer.told_window_bytes = window.window_bytes
             self._note(draft, Reply(window, is_urgent=False))
