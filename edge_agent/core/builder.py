@@ -344,7 +344,9 @@ def _range_at(outgoing: Outgoing, depth: int, link: str) -> tuple[int, int]:
         if depth < end - start:
             return start + depth, end
         depth -= end - start
-    return outgoing.second.first_range()
+    copy = outgoing.copy_for(link)
+    assert copy is not None, "``has_piece_for`` asked for it"
+    return copy
 
 
 def fragment_of(outgoing: Outgoing, source: Source | None, start: int, payload: bytes, now_s: float) -> Fragment:

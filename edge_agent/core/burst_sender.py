@@ -114,19 +114,31 @@ class BurstSender:
         destinations = self._destinations(contact)
         others = self._others(destinations)
         for precedence in self.custody.scheduler.waiting(destinations):
-            if not contact.may_carry(precedence) or others >= (2 if precedence is Precedence.FLASH else 1):
+            if not contact.may_carry(precedence):
                 continue
-            while self._put_piece(contact, draft, precedence, destinations, now_s):
+            is_needed = others < (2 if precedence is Precedence.FLASH else 1)
+            if not is_needed and precedence is not Precedence.FLASH:
+                continue
+            while self._put_piece(contact, draft, precedence, destinations, now_s, is_needed=is_needed):
                 pass
 
     def _put_piece(
-        self, contact: Contact, draft: Draft, precedence: Precedence, destinations: tuple[str, ...], now_s: float
+        self,
+        contact: Contact,
+        draft: Draft,
+        precedence: Precedence,
+        destinations: tuple[str, ...],
+        now_s: float,
+        *,
+        is_needed: bool,
     ) -> bool:
-        """Add one piece; False when none fits any more."""
+        """Add one piece; False when none fits any more. Not ``is_needed``: only of what leaves on every link."""
         own_id = self.contacts.settings.node_id
 
         def fits(outgoing: Outgoing) -> bool:
             source = outgoing.source or Source(own_id, self._incarnation)
+            if not is_needed and outgoing.copies is None:
+                return False
             span = _next_range(outgoing, now_s)
             if span is None or outgoing.blocked_until_s > now_s or not contact.may_carry(outgoing.precedence):
                 return False
@@ -159,7 +171,8 @@ class BurstSender:
             copy.wait_s = min(2 * copy.wait_s, RESEND_MAX_S)
             copy.again_s = now_s + copy.wait_s
         copy.sent.add(start, end)
-        outgoing.second.remove(start, end)
+        if outgoing.copies is None:
+            outgoing.second.remove(start, end)
         outgoing.via.add(contact.link.name)
 
 

@@ -7,6 +7,9 @@ from edge_agent.core.codec import Source
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.core.peer import Peer
 
+EVERY_LINK_FLOWS = frozenset(("withdraw",))
+"""Flows whose FLASH bundles leave on every link there is: an order to withdraw, of which one way must get through."""
+
 
 @dataclass(slots=True, eq=False)
 class BurstCopy:
@@ -23,7 +26,8 @@ class Outgoing:
 
     A byte is in exactly one of: ``unsent``, in flight on some link, ``acked`` (arrived, volatile); ``stored`` is what
     the next node has synced and is part of ``acked``. FLASH bytes also stand in ``second`` until a copy left on
-    another link than ``first_link``. What left on a burst link is still unsent for all others.
+    another link than ``first_link``; of a flow in EVERY_LINK_FLOWS they stand there until they arrived, and ``copies``
+    holds what each link has carried. What left on a burst link is still unsent for all others.
     """
 
     record: BundleRecord
@@ -49,10 +53,13 @@ class Outgoing:
     is_closed: bool = False
     is_queued: bool = False
     burst: BurstCopy | None = None
+    copies: dict[str, IntervalSet] | None = None
 
     def __post_init__(self) -> None:
         self.span = max(1, self.record.payload_bytes)
         self.unsent = IntervalSet(((0, self.span),))
+        if self.record.id.precedence is Precedence.FLASH and self.record.header.flow in EVERY_LINK_FLOWS:
+            self.copies = {}
 
     @property
     def precedence(self) -> Precedence:
@@ -77,13 +84,31 @@ class Outgoing:
 
     def has_piece_for(self, link: str) -> bool:
         """Whether bytes wait that ``link`` may carry."""
-        return bool(self.unsent) or (bool(self.second) and link != self.first_link)
+        if self.unsent:
+            return True
+        if self.copies is not None:
+            return self.copy_for(link) is not None
+        return bool(self.second) and link != self.first_link
+
+    def copy_for(self, link: str) -> tuple[int, int] | None:
+        """The next bytes of which ``link`` shall carry one more copy."""
+        carried = self.copies.get(link) if self.copies else None
+        if carried is None:
+            return self.second.first_range() if self.second else None
+        for start, end in self.second:
+            gaps = carried.gaps(start, end)
+            if gaps:
+                return gaps[0]
+        return None
 
     def take(self, link: str, start: int, end: int, *, wants_second: bool) -> None:
         """Bytes [start, end) leave on ``link`` now."""
         removed = self.unsent.remove(start, end)
         self.sent_bytes += removed
-        if removed and wants_second:
+        if self.copies is not None:
+            self.copies.setdefault(link, IntervalSet()).add(start, end)
+            self.second.add(start, end)
+        elif removed and wants_second:
             self.first_link = link
             self.second.add(start, end)
         elif link != self.first_link:
@@ -108,6 +133,8 @@ class Outgoing:
         self.acked = self.stored.copy()
         self.unsent = IntervalSet(self.acked.gaps(0, self.span))
         self.second = IntervalSet()
+        if self.copies is not None:
+            self.copies.clear()
 
     def replace_stored(self, ranges: tuple[tuple[int, int], ...]) -> bool:
         """The next node names all that it has synced. True when it has lost bytes that it named before."""

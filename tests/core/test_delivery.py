@@ -93,6 +93,19 @@ def test_flash_leaves_on_two_links_at_once_and_arrives_once() -> None:
     assert sorted(filter(None, arrived(bench))) == [b"not urgent", b"sos"]
 
 
+def test_an_order_to_withdraw_leaves_on_all_links_at_once_and_arrives_once() -> None:
+    bench = two_nodes("a", "b", "c", "d")
+    began = len(bench.history)
+    bench.submit("kit-1", b"withdraw", Precedence.FLASH, BundleHeader(destination=COMMAND, flow="withdraw"))
+    bench.submit("kit-1", b"not urgent", Precedence.PRIORITY)
+    first = {flight.link for flight in bench.history[began:] if flight.t_s == bench.now_s}
+    assert first == {"a", "b", "c", "d"}
+    bench.run(2)
+    assert sorted(filter(None, arrived(bench))) == [b"not urgent", b"withdraw"]
+    large = sum(len(flight.frame) > 60 for flight in bench.history[began:] if flight.sender == "kit-1")
+    assert large <= 5, "one copy a link"
+
+
 @pytest.mark.parametrize("dead", ["a", "b"])
 def test_a_silent_death_of_either_link_does_not_delay_flash(dead: str) -> None:
     bench = two_nodes("a", "b")

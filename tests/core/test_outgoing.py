@@ -94,3 +94,24 @@ def test_an_arrived_copy_calls_off_the_second() -> None:
 def test_a_bundle_without_payload_has_one_byte_to_send() -> None:
     bundle = outgoing(0, 0)
     assert list(bundle.unsent) == [(0, 1)]
+
+
+def test_an_order_to_withdraw_leaves_on_every_link_until_it_has_arrived() -> None:
+    bundle = outgoing(0, 100, Precedence.FLASH, flow="withdraw")
+    for link in ("4g", "radio", "vsat"):
+        assert bundle.has_piece_for(link)
+        assert bundle.copy_for(link) == (None if link == "4g" else (0, 100))
+        bundle.take(link, 0, 60, wants_second=True)
+        assert bundle.has_piece_for(link)
+        bundle.take(link, 60, 100, wants_second=True)
+        assert not bundle.has_piece_for(link), "one copy a link"
+    bundle.mark_acked(0, 60)
+    assert bundle.copy_for("mesh") == (60, 100), "what has arrived needs no other copy"
+    bundle.put_back(0, 100)
+    assert list(bundle.unsent) == [(60, 100)]
+    bundle.forget_unstored()
+    assert (list(bundle.unsent), bundle.has_piece_for("radio")) == ([(0, 100)], True)
+
+
+def test_an_order_to_withdraw_that_is_not_flash_has_no_copies() -> None:
+    assert outgoing(0, 100, Precedence.IMMEDIATE, flow="withdraw").copies is None
