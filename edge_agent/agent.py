@@ -29,6 +29,7 @@ from edge_agent.core.effects import (
     BundleForwarded,
     BundleRefused,
     Event,
+    Evicted,
     IdentityMismatch,
     LinkChanged,
     Outcome,
@@ -111,6 +112,7 @@ class Agent:
             now_s=self._started_s,
             on_complete=self._completed,
             on_acked=lambda acked: self._receipts.owe(acked),
+            on_evicted=self._evicted,
             flows_without_receipt=UNANSWERED_FLOWS,
         )
         settings = NodeSettings(
@@ -241,6 +243,10 @@ class Agent:
 
     def _completed(self, outcomes: Sequence[tuple[int, Outcome]]) -> None:
         self._runner.complete(outcomes, self._disk.free_bytes())
+
+    def _evicted(self, given_up: Sequence[Evicted]) -> None:
+        log.warning("bundles_evicted", bundles=len(given_up), payload_bytes=sum(each.payload_bytes for each in given_up))
+        self._runner.evict(given_up)
 
     def _granted_bytes(self, flow: str, interval_s: float) -> int:
         now_s = self._loop.time()

@@ -14,6 +14,7 @@ from edge_agent.core.effects import (
     BundleRefused,
     Effect,
     Event,
+    Evicted,
     Outcome,
     Transmit,
 )
@@ -55,6 +56,7 @@ class NodeDoor(Protocol):
     def next_wakeup(self) -> float | None: ...
     def report(self, now_s: float) -> NodeReport: ...
     def set_free_bytes(self, free_bytes: int) -> None: ...
+    def evict(self, given_up: Iterable[Evicted], now_s: float) -> None: ...
 
 
 class Runner:
@@ -146,6 +148,11 @@ class Runner:
         is_here = self._node.promote(bundle, self._loop.time())
         self.pump()
         return is_here
+
+    def evict(self, given_up: Sequence[Evicted]) -> None:
+        """The store has given up waiting bundles for room."""
+        self._node.evict(given_up, self._loop.time())
+        self.pump()
 
     def report(self) -> NodeReport:
         """What the node says of itself now."""

@@ -18,6 +18,7 @@ from edge_agent.core.effects import (
     BundleRefused,
     Erase,
     EraseReason,
+    Evicted,
     Failed,
     Outcome,
     Persist,
@@ -253,6 +254,22 @@ class Custody:
     def queue_of(self, bundle: BundleId) -> Queue | None:
         """The queue of a bundle in memory."""
         return self._queue_of.get(bundle)
+
+    def evict(self, given_up: Iterable[Evicted]) -> None:
+        """The store has given up these rows for room; whoever waits for one of them is told."""
+        for bundle, key, payload_bytes in given_up:
+            queue = self.scheduler.queues.get(key)
+            if queue is None or bundle in self._erasing:  # custody ended here before the store's word came
+                continue
+            queue.bundles -= 1
+            queue.payload_bytes -= payload_bytes
+            outgoing = self.bundles.get(bundle)
+            if outgoing is not None:
+                self._let_go(queue, outgoing)
+            if queue.is_loading:
+                queue.ended_while_loading.add(bundle)
+            self.outputs.drop("evicted")
+            self.outputs.events.append(BundleClosed(bundle, EraseReason.EVICTED))
 
     def end(self, outgoing: Outgoing, reason: EraseReason) -> None:
         """End custody without forwarding."""

@@ -55,6 +55,8 @@ class EraseReason(StrEnum):
     PARTIAL_DROPPED = "partial_dropped"
     SETTLED = "settled"
     """The destination has it by another way, as its receipt tells."""
+    EVICTED = "evicted"
+    """The store gave it up for room; it tells so by ``Node.evict``, the core never asks for it."""
 
 
 class Erase(NamedTuple):
@@ -109,6 +111,14 @@ class LoadBundle(NamedTuple):
 
     effect_id: int
     bundle: BundleId
+
+
+class Evicted(NamedTuple):
+    """A waiting bundle whose row the store has given up for room: durable, and told by ``Node.evict``."""
+
+    bundle: BundleId
+    queue: QueueKey
+    payload_bytes: int
 
 
 class LeaseNumbers(NamedTuple):
@@ -250,7 +260,7 @@ class BundleDelivered(NamedTuple):
 
 
 class BundleClosed(NamedTuple):
-    """Custody ended without forwarding: expired, superseded, cancelled, or settled by the destination's receipt."""
+    """Custody ended without forwarding: expired, superseded, cancelled, evicted, or settled by the receipt of its destination."""
 
     bundle: BundleId
     reason: EraseReason

@@ -5,7 +5,7 @@ On the way of a bundle out: ``submit`` -> Persist -> ``complete`` -> Custody -> 
 """
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from random import Random
 
 from edge_agent.core.arq import SentFrame
@@ -18,7 +18,7 @@ from edge_agent.core.codec import Window
 from edge_agent.core.contact import DAY_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
-from edge_agent.core.effects import Effect, EraseReason, Event, Outcome, Restored, Transmit
+from edge_agent.core.effects import Effect, EraseReason, Event, Evicted, Outcome, Restored, Transmit
 from edge_agent.core.envelope import put_unknown, read_envelope
 from edge_agent.core.errors import RefusalReason, RefusedError
 from edge_agent.core.explain import explain
@@ -107,6 +107,11 @@ class Node:
         With the header of a bundle that is a row only, its place is a guess: behind all that its queue holds.
         """
         return explain(self.contacts, self.custody, bundle, header, now_s)
+
+    def evict(self, given_up: Iterable[Evicted], now_s: float) -> None:
+        """The store has given up these waiting bundles for room (BundleClosed, counted as ``evicted``)."""
+        self._is_wakeup_known = False
+        self.custody.evict(given_up)
 
     def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None:
         """Take one frame as it came from ``source`` on ``link``; whatever it holds is used or counted."""

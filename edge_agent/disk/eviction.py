@@ -8,8 +8,8 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from edge_agent.core.bundle import BundleId, Origin, Precedence
-from edge_agent.core.effects import Failed
+from edge_agent.core.bundle import BundleHeader, BundleId, Origin, Precedence
+from edge_agent.core.effects import Evicted, Failed, QueueKey
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.fates import Fates, RowKey
 from edge_agent.disk.identity import to_unsigned
@@ -30,6 +30,12 @@ class _Victim(NamedTuple):
     stored_ms: int
     header: bytes
 
+    def told(self) -> Evicted:
+        """What the core learns of it."""
+        bundle, header = self.bundle, BundleHeader.unpack(self.header)
+        queue = QueueKey(header.destination, bundle.precedence, bundle.source, header.flow)
+        return Evicted(bundle, queue, self.stored.payload_bytes)
+
 
 _VICTIMS = (
     f"SELECT {STORED_COLUMNS}, bundles.origin, source, incarnation, sequence, stored_ms, header"
@@ -47,7 +53,7 @@ class Eviction:
     removal: Removal
     clock: DiskClock
     can_evict_waiting: bool
-    evicted: list[BundleId] = field(default_factory=list)
+    evicted: list[Evicted] = field(default_factory=list)
     """Waiting bundles given up in the transaction under way."""
     _evicted_rows: int = 0
 
@@ -102,7 +108,7 @@ class Eviction:
                         self.clock.wall_ms(),
                     )
                     missing_bytes -= self._evict(victim)
-                    self.evicted.append(victim.bundle)
+                    self.evicted.append(victim.told())
                     if missing_bytes <= 0:
                         return
 

@@ -32,6 +32,7 @@ _REASONS = {
     EraseReason.SUPERSEDED: FateState.SUPERSEDED,
     EraseReason.CANCELLED: FateState.CANCELLED,
     EraseReason.SETTLED: FateState.DELIVERED,
+    EraseReason.EVICTED: FateState.EVICTED,
 }
 _COLUMNS = (
     "fates.row, origins.source, origins.incarnation, precedence, sequence, header, payload_bytes, state, accepted_ms, "

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import structlog
 
 from edge_agent.core.bundle import BundleId, Precedence
-from edge_agent.core.effects import Restored, StoredPart
+from edge_agent.core.effects import Evicted, Restored, StoredPart
 from edge_agent.disk.ages import Ages, open_ages
 from edge_agent.disk.consumers import Consumers, last_position, read_owed
 from edge_agent.disk.file_system import MACHINE, FileSystem
@@ -45,7 +45,7 @@ class OpenStore:
     was_copied: bool
     set_aside: Path | None
     on_acked: Callable[[list[AckedBundle]], None] | None
-    on_evicted: Callable[[list[BundleId]], None] | None
+    on_evicted: Callable[[list[Evicted]], None] | None
 
     def list_large(self, path: Path) -> list[tuple[BundleId, bytes]]:
         """Every bundle whose payload is a file, with the digest it should have."""
@@ -63,7 +63,7 @@ def open_store(
     clock: DiskClock,
     timestamp: str,
     on_acked: Callable[[list[AckedBundle]], None] | None,
-    on_evicted: Callable[[list[BundleId]], None] | None,
+    on_evicted: Callable[[list[Evicted]], None] | None,
     flows_without_receipt: frozenset[str],
     file_system: FileSystem = MACHINE,
 ) -> OpenStore:

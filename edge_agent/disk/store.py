@@ -17,6 +17,7 @@ from edge_agent.core.bundle import COMMAND, BundleId
 from edge_agent.core.effects import (
     Effect,
     Erase,
+    Evicted,
     Failed,
     Fetch,
     LeaseNumbers,
@@ -94,7 +95,7 @@ class Disk:
         now_s: float,
         on_complete: Callable[[list[tuple[int, Outcome]]], None],
         on_acked: Callable[[list[AckedBundle]], None] | None = None,
-        on_evicted: Callable[[list[BundleId]], None] | None = None,
+        on_evicted: Callable[[list[Evicted]], None] | None = None,
         flows_without_receipt: Collection[str] = (),
         clock: DiskClock | None = None,
         file_system: FileSystem = MACHINE,

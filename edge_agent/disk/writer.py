@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 
 from edge_agent.core.bundle import BundleId, Origin, Precedence
-from edge_agent.core.effects import Erase, EraseReason, Failed, LeaseNumbers, Outcome, Persist, SyncWindow
+from edge_agent.core.effects import Erase, EraseReason, Evicted, Failed, LeaseNumbers, Outcome, Persist, SyncWindow
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.answers import Answers, Call
 from edge_agent.disk.consumers import Consumers
@@ -42,7 +42,7 @@ class Writer:
     files: PayloadFiles
     ballast: Ballast
     answers: Answers
-    on_evicted: Callable[[list[BundleId]], None] | None
+    on_evicted: Callable[[list[Evicted]], None] | None
     disk_free_bytes: int = field(init=False)
     is_full: bool = False
     """Whether the disk itself (not the quota) is full."""

@@ -14,6 +14,7 @@ from edge_agent.core.effects import (
     Effect,
     Erase,
     EraseReason,
+    Evicted,
     Fetch,
     Fetched,
     LeaseNumbers,
@@ -64,7 +65,7 @@ class Store:
     restored: Restored
     node_id: str
     acked: list[AckedBundle]
-    evicted: list[BundleId]
+    evicted: list[Evicted]
     _waiting: dict[int, "asyncio.Future[Outcome]"]
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _sequences: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -197,7 +198,7 @@ async def opened(
     """A store, closed cleanly at the end."""
     waiting: dict[int, asyncio.Future[Outcome]] = {}
     acked: list[AckedBundle] = []
-    evicted: list[BundleId] = []
+    evicted: list[Evicted] = []
 
     def complete(outcomes: list[tuple[int, Outcome]]) -> None:
         for number, outcome in outcomes:
