@@ -242,10 +242,12 @@ class Agent:
             self._completed(())
 
     def _completed(self, outcomes: Sequence[tuple[int, Outcome]]) -> None:
-        self._runner.complete(outcomes, self._disk.free_bytes())
+        self._runner.complete(outcomes, self._disk.free_bytes(), self._disk.store_rate_bps())
 
     def _evicted(self, given_up: Sequence[Evicted]) -> None:
-        log.warning("bundles_evicted", bundles=len(given_up), payload_bytes=sum(each.payload_bytes for each in given_up))
+        log.warning(
+            "bundles_evicted", bundles=len(given_up), payload_bytes=sum(each.payload_bytes for each in given_up)
+        )
         self._runner.evict(given_up)
 
     def _granted_bytes(self, flow: str, interval_s: float) -> int:

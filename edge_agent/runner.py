@@ -56,6 +56,7 @@ class NodeDoor(Protocol):
     def next_wakeup(self) -> float | None: ...
     def report(self, now_s: float) -> NodeReport: ...
     def set_free_bytes(self, free_bytes: int) -> None: ...
+    def set_store_rate(self, store_bps: float) -> None: ...
     def evict(self, given_up: Iterable[Evicted], now_s: float) -> None: ...
 
 
@@ -89,10 +90,14 @@ class Runner:
             self._node.receive(link, source, frame, now_s)
         self.pump()
 
-    def complete(self, outcomes: Iterable[tuple[int, Outcome]], free_bytes: int) -> None:
-        """A batch of closed effects, with what the store can take now."""
+    def complete(
+        self, outcomes: Iterable[tuple[int, Outcome]], free_bytes: int, store_bps: float | None = None
+    ) -> None:
+        """A batch of closed effects, with what the store can take now, and how fast where that is known."""
         now_s = self._loop.time()
         self._node.set_free_bytes(free_bytes)
+        if store_bps is not None:
+            self._node.set_store_rate(store_bps)
         for effect_id, outcome in outcomes:
             self._node.complete(effect_id, outcome, now_s)
         self.pump()

@@ -82,15 +82,23 @@ class World:
         self._hash = blake2b(digest_size=16)
 
     def add_node(
-        self, settings: NodeSettings, *, keys: LinkKeys | None = None, commit_s: float = DEFAULT_COMMIT_S
+        self,
+        settings: NodeSettings,
+        *,
+        keys: LinkKeys | None = None,
+        commit_s: float = DEFAULT_COMMIT_S,
+        sync_bps: float | None = None,
     ) -> None:
-        """Start a node with an empty disk whose commits take ``commit_s``."""
+        """Start a node with an empty disk whose commits take ``commit_s``, and longer where it syncs ``sync_bps``.
+
+        ``sync_bps`` is payload bits a second; the node is told of it, and a commit has no more than 25 ms of it.
+        """
         node_id = settings.node_id
         if node_id in self._seats:
             raise WorldError(f"node {node_id!r} is there already")
         incarnation = derived_seed(self.seed, "incarnation", node_id)
         disk = self._make_disk(node_id=node_id, role=settings.role, incarnation=incarnation, now_s=lambda: self.now_s)
-        seat = Seat(settings=settings, disk=disk, keys=keys or NullKeys(), commit_ns=_ns(commit_s))
+        seat = Seat(settings=settings, disk=disk, keys=keys or NullKeys(), commit_ns=_ns(commit_s), sync_bps=sync_bps)
         self._seats[node_id] = seat
         self._start_node(seat)
 
@@ -322,6 +330,8 @@ class World:
         seat.starts += 1
         rng = random.Random(derived_seed(self.seed, "node", seat.settings.node_id, str(seat.starts)))
         seat.node = self._make_node(seat.settings, seat.keys, rng, seat.disk.start(self.now_s), self.now_s)
+        if seat.sync_bps is not None:
+            seat.node.set_store_rate(seat.sync_bps)
         self._watch.started(seat)
         self._pump(seat)
         for link in seat.ports:
@@ -426,22 +436,25 @@ class World:
         if seat.commit_ns == 0 or isinstance(effect, (Fetch, LoadWindow, LoadBundle)):
             self._finish(seat, node, effect)
             return True
-        if seat.committing:
-            seat.queued.append(effect)
-        else:
-            seat.committing.append(effect)
-            self._push(self._now_ns + seat.commit_ns, self._commit, (seat, node))
+        seat.queued.append(effect)
+        if not seat.is_committing:
+            self._start_commit(seat, node)
         return False
+
+    def _start_commit(self, seat: Seat, node: NodeDoor) -> None:
+        span_ns = seat.start_commit()
+        seat.is_committing = span_ns is not None
+        if span_ns is not None:
+            self._push(self._now_ns + span_ns, self._commit, (seat, node))
 
     def _commit(self, ticket: tuple[Seat, NodeDoor]) -> None:
         seat, node = ticket
         if seat.node is not node:  # it crashed in the meantime
             return
-        done, seat.committing, seat.queued = seat.committing, seat.queued, []
+        done, seat.committing = seat.committing, []
+        self._start_commit(seat, node)
         for effect in done:
             self._finish(seat, node, effect)
-        if seat.committing:
-            self._push(self._now_ns + seat.commit_ns, self._commit, ticket)
         self._pump(seat)
 
     def _finish(self, seat: Seat, node: NodeDoor, effect: Effect) -> None:

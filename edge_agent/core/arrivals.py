@@ -1,20 +1,22 @@
 """Fragments in, whole bundles out: bounded reassembly, identity, and what the sender is told.
 
 A bundle of at most 64 KiB is joined in memory and made durable whole; a larger one goes to its ``.part`` in runs, and
-the sender learns which ranges are synced. Custody, delivery and the closed number follow ``complete(Persist)`` only.
+the sender learns which ranges are synced. Custody, delivery and the closed number follow ``complete(Persist)`` only;
+what has surely expired on its way ends here: its number closes, its sender hears STORED, and nobody gets it.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence, header_hash
 from edge_agent.core.codec import Fragment, Refused, StoredPartly
 from edge_agent.core.effects import (
+    ArrivalExpired,
     BundleDelivered,
     Erase,
     EraseReason,
     Failed,
     IdentityMismatch,
+    Known,
     Outcome,
     Persist,
     Restored,
@@ -23,8 +25,10 @@ from edge_agent.core.effects import (
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.core.outputs import Outputs
+from edge_agent.core.partial import Partial
 from edge_agent.core.payload_cache import CHUNK_BYTES
 from edge_agent.core.peer import Peer, Reply
+from edge_agent.core.receive_room import ReceiveRoom
 from edge_agent.core.report import NodeSettings
 
 PARTIALS_MAX = 64
@@ -38,37 +42,11 @@ HEADERS_KEPT = 64
 RETRY_DROPPED_S = 5.0
 RETRY_FULL_S = 30.0
 DELIVERED_HASHES_MAX = 4096
-RESERVE_BYTES = 8 << 20
-"""Room for FLASH and IMMEDIATE beyond the window, never lent to others."""
-
-
-@dataclass(slots=True, eq=False)
-class Partial:
-    """A bundle of which some fragments have arrived."""
-
-    bundle: BundleId
-    payload_bytes: int
-    peer: Peer
-    touched_s: float
-    via: set[str] = field(default_factory=set)
-    header: BundleHeader | None = None
-    header_packed: bytes = b""
-    age_low_s: float = 0.0
-    age_extra_s: float = 0.0
-    aged_s: float = 0.0
-    ranges: IntervalSet = field(default_factory=IntervalSet)
-    stored: IntervalSet = field(default_factory=IntervalSet)
-    buffer: bytearray | None = None
-    runs: list[tuple[int, bytearray]] = field(default_factory=list)
-    run_bytes: int = 0
-    unsynced_s: float | None = None
-    is_persisting: bool = False
-    writes_under_way: int = 0
-
-    @property
-    def memory_bytes(self) -> int:
-        """Payload bytes held in memory now."""
-        return len(self.buffer) if self.buffer is not None else self.run_bytes
+UNSYNCED_BYTES_MAX = 256 << 10
+"""Per peer: what may be in memory only for longer than SYNC_WAIT_S; a crash here costs the sender no more."""
+TOLD_RANGES_MAX = 64
+TELL_AGAIN_S = 0.5
+"""A sender that repeats what is here is told once in such a time what is stored: a round trip of most links."""
 
 
 class Arrivals:
@@ -77,8 +55,7 @@ class Arrivals:
     def __init__(self, settings: NodeSettings, outputs: Outputs, restored: Restored) -> None:
         self.settings = settings
         self.outputs = outputs
-        self.reserved_bytes = 0
-        """Declared and not yet stored, of all peers; taken off the free store."""
+        self.room = ReceiveRoom(settings)
         self.seen: dict[tuple[str, int, Precedence], IntervalSet] = {key: known.copy() for key, known in restored.seen}
         self.relayed: deque[tuple[BundleRecord, bytes | None]] = deque()
         """Durable here and bound for another node; Node hands them to custody."""
@@ -87,16 +64,6 @@ class Arrivals:
         self._parts = {part.bundle: part for part in restored.parts}
         self._hashes: dict[BundleId, bytes] = {}
         self._headers: dict[bytes, BundleHeader] = {}
-        self._free_bytes = settings.free_store_bytes
-
-    def set_free_bytes(self, free_bytes: int) -> None:
-        """What the store can still take."""
-        self._free_bytes = free_bytes
-
-    def window_bytes(self) -> int:
-        """What any one peer may open now."""
-        free_bytes = self._free_bytes - self.reserved_bytes - RESERVE_BYTES
-        return max(0, min(self.settings.receive_window_bytes, free_bytes))
 
     def joining(self) -> int:
         """How many bundles have arrived in part and are not being made durable. O(partials)."""
@@ -131,6 +98,7 @@ class Arrivals:
             self._check_hash(bundle, fragment, peer)
             peer.owe_custody(bundle, now_s + REPLY_WAIT_S)
             return
+        self.room.note_fed(peer, len(fragment.payload), now_s)
         partial = self._partials.get(bundle)
         if partial is None:
             partial = self._open(bundle, fragment, peer, now_s)
@@ -147,25 +115,23 @@ class Arrivals:
 
     def _open(self, bundle: BundleId, fragment: Fragment, peer: Peer, now_s: float) -> Partial | None:
         """Room for a bundle not heard of before; refuses it before its first byte when there is none."""
-        length = fragment.total_bytes
-        room = (
-            self._free_bytes - self.reserved_bytes - (0 if bundle.precedence <= Precedence.IMMEDIATE else RESERVE_BYTES)
-        )
-        is_call = bundle.precedence is Precedence.FLASH and length <= CHUNK_BYTES  # the store keeps a reserve for these
-        if length > room and not is_call:
-            self._refuse(bundle, peer, RefusalReason.STORE_FULL, RETRY_FULL_S, now_s)
-            return None
-        partial = Partial(bundle=bundle, payload_bytes=length, peer=peer, touched_s=now_s)
-        if length <= CHUNK_BYTES:
-            if len(fragment.payload) < length:
-                partial.buffer = bytearray(length)
-        else:
-            known = self._parts.pop(bundle, None)
-            if known is not None and known.payload_bytes == length:
-                self._resume(partial, known, now_s)
+        length, precedence = fragment.total_bytes, bundle.precedence
+        if precedence is not Precedence.FLASH or length > CHUNK_BYTES:  # the store keeps a reserve for calls for help
+            if self.room.lacks_store(length, precedence):
+                self._refuse(bundle, peer, RefusalReason.STORE_FULL, RETRY_FULL_S, now_s)
+                return None
+            if self.room.lacks_memory(length, precedence):
+                self._refuse(bundle, peer, RefusalReason.PARTIAL_DROPPED, self.room.retry_s(), now_s)
+                return None
+        partial = Partial(bundle, length, peer, now_s, now_s, self.room.take(peer, length))
+        known = self._parts.pop(bundle, None) if self._parts else None
+        if known is not None and known.payload_bytes == length:
+            partial.is_file = True
+            self._resume(partial, known, now_s)
+        elif length <= CHUNK_BYTES and len(fragment.payload) < length:
+            partial.buffer = bytearray(length)
         self._partials[bundle] = partial
-        self.reserved_bytes += length
-        self._make_room(peer, partial, now_s)
+        self._make_room(peer, now_s)
         return partial if bundle in self._partials else None
 
     def _resume(self, partial: Partial, known: StoredPart, now_s: float) -> None:
@@ -175,7 +141,7 @@ class Arrivals:
                 ranges.add(max(start, 1), end)
         self._tell_stored(partial, now_s)
 
-    def _make_room(self, peer: Peer, newest: Partial, now_s: float) -> None:
+    def _make_room(self, peer: Peer, now_s: float) -> None:
         """Keep the bounds per peer: the lowest precedence goes first, in it the one untouched for longest."""
         own = [each for each in self._partials.values() if each.peer is peer and not each.is_persisting]
         held_bytes = sum(each.memory_bytes for each in own)
@@ -191,17 +157,17 @@ class Arrivals:
         if partial is None or partial.peer is not peer or partial.is_persisting:
             return
         self.outputs.drop("partial_abandoned")
-        self._forget(partial)
-        self._erase_part(partial)
+        self._drop(partial)
 
     def _abandon(self, partial: Partial, reason: RefusalReason, retry_after_s: float, now_s: float) -> None:
         self.outputs.drop(reason.value)
-        self._forget(partial)
+        self._drop(partial)
         self._refuse(partial.bundle, partial.peer, reason, retry_after_s, now_s)
-        self._erase_part(partial)
 
-    def _erase_part(self, partial: Partial) -> None:
-        if partial.payload_bytes > CHUNK_BYTES:
+    def _drop(self, partial: Partial) -> None:
+        """Nothing of it stays here."""
+        self._forget(partial)
+        if partial.is_file:
             effect_id = self.outputs.new_effect(lambda outcome, now_s: None, is_quiet=True)
             self.outputs.effects.append(
                 Erase(effect_id=effect_id, bundles=(partial.bundle,), reason=EraseReason.PARTIAL_DROPPED)
@@ -210,7 +176,7 @@ class Arrivals:
     def _forget(self, partial: Partial) -> None:
         if self._partials.get(partial.bundle) is partial:  # not one opened anew under the same name
             del self._partials[partial.bundle]
-            self.reserved_bytes -= partial.payload_bytes
+            self.room.give_back(partial.peer, partial.payload_bytes, partial.room_bytes)
 
     def _refuse(self, bundle: BundleId, peer: Peer, reason: RefusalReason, retry_after_s: float, now_s: float) -> None:
         self.outputs.drop(f"refused_{reason.value}")
@@ -232,7 +198,18 @@ class Arrivals:
         partial.age_low_s = fragment.age_low_ms / 1000
         partial.age_extra_s = fragment.age_extra_ms / 1000
         partial.aged_s = now_s
-        return True
+        if partial.age_low_s < partial.header.lifetime_s:
+            return True
+        self._bury(partial, now_s)
+        return False
+
+    def _bury(self, partial: Partial, now_s: float) -> None:
+        """It has surely expired. Not made durable: whoever sends it again sends it older, and hears the same."""
+        assert partial.header is not None
+        self._drop(partial)
+        self._close(partial, now_s)
+        self.outputs.drop("arrival_expired")
+        self.outputs.events.append(ArrivalExpired(self._record(partial, partial.header, now_s), partial.peer.node_id))
 
     def _unpacked(self, packed: bytes) -> BundleHeader:
         """The header; most are equal to one that came before. Raises MalformedError."""
@@ -254,11 +231,14 @@ class Arrivals:
 
     def _join(self, partial: Partial, fragment: Fragment, now_s: float) -> None:
         start, length = fragment.offset, len(fragment.payload)
-        if length == partial.payload_bytes:
+        if length == partial.payload_bytes and not partial.is_file:
             self._finish(partial, 0, fragment.payload, now_s)
             return
         if partial.ranges.add(start, start + length) == 0:
             self.outputs.drop("fragment_duplicate")
+            if partial.stored and now_s - partial.told_s >= TELL_AGAIN_S:
+                partial.told_s = now_s
+                self._tell_stored(partial, now_s)
             return
         is_whole = partial.ranges.total == partial.payload_bytes
         if partial.buffer is not None:
@@ -266,20 +246,11 @@ class Arrivals:
             if is_whole and partial.header is not None:
                 self._finish(partial, 0, bytes(partial.buffer), now_s)
             return
-        self._add_run(partial, start, fragment.payload)
+        partial.add_run(start, fragment.payload)
         if partial.unsynced_s is None:
             partial.unsynced_s = now_s
         if is_whole or partial.run_bytes >= CHUNK_BYTES:
             self._flush(partial, now_s)
-
-    @staticmethod
-    def _add_run(partial: Partial, start: int, payload: bytes) -> None:
-        partial.run_bytes += len(payload)
-        for offset, run in partial.runs:
-            if offset + len(run) == start:
-                run += payload
-                return
-        partial.runs.append((start, bytearray(payload)))
 
     def _flush(self, partial: Partial, now_s: float) -> None:
         """Send the runs in memory to the ``.part``; the last write of a whole bundle carries its record."""
@@ -293,6 +264,8 @@ class Arrivals:
             self._finish(partial, last_offset, bytes(last_run), now_s)
 
     def _write(self, partial: Partial, offset: int, run: bytes) -> None:
+        partial.is_file = True
+
         def written(outcome: Outcome, now_s: float) -> None:
             if self._partials.get(partial.bundle) is not partial:
                 return
@@ -315,31 +288,38 @@ class Arrivals:
         )
 
     def _tell_stored(self, partial: Partial, now_s: float) -> None:
-        bundle, peer = partial.bundle, partial.peer
-        ranges = tuple(partial.stored)[:64]
-        block = StoredPartly(peer.source_of(bundle), bundle.precedence, bundle.sequence, ranges)
-        peer.owe(Reply(block, is_urgent=False), now_s + REPLY_WAIT_S)
+        _tell(partial.peer, partial.bundle, partial.stored, now_s)
+
+    def tell_partials(self, peer: Peer, now_s: float) -> None:
+        """``peer`` has started anew and knows nothing: tell it which ranges of its bundles are stored here."""
+        for partial in self._partials.values():
+            if partial.peer is peer and partial.stored and not partial.is_persisting:
+                self._tell_stored(partial, now_s)
+        for bundle, part in self._parts.items():
+            if bundle.source == peer.node_id:
+                ranges = IntervalSet(part.ranges)
+                ranges.remove(0, 1)  # its first byte is asked for again: the header travels with it
+                _tell(peer, bundle, ranges, now_s)
 
     def _finish(self, partial: Partial, offset: int, payload: bytes, now_s: float) -> None:
         """All bytes are here: make the bundle durable, then say so."""
         assert partial.header is not None
+        record = self._record(partial, partial.header, now_s)
+        if record.is_expired(now_s):
+            self._bury(partial, now_s)
+            return
         partial.is_persisting = True
         partial.buffer = None
-        age_low_s = partial.age_low_s + now_s - partial.aged_s
-        record = BundleRecord(
-            id=partial.bundle,
-            header=partial.header,
-            payload_bytes=partial.payload_bytes,
-            as_of_s=now_s,
-            age_low_s=age_low_s,
-            age_high_s=age_low_s + partial.age_extra_s,
-        )
         whole = payload if len(payload) == partial.payload_bytes else None
 
         def persisted(outcome: Outcome, now_s: float) -> None:
             self._forget(partial)
             if isinstance(outcome, Failed):
                 self._refuse(partial.bundle, partial.peer, outcome.reason, RETRY_FULL_S, now_s)
+                return
+            if isinstance(outcome, Known):  # it was given out long ago, and the number forgotten here
+                self.outputs.drop("bundle_duplicate")
+                self._close(partial, now_s)
                 return
             self._settle(partial, record, whole, now_s)
 
@@ -357,8 +337,25 @@ class Arrivals:
             )
         )
 
+    @staticmethod
+    def _record(partial: Partial, header: BundleHeader, now_s: float) -> BundleRecord:
+        """What is known of a bundle now."""
+        age_low_s = partial.age_low_at(now_s)
+        return BundleRecord(
+            partial.bundle, header, partial.payload_bytes, now_s, age_low_s, age_low_s + partial.age_extra_s
+        )
+
     def _settle(self, partial: Partial, record: BundleRecord, payload: bytes | None, now_s: float) -> None:
-        bundle = record.id
+        self._close(partial, now_s)
+        if self.settings.is_destination(record.header.destination):
+            via = tuple(sorted(partial.via))
+            self.outputs.events.append(BundleDelivered(record, partial.peer.node_id, via, payload))
+        else:
+            self.relayed.append((record, payload))
+
+    def _close(self, partial: Partial, now_s: float) -> None:
+        """Nobody needs to send this one again: its number closes, and its sender is told."""
+        bundle = partial.bundle
         self.seen.setdefault((bundle.source, bundle.incarnation, bundle.precedence), IntervalSet()).add(
             bundle.sequence, bundle.sequence + 1
         )
@@ -368,18 +365,32 @@ class Arrivals:
         peer = partial.peer
         is_urgent = bundle.precedence <= Precedence.IMMEDIATE
         peer.owe_custody(bundle, now_s if is_urgent else max(now_s, peer.answered_s + REPLY_WAIT_S))
-        if self.settings.is_destination(record.header.destination):
-            via = tuple(sorted(partial.via))
-            self.outputs.events.append(BundleDelivered(record, peer.node_id, via, payload))
-        else:
-            self.relayed.append((record, payload))
 
-    def sync_overdue(self, now_s: float) -> None:
-        """Write out runs that have waited SYNC_WAIT_S."""
-        for partial in list(self._partials.values()):
-            if partial.unsynced_s is not None and now_s - partial.unsynced_s >= SYNC_WAIT_S:
+    def sweep(self, now_s: float) -> None:
+        """Write out what has waited SYNC_WAIT_S, end what has expired half-way, and share the room anew."""
+        self.room.sweep(now_s)
+        kept_bytes: dict[str, int] = {}
+        for partial in reversed(list(self._partials.values())):  # the newest stay in memory
+            if partial.is_persisting:
+                continue
+            if partial.header is not None and partial.age_low_at(now_s) >= partial.header.lifetime_s:
+                self._bury(partial, now_s)
+                continue
+            if partial.buffer is not None and now_s - partial.opened_s >= SYNC_WAIT_S:
+                name = partial.peer.node_id
+                kept_bytes[name] = kept_bytes.get(name, 0) + partial.ranges.total
+                if kept_bytes[name] > UNSYNCED_BYTES_MAX:
+                    partial.spill()
+                    self._flush(partial, now_s)
+            elif partial.unsynced_s is not None and now_s - partial.unsynced_s >= SYNC_WAIT_S:
                 self._flush(partial, now_s)
 
-    def has_unsynced(self) -> bool:
-        """Whether ``sync_overdue`` will have work."""
-        return any(partial.unsynced_s is not None for partial in self._partials.values())
+    def has_partials(self) -> bool:
+        """Whether ``sweep`` may have work."""
+        return bool(self._partials)
+
+
+def _tell(peer: Peer, bundle: BundleId, stored: IntervalSet, now_s: float) -> None:
+    """Say which bytes of a bundle are synced here."""
+    block = StoredPartly(peer.source_of(bundle), bundle.precedence, bundle.sequence, tuple(stored)[:TOLD_RANGES_MAX])
+    peer.owe(Reply(block, is_urgent=False), now_s + REPLY_WAIT_S)

@@ -25,6 +25,7 @@ from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import number_bytes_for, put_data, put_hello, put_hello_ack
 from edge_agent.core.hello import READS_RUNS
 from edge_agent.core.outgoing import Outgoing
+from edge_agent.core.peer import Peer
 from edge_agent.core.run import RUN_GROWTH_BYTES, RunWriter
 from edge_agent.core.session import Session
 from edge_agent.core.words import ACK_USUAL_BYTES, WINDOW_BYTES, WordWriter
@@ -80,7 +81,7 @@ class FrameBuilder:
         if ack is not None:
             put_ack(draft.body, ack)
         if draft.room_bytes >= WINDOW_BYTES:
-            put_window(draft.body, self.words.window())
+            put_window(draft.body, self.words.window(contact.peer or Peer("")))
         frame = header + session.seal.seal(number, header, bytes(draft.body))
         charge(contact, frame, now_s)
         return contact.candidate_address, frame
@@ -184,7 +185,7 @@ class FrameBuilder:
             if outgoing.peer is None:
                 if peer is not None and not peer.may_open(precedence, outgoing.record.payload_bytes):
                     return False
-            elif outgoing.peer is not peer:
+            elif outgoing.peer is not peer or not peer.may_go_on(outgoing.acked.total - outgoing.stored.total):
                 return False
             return session.is_keyed or outgoing.record.header.destination == COMMAND
 

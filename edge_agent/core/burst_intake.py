@@ -102,6 +102,6 @@ class BurstIntake:
         elif isinstance(block, Fragment):
             self.arrivals.take(block, peer, link.name, now_s)
         elif isinstance(block, Stored):
-            self.verdicts.take_stored(peer, block)
+            self.verdicts.take_stored(peer, block, now_s)
         else:
             self.verdicts.take_refused(peer, block, now_s)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from edge_agent.core.abandonment import abandonment
 from edge_agent.core.admission import FlashAllowance
+from edge_agent.core.begun_before import BegunBefore
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, FlowOrder, Precedence
 from edge_agent.core.codec import Source
 from edge_agent.core.dormant import DormantQueue
@@ -51,6 +52,7 @@ class Custody:
     scheduler: Scheduler
     cache: PayloadCache
     bundles: dict[BundleId, Outgoing] = field(default_factory=dict)
+    begun_before: BegunBefore = field(default_factory=BegunBefore)
     _queue_of: dict[BundleId, Queue] = field(default_factory=dict)
     _next_sequences: list[int] = field(default_factory=list)
     _erasing: set[BundleId] = field(default_factory=set)
@@ -153,6 +155,7 @@ class Custody:
         if queue.order is FlowOrder.LATEST:
             queue.latest[record.header.key] = outgoing
         self.expiries.add(record)
+        self.begun_before.apply_to(outgoing)
         return outgoing
 
     def _hold_loaded(self, queue: Queue, record: BundleRecord, payload: bytes | None, now_s: float) -> None:
@@ -258,16 +261,18 @@ class Custody:
     def evict(self, given_up: Iterable[Evicted]) -> None:
         """The store has given up these rows for room; whoever waits for one of them is told."""
         for bundle, key, payload_bytes in given_up:
-            queue = self.scheduler.queues.get(key)
-            if queue is None or bundle in self._erasing:  # custody ended here before the store's word came
+            queue, dormant = self.scheduler.queues.get(key), self.windows.dormant.get(key)
+            if bundle in self._erasing:  # custody ended here before the store's word came
                 continue
-            queue.bundles -= 1
-            queue.payload_bytes -= payload_bytes
-            outgoing = self.bundles.get(bundle)
-            if outgoing is not None:
-                self._let_go(queue, outgoing)
-            if queue.is_loading:
-                queue.ended_while_loading.add(bundle)
+            if dormant is not None:
+                self.windows.dormant.note_out(dormant, payload_bytes)
+            elif queue is not None:
+                outgoing = self.bundles.get(bundle)
+                if outgoing is not None:
+                    self._let_go(queue, outgoing)
+                if queue.is_loading:
+                    queue.ended_while_loading.add(bundle)
+                self.windows.note_out(queue, payload_bytes)
             self.outputs.drop("evicted")
             self.outputs.events.append(BundleClosed(bundle, EraseReason.EVICTED))
 
@@ -285,7 +290,7 @@ class Custody:
         self._erasing.add(bundle)
         if queue.is_loading:
             queue.ended_while_loading.add(bundle)
-        self.windows.note_out(queue, outgoing.record)
+        self.windows.note_out(queue, outgoing.record.payload_bytes)
         self.windows.refill(queue)
 
     def _erase(self, bundles: list[BundleId], reason: EraseReason, peer: str = "", via: tuple[str, ...] = ()) -> None:
@@ -338,9 +343,9 @@ class Custody:
             if isinstance(queue, Queue):
                 if queue.is_loading:
                     queue.ended_while_loading.add(record.id)
-                self.windows.note_out(queue, record)
+                self.windows.note_out(queue, record.payload_bytes)
             else:
-                self.windows.dormant.note_out(queue, record)
+                self.windows.dormant.note_out(queue, record.payload_bytes)
         self._erase([record.id for record in records], reason)
 
     def sweep(self, now_s: float) -> None:

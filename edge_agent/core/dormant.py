@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from edge_agent.core.bundle import BundleRecord, FlowOrder, Origin, Precedence
+from edge_agent.core.bundle import FlowOrder, Origin, Precedence
 from edge_agent.core.effects import QueueKey
 
 RANKS = 2 * len(Precedence)
@@ -62,10 +62,10 @@ class Dormant:
         del self._ranks[rank_of(queue.key.precedence, queue.origin)][queue.key]
         self._count -= 1
 
-    def note_out(self, queue: DormantQueue, record: BundleRecord) -> None:
+    def note_out(self, queue: DormantQueue, payload_bytes: int) -> None:
         """One bundle less waits in a dormant queue."""
         queue.bundles -= 1
-        queue.payload_bytes -= record.payload_bytes
+        queue.payload_bytes -= payload_bytes
         if queue.bundles == 0:
             self.remove(queue)
 

@@ -259,8 +259,15 @@ class BundleDelivered(NamedTuple):
     payload: bytes | None  # None when large: read it from the store
 
 
+class ArrivalExpired(NamedTuple):
+    """A bundle came when its lifetime had surely passed: nobody gets it, and its source is owed that word."""
+
+    record: BundleRecord
+    peer: str
+
+
 class BundleClosed(NamedTuple):
-    """Custody ended without forwarding: expired, superseded, cancelled, evicted, or settled by the receipt of its destination."""
+    """Custody ended without forwarding: expired, superseded, cancelled, evicted, or settled by a receipt."""
 
     bundle: BundleId
     reason: EraseReason
@@ -293,5 +300,12 @@ class LinkChanged(NamedTuple):
 
 
 Event = (
-    BundleAccepted | BundleRefused | BundleForwarded | BundleDelivered | BundleClosed | IdentityMismatch | LinkChanged
+    BundleAccepted
+    | BundleRefused
+    | BundleForwarded
+    | BundleDelivered
+    | ArrivalExpired
+    | BundleClosed
+    | IdentityMismatch
+    | LinkChanged
 )

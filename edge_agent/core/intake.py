@@ -247,12 +247,11 @@ class Intake:
         elif peer is None:
             self.outputs.drop("block_before_hello")
         elif isinstance(block, Stored):
-            self.verdicts.take_stored(peer, block)
+            self.verdicts.take_stored(peer, block, now_s)
         elif isinstance(block, StoredPartly):
-            self.verdicts.take_stored_partly(peer, block)
+            self.verdicts.take_stored_partly(peer, block, now_s)
         elif isinstance(block, Window):
-            peer.window_bytes, peer.reserve_bytes = block.window_bytes, block.reserve_bytes
-            self.custody.scheduler.version += 1
+            self.verdicts.take_window(peer, block, now_s)
         elif isinstance(block, Refused):
             self.verdicts.take_refused(peer, block, now_s)
         else:
@@ -299,6 +298,9 @@ class Intake:
         peer.incarnation, peer.process_number = hello.incarnation, hello.process_number
         peer.last_heard_s = now_s
         peer.told_window_bytes = -1
+        if not is_same:
+            peer.fed_bytes = 0  # it begins with the first window
+            self.arrivals.tell_partials(peer, now_s)
         self.custody.scheduler.version += 1
         for outgoing in list(self.custody.bundles.values()):
             if outgoing.peer is None and outgoing.via and contact.link.name in outgoing.via:

@@ -30,6 +30,7 @@ from edge_agent.core.link_reports import link_reports
 from edge_agent.core.liveness import Liveness
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.payload_cache import PayloadCache
+from edge_agent.core.peer import STALE_S
 from edge_agent.core.report import Explanation, NodeReport, NodeSettings
 from edge_agent.core.scheduler import Scheduler
 from edge_agent.core.verdicts import Verdicts
@@ -60,10 +61,10 @@ class Node:
         self.builder = FrameBuilder(self.contacts, self.custody, self.arrivals)
         self.liveness = Liveness(self.contacts, self.custody)
         self.bursts = BurstSender(self.contacts, self.custody, self.outputs, restored)
-        verdicts = Verdicts(self.contacts, self.custody, self.outputs)
-        burst_intake = BurstIntake(self.contacts, self.arrivals, verdicts, self.outputs, restored)
+        self.verdicts = Verdicts(self.contacts, self.custody, self.outputs)
+        burst_intake = BurstIntake(self.contacts, self.arrivals, self.verdicts, self.outputs, restored)
         self.intake = Intake(
-            self.contacts, self.custody, self.arrivals, self.liveness, burst_intake, verdicts, self.outputs, rng
+            self.contacts, self.custody, self.arrivals, self.liveness, burst_intake, self.verdicts, self.outputs, rng
         )
         self._interventions = Interventions(self.custody, self.outputs)
         self._turn = 0
@@ -142,6 +143,8 @@ class Node:
     ) -> None:
         """A link's transport came up, changed, or (``limits`` None) is gone for ``reason``."""
         self._touch()
+        if limits is None:
+            self._sweep_s = now_s  # as after a conviction
         self.contacts.set_link(link, limits, policy, is_listener, reason, now_s)
 
     def set_busy(self, link: str, now_s: float, *, is_busy: bool) -> None:
@@ -161,7 +164,11 @@ class Node:
 
     def set_free_bytes(self, free_bytes: int) -> None:
         """What the store can still take; bounds what peers may open."""
-        self.arrivals.set_free_bytes(free_bytes)
+        self.arrivals.room.free_bytes = free_bytes
+
+    def set_store_rate(self, store_bps: float) -> None:
+        """How many payload bits a second the store syncs; two seconds of it are shared among the peers that send."""
+        self.arrivals.room.set_store_rate(store_bps)
 
     def handle_timeout(self, now_s: float) -> None:
         """Do what is due by ``now_s``. Call after every frame that had arrived by then was handed in."""
@@ -172,8 +179,11 @@ class Node:
             if contact.deadline_s is None:
                 contact.deadline_s = self.liveness.next_deadline_s(contact)
             if contact.deadline_s <= now_s:
+                was_usable = contact.is_usable
                 self.liveness.on_timeout(contact, now_s, late_s)
                 contact.deadline_s = None
+                if was_usable and not contact.is_usable:
+                    self._sweep_s = now_s  # what was begun towards a dead node may go to another one at once
         self.custody.expire(now_s)
         if now_s >= self._sweep_s:
             self._sweep_s = now_s + SWEEP_S
@@ -181,15 +191,16 @@ class Node:
 
     def _sweep(self, now_s: float) -> None:
         self.scheduler.version += 1  # what was refused for a while, or left to a faster link, is looked at again
-        self.arrivals.sync_overdue(now_s)
+        self.arrivals.sweep(now_s)
+        self.verdicts.leave_the_dead(now_s)
         self.custody.sweep(now_s)
-        window_bytes = self.arrivals.window_bytes()
         for link in self.contacts.links.values():
             if now_s - link.day_began_s >= DAY_S:
                 link.day_began_s, link.day_bytes = now_s, 0
         for peer in self.contacts.peers.values():
-            if window_bytes - peer.told_window_bytes > max(peer.told_window_bytes, 0) // 4:
-                peer.told_window_bytes = -1  # it grew: a peer may be waiting for it
+            peer.is_stale = now_s - peer.word_s > STALE_S
+            if self.arrivals.room.has_grown(peer):
+                peer.told_window_bytes = -1  # a peer may be waiting for it
         for outgoing in list(self.custody.bundles.values()):
             if outgoing.unsent or outgoing.peer is None or outgoing.acked.total < outgoing.span:
                 continue
@@ -332,7 +343,7 @@ class Node:
         if due_s is not None and due_s < wakeup_s:
             wakeup_s = due_s
         if self._sweep_s < wakeup_s and (
-            self.custody.bundles or self.custody.windows.is_owing or self.arrivals.has_unsynced()
+            self.custody.bundles or self.custody.windows.is_owing or self.arrivals.has_partials()
         ):
             wakeup_s = self._sweep_s
         return wakeup_s if wakeup_s != math.inf else None

@@ -8,8 +8,15 @@ from edge_agent.core.bundle import COMMAND, BundleId, Precedence
 from edge_agent.core.codec import Block, Control, Refused, Source, Stored, StoredPartly
 from edge_agent.core.intervals import IntervalSet
 
-FIRST_WINDOW_BYTES = 1 << 20
-"""What may be opened before the peer's first WINDOW: about one HELLO round trip of the fastest link."""
+FIRST_WINDOW_BYTES = 64 << 10
+"""What may be opened before the peer's first WINDOW, and after a long silence: five hundred kits that begin at once
+must not fill the memory of one post."""
+STALE_S = 30.0
+"""A window not heard of for so long may be shared with others by now."""
+UNSTORED_BYTES = 128 << 10
+"""Of one bundle, arrived there and not yet synced: the run that fills, and the one that is being written."""
+CALL_BYTES = 65_536
+"""A FLASH bundle of at most this needs no window: the peer keeps a reserve of its store for calls for help."""
 REPLIES_MAX = 4096
 """Refusals and partial ranges owed to one peer; beyond it the oldest go, and its next fragment asks again."""
 
@@ -37,6 +44,14 @@ class Peer:
     reserve_bytes: int = FIRST_WINDOW_BYTES
     opened_bytes: int = 0
     """Declared lengths of bundles begun towards this peer and not yet in its custody."""
+    word_s: float = -1e9
+    """When the peer last spoke of what it stored, or of its window."""
+    is_stale: bool = False
+    fed_bytes: int = 0
+    """Payload that came from this peer since it said HELLO."""
+    fed_s: float = -1e9
+    receiving_bytes: int = 0
+    """Declared lengths of bundles begun by this peer and not yet in custody here."""
     is_full: bool = False
     """A bundle was held back for want of window; links look again when custody frees some."""
     last_heard_s: float | None = None
@@ -61,9 +76,23 @@ class Peer:
     def may_open(self, precedence: Precedence, length: int) -> bool:
         """Whether the peer's word covers one more bundle of ``length`` bytes; one longer than the window goes alone."""
         limit = self.window_bytes
+        if self.is_stale:
+            limit = min(limit, FIRST_WINDOW_BYTES)
+        if precedence is Precedence.FLASH and length <= CALL_BYTES:
+            return True
         if precedence <= Precedence.IMMEDIATE:
             limit += self.reserve_bytes
         if self.opened_bytes + length <= limit or (self.opened_bytes == 0 and limit > 0):
+            return True
+        self.is_full = True
+        return False
+
+    def may_go_on(self, unstored_bytes: int) -> bool:
+        """Whether the peer's disk keeps up with a bundle of which so many bytes arrived and are not stored.
+
+        Only a bundle that goes to a file there can have more than one window of them.
+        """
+        if unstored_bytes < UNSTORED_BYTES or unstored_bytes < self.window_bytes:
             return True
         self.is_full = True
         return False

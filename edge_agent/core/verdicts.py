@@ -1,12 +1,17 @@
 """What a peer says of bundles in custody here: it has stored them, or a part of one, or it will not take one now."""
 
-from edge_agent.core.bundle import BundleId, Precedence
-from edge_agent.core.codec import Refused, Source, Stored, StoredPartly
+from edge_agent.core.begun_before import go_on
+from edge_agent.core.bundle import COMMAND, BundleId, Precedence
+from edge_agent.core.codec import Refused, Source, Stored, StoredPartly, Window
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import BundleRefused
+from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.peer import Peer
+
+LEAVE_S = 10.0
+"""How long bundles below FLASH wait for a dead command node that has a part of them; most outages are shorter."""
 
 
 class Verdicts:
@@ -24,7 +29,7 @@ class Verdicts:
             return BundleId(settings.node_id, self.custody.restored.incarnation, precedence, sequence)
         return BundleId(source.node_id, source.incarnation, precedence, sequence)
 
-    def take_stored(self, peer: Peer, block: Stored) -> None:
+    def take_stored(self, peer: Peer, block: Stored, now_s: float) -> None:
         limit = 2 * len(self.custody.bundles) + 4096
         for start, end in block.ranges:
             if end - start > limit:  # more than can be open here: believe only what is
@@ -32,21 +37,34 @@ class Verdicts:
                 continue
             named = (self._own(block.source, block.precedence, sequence) for sequence in range(start, end))
             self.custody.forward(named, peer)
+        self._note_word(peer, now_s)
+
+    def _note_word(self, peer: Peer, now_s: float) -> None:
+        """The peer stores things: its window is as it said, and what it lacked room for may fit now."""
+        peer.word_s, peer.is_stale = now_s, False
         if peer.is_full:
             peer.is_full = False
             self.custody.scheduler.version += 1
 
-    def take_stored_partly(self, peer: Peer, block: StoredPartly) -> None:
-        outgoing = self.custody.bundles.get(self._own(block.source, block.precedence, block.sequence))
-        if outgoing is not None and outgoing.peer is peer and outgoing.replace_stored(block.ranges):
-            self.custody.wake(outgoing)
+    def take_window(self, peer: Peer, block: Window, now_s: float) -> None:
+        peer.window_bytes, peer.reserve_bytes = block.window_bytes, block.reserve_bytes
+        peer.word_s, peer.is_stale = now_s, False
+        self.custody.scheduler.version += 1
 
-    def take_refused(self, peer: Peer, block: Refused, now_s: float) -> None:
+    def take_stored_partly(self, peer: Peer, block: StoredPartly, now_s: float) -> None:
         bundle = self._own(block.source, block.precedence, block.sequence)
         outgoing = self.custody.bundles.get(bundle)
         if outgoing is None:
-            return
-        outgoing.blocked_until_s = now_s + block.retry_after_s
+            self.custody.begun_before.note(bundle, peer, block.ranges)
+        elif outgoing.peer is None:
+            go_on(outgoing, peer, block.ranges)
+            self.custody.scheduler.version += 1
+        elif outgoing.peer is peer and outgoing.replace_stored(block.ranges):
+            self.custody.wake(outgoing)
+        self._note_word(peer, now_s)
+
+    def unpin(self, outgoing: Outgoing) -> None:
+        """What was begun towards a peer starts over, to whomever: nothing of it counts as arrived."""
         outgoing.stored.remove(0, outgoing.span)
         outgoing.forget_unstored()
         for contact in self.contacts.contacts:  # else an acknowledgement of what was thrown away would count
@@ -57,4 +75,33 @@ class Verdicts:
             outgoing.peer = None
             outgoing.via.clear()
         self.custody.wake(outgoing)
+
+    def leave_the_dead(self, now_s: float) -> None:
+        """What was begun towards a command node that no link reaches starts over at another one: FLASH at once."""
+        dead_s: dict[str, float] = {}
+        is_reached = False
+        for peer in self.contacts.peers.values():
+            if peer.role == COMMAND:
+                contacts = [each for each in self.contacts.contacts if each.peer is peer]
+                if any(each.is_usable for each in contacts):
+                    is_reached = True
+                else:
+                    dead_s[peer.node_id] = max((each.since_s for each in contacts), default=now_s)
+        if not (dead_s and is_reached):
+            return
+        for outgoing in list(self.custody.bundles.values()):
+            since_s = None if outgoing.peer is None else dead_s.get(outgoing.peer.node_id)
+            if since_s is None or outgoing.record.header.destination != COMMAND:
+                continue
+            if outgoing.precedence is Precedence.FLASH or now_s - since_s >= LEAVE_S:
+                self.outputs.drop("moved_from_dead_node")
+                self.unpin(outgoing)
+
+    def take_refused(self, peer: Peer, block: Refused, now_s: float) -> None:
+        bundle = self._own(block.source, block.precedence, block.sequence)
+        outgoing = self.custody.bundles.get(bundle)
+        if outgoing is None:
+            return
+        outgoing.blocked_until_s = now_s + block.retry_after_s
+        self.unpin(outgoing)
         self.outputs.events.append(BundleRefused(bundle, block.reason, "", peer.node_id, block.retry_after_s))

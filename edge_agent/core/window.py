@@ -76,10 +76,10 @@ class Windows:
         queue.bundles += 1
         queue.payload_bytes += record.payload_bytes
 
-    def note_out(self, queue: Queue, record: BundleRecord) -> None:
+    def note_out(self, queue: Queue, payload_bytes: int) -> None:
         """One bundle less."""
         queue.bundles -= 1
-        queue.payload_bytes -= record.payload_bytes
+        queue.payload_bytes -= payload_bytes
         queue.was_served = True
         if queue.bundles == 0:
             self._busy -= 1

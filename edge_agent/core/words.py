@@ -3,7 +3,7 @@
 from itertools import islice
 from typing import TypeVar
 
-from edge_agent.core.arrivals import RESERVE_BYTES, Arrivals
+from edge_agent.core.arrivals import Arrivals
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.codec import (
     ECHO,
@@ -158,16 +158,17 @@ class WordWriter:
         draft.is_wanted = draft.wants_ack = True
         draft.is_urgent = draft.is_urgent or reply.is_urgent
 
-    def window(self) -> Window:
-        return Window(self.arrivals.window_bytes(), RESERVE_BYTES)
+    def window(self, peer: Peer) -> Window:
+        room = self.arrivals.room
+        return Window(room.window_bytes(peer), room.reserve_bytes())
 
     def put_window(self, peer: Peer, draft: Draft) -> None:
         """Tell the window when it moved by more than a quarter since it was told."""
         if draft.room_bytes < WINDOW_BYTES:
             return
         told_bytes = peer.told_window_bytes
-        if abs(self.arrivals.window_bytes() - told_bytes) * 4 > max(told_bytes, 1):
-            window = self.window()
+        if abs(self.arrivals.room.window_bytes(peer) - told_bytes) * 4 > max(told_bytes, 1):
+            window = self.window(peer)
             write_window(draft.body, window)
             peer.told_window_bytes = window.window_bytes
             self._note(draft, Reply(window, is_urgent=False))

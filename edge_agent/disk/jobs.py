@@ -13,12 +13,9 @@ from edge_agent.disk.answers import Call
 from edge_agent.disk.consumers import Consumers
 from edge_agent.disk.files import DIGEST_BYTES, PayloadFiles, digest_file
 from edge_agent.disk.rows import Rows
-from edge_agent.disk.types import StoreError
+from edge_agent.disk.types import ROW_PAYLOAD_BYTES, StoreError
 
 ResultT = TypeVar("ResultT")
-
-WRITE_STEP_BYTES = 1 << 20
-"""Bytes of files moved between two transactions: FLASH behind a large picture waits for one such step."""
 
 
 class Job(Protocol):
@@ -115,6 +112,8 @@ class FileJob:
     files: PayloadFiles
     outcome: Outcome | None = None
     """Set early when there is nothing to write: refused, or stored before."""
+    _result: Outcome | None = None
+    """Of the last try to commit; a try that is rolled back must not look like an answer to the next one."""
     _written: int = 0
     _digest: bytes = b""
     _is_begun: bool = False
@@ -151,10 +150,10 @@ class FileJob:
         elif part.ranges and not self.files.part_path(effect.bundle).exists():
             part.ranges.remove(0, part.payload_bytes)  # somebody deleted the file: nothing of it is here
 
-    def write(self) -> int:
-        """Hand the next step to the file system; gives back its bytes. Raises OSError."""
+    def write(self, step_bytes: int) -> int:
+        """Hand the next ``step_bytes`` to the file system; gives back how many they were. Raises OSError."""
         effect = self.effect
-        piece = memoryview(effect.payload)[self._written : self._written + WRITE_STEP_BYTES]
+        piece = memoryview(effect.payload)[self._written : self._written + step_bytes]
         if piece or not effect.payload_bytes:
             self.files.write(effect.bundle, effect.offset + self._written, piece)
         self._written += len(piece)
@@ -172,6 +171,10 @@ class FileJob:
             detail = f"bundle {effect.bundle}: called whole, but {len(gaps)} ranges are missing, first {gaps[0]}"
             self.outcome = Failed(RefusalReason.STORE_FAILED, detail)
             return
+        if effect.payload_bytes <= ROW_PAYLOAD_BYTES:  # it waited half-way for long; whole it is a row like any other
+            whole = self.files.part_path(effect.bundle).read_bytes()
+            self.effect = effect._replace(offset=0, payload=whole)
+            return
         if len(effect.payload) == effect.payload_bytes:
             self._digest = hashlib.blake2b(effect.payload, digest_size=DIGEST_BYTES).digest()
         else:
@@ -184,10 +187,10 @@ class FileJob:
         if self.effect.record is None:
             tables.rows.write_part(self.effect.bundle)
             return
-        self.outcome = tables.rows.store(self.effect, self._digest)
+        self._result = tables.rows.store(self.effect, self._digest or None)
 
     def answer(self, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
-        outcomes.append((self.effect.effect_id, self.outcome or Done()))
+        outcomes.append((self.effect.effect_id, self.outcome or self._result or Done()))
 
     def refuse(self, failed: Failed, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
         if self._digest:  # it has its final name and no row: an earlier part may still count on it

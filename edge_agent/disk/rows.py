@@ -194,6 +194,8 @@ class Rows:
         if part is not None:  # room was made when its first piece came
             self.database.execute("DELETE FROM parts WHERE origin = ? AND precedence = ? AND sequence = ?", key)
             self.quota.used_bytes -= part.payload_bytes + ROW_BYTES
+            if digest is None:  # a row in the end: what came of it before goes with its ``.part``
+                self.removal.files.append(record.id)
         if self.seen.has((key.origin, key.precedence), key.sequence):
             return Known()
         if part is None:

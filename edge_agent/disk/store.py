@@ -174,6 +174,10 @@ class Disk:
         ballast = self._store.ballast
         return max(0, min(self._store.quota.free_bytes(), self._writer.disk_free_bytes - ballast.size_bytes // 2))
 
+    def store_rate_bps(self) -> float:
+        """How many payload bits a second the disk makes durable, as the last syncs say."""
+        return self._writer.pace.bytes_s * 8
+
     def report(self) -> DiskReport:
         """The store in figures, as of the last commit."""
         return DiskReport(

@@ -7,6 +7,7 @@ batches itself. Bytes of files move in steps between transactions, so that a lar
 import errno
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +21,13 @@ from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.answers import Answers, Call
 from edge_agent.disk.consumers import Consumers
 from edge_agent.disk.files import PayloadFiles
-from edge_agent.disk.jobs import WRITE_STEP_BYTES, EffectJob, FileJob, Job
+from edge_agent.disk.jobs import EffectJob, FileJob, Job
+from edge_agent.disk.pace import Pace
 from edge_agent.disk.quota import Ballast
 from edge_agent.disk.schema import is_damage, is_disk_full, mark_damaged
 from edge_agent.disk.types import ROW_PAYLOAD_BYTES
 
 BATCH_JOBS = 1_000  # about 10 ms of work; beyond it a commit is already as cheap as it gets
-BATCH_BYTES = 4 << 20  # a commit of this size takes 40 ms where the disk takes 100 MB/s
 SHRINK_PAGES = 512  # 2 MiB: a few ms
 INTAKE_JOBS = 20_000  # the core has at most 8,192 submits under way; the rest is erasures and news
 INTAKE_BYTES = 64 << 20  # what one peer may have on its way (receive_window_bytes)
@@ -43,6 +44,7 @@ class Writer:
     ballast: Ballast
     answers: Answers
     on_evicted: Callable[[list[Evicted]], None] | None
+    pace: Pace = field(default_factory=Pace)
     disk_free_bytes: int = field(init=False)
     is_full: bool = False
     """Whether the disk itself (not the quota) is full."""
@@ -51,6 +53,10 @@ class Writer:
     _waiting: deque[Job] = field(default_factory=deque)
     _file_jobs: deque[FileJob | EffectJob] = field(default_factory=deque)
     _queued_bytes: int = 0
+    _flash_jobs: int = 0
+    """Of those in ``_urgent``: bundles of FLASH."""
+    _was_lone: bool = False
+    """The last transaction was of FLASH alone."""
     _is_closing: bool = False
     _is_failing: bool = False
 
@@ -80,10 +86,12 @@ class Writer:
                     f"{jobs} jobs with {self._queued_bytes} bytes wait for the disk",
                 )
             self._queued_bytes += len(effect.payload)
-            if effect.record is None or effect.offset or effect.payload_bytes > ROW_PAYLOAD_BYTES:
+            is_piece = effect.record is None or len(effect.payload) < effect.payload_bytes
+            if is_piece or effect.payload_bytes > ROW_PAYLOAD_BYTES:
                 self._file_jobs.append(FileJob(effect, self.files))
             elif effect.bundle.precedence <= Precedence.IMMEDIATE:
                 self._urgent.append(EffectJob(effect))
+                self._flash_jobs += effect.bundle.precedence is Precedence.FLASH
             else:
                 self._waiting.append(EffectJob(effect))
             self._wake.notify()
@@ -114,8 +122,9 @@ class Writer:
 
     def step(self) -> None:
         """One round of the thread: a step of files, then one transaction. For who has no thread, too."""
-        ready = self._move_files()
-        self._commit([*ready, *self._take()])
+        is_lone = self._was_lone = self._flash_jobs > 0 and not self._was_lone  # by turns, so that nothing starves
+        ready = [] if is_lone else self._move_files()
+        self._commit([*ready, *self._take(is_lone=is_lone)])
         if not self.ballast.lay_down():
             self._shrink()
 
@@ -128,16 +137,17 @@ class Writer:
                 self._wake.wait()
             return True
 
-    def _take(self) -> list[Job]:
-        """The next batch, urgent ones first."""
+    def _take(self, *, is_lone: bool) -> list[Job]:
+        """The next batch, urgent ones first, or with nothing behind them: a FLASH waits for no other bundle's bytes."""
         batch: list[Job] = []
         batch_bytes = 0
         with self._wake:
-            for queue in (self._urgent, self._waiting):
-                while queue and len(batch) < BATCH_JOBS and batch_bytes < BATCH_BYTES:
+            for queue in (self._urgent,) if is_lone else (self._urgent, self._waiting):
+                while queue and len(batch) < BATCH_JOBS and batch_bytes < self.pace.step_bytes:
                     job = queue.popleft()
                     batch_bytes += _payload_bytes(job)
                     batch.append(job)
+            self._flash_jobs -= sum(map(_is_flash, batch))
             self._queued_bytes -= batch_bytes
         return batch
 
@@ -145,11 +155,12 @@ class Writer:
         """Move one step of bytes to files and sync them; gives back the jobs that are ready for their row."""
         written: list[FileJob | EffectJob] = []
         touched: dict[BundleId, None] = {}
-        budget_bytes = WRITE_STEP_BYTES
+        step_bytes = budget_bytes = self.pace.file_step_bytes
+        began_s = time.perf_counter()
         while self._file_jobs and budget_bytes > 0:
             job = self._file_jobs[0]
             if isinstance(job, FileJob):
-                budget_bytes -= self._advance(job, touched)
+                budget_bytes -= self._advance(job, budget_bytes, touched)
                 if not job.is_written:
                     break
             with self._wake:
@@ -161,19 +172,21 @@ class Writer:
                 break  # pieces that come after the part was dropped begin a new one
         for bundle in touched:
             self._guard(written, bundle, partial(self.files.sync, bundle))
+        if touched:
+            self.pace.note(step_bytes - budget_bytes, time.perf_counter() - began_s)
         for job in written:
             if isinstance(job, FileJob) and job.outcome is None:
                 self._guard([job], job.effect.bundle, partial(job.complete, self.tables.rows))
         return list(written)
 
-    def _advance(self, job: FileJob, touched: dict[BundleId, None]) -> int:
+    def _advance(self, job: FileJob, step_bytes: int, touched: dict[BundleId, None]) -> int:
         """Write the next step of one job; gives back its bytes."""
         if not job.is_begun:
             self._begin(job)
         if job.outcome is not None:
             return 0
         sizes: list[int] = []
-        self._guard([job], job.effect.bundle, lambda: sizes.append(job.write()))
+        self._guard([job], job.effect.bundle, lambda: sizes.append(job.write(step_bytes)))
         touched[job.effect.bundle] = None
         return sum(sizes)
 
@@ -239,6 +252,7 @@ class Writer:
             for job in jobs:
                 job.run(self.tables)
             rows.finish()
+            began_s = time.perf_counter()
             database.execute("COMMIT")
         except sqlite3.Error as error:
             if database.in_transaction:
@@ -246,6 +260,7 @@ class Writer:
             rows.rollback()
             self.tables.load()
             return error
+        self.pace.note(sum(map(_payload_bytes, jobs)), time.perf_counter() - began_s)
         rows.starts.write_outside()
         outcomes: list[tuple[int, Outcome]] = []
         calls: list[Call] = []
@@ -332,6 +347,11 @@ class _Begin(_Leave):
 
     def run(self, tables: Consumers) -> None:
         self._job.begin(tables.rows)
+
+
+def _is_flash(job: Job) -> bool:
+    effect = job.effect if isinstance(job, EffectJob) else None
+    return isinstance(effect, Persist) and effect.bundle.precedence is Precedence.FLASH
 
 
 def _payload_bytes(job: Job) -> int:

@@ -57,15 +57,15 @@ def test_evicted_bundles_are_told_counted_and_never_sent() -> None:
 
 
 def test_an_evicted_bundle_that_is_only_a_row_leaves_the_counts() -> None:
-    bench, kit = kit_alone(window_entries=2)
+    bench, kit = kit_alone(window_entries=8)
     header = BundleHeader(destination=COMMAND, flow=FLOW)
-    bundles = [bench.submit("kit-1", bytes(PAYLOAD_BYTES), Precedence.ROUTINE, header) for _ in range(6)]
-    assert bundles[5] not in kit.running.custody.bundles
-    evict(bench, kit, bundles[5])
-    assert waiting(bench, kit) == [(5, 5 * PAYLOAD_BYTES)]
+    bundles = [bench.submit("kit-1", bytes(PAYLOAD_BYTES), Precedence.ROUTINE, header) for _ in range(12)]
+    assert bundles[11] not in kit.running.custody.bundles
+    evict(bench, kit, bundles[11])
+    assert waiting(bench, kit) == [(11, 11 * PAYLOAD_BYTES)]
     bench.join("a", "kit-1", "command")
     bench.run(10)
-    assert [event.record.id for event in bench.places["command"].delivered()] == bundles[:5]
+    assert [event.record.id for event in bench.places["command"].delivered()] == bundles[:11]
     assert waiting(bench, kit) == []
 
 

@@ -113,7 +113,7 @@ def test_the_same_often() -> None:
 
 
 def _window_without_looking(self: WordWriter, peer: Peer, draft: Draft) -> None:
-    words.write_window(draft.body, self.window())
+    words.write_window(draft.body, self.window(peer))
 
 
 def _ranges_by_estimate(block: words.RangesBlock, room_bytes: int) -> tuple[words.RangesBlock, bytearray] | None:

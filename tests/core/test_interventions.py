@@ -84,7 +84,7 @@ def test_what_is_half_sent_ends_and_the_receiver_forgets_its_part(verb: str) -> 
     bench.run(5)
     assert [event.record.id for event in command.delivered()] == [second]
     assert command.running.arrivals.joining() == 0
-    assert command.running.arrivals.reserved_bytes == 0
+    assert command.running.arrivals.room.reserved_bytes == 0
     assert command.drops()["partial_abandoned"] == 1
     assert kit.running.contacts.peers["command"].opened_bytes == 0
 

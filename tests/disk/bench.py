@@ -40,7 +40,7 @@ class Clock:
 
     boot_id: str = "boot-1"
     boottime_s: float = 1_000.0
-    wall_ms: int = 1_700_000_000_000
+    wall_ms: int = 1_800_000_000_000
 
     def as_disk_clock(self) -> DiskClock:
         return DiskClock(boot_id=self.boot_id, boottime_s=lambda: self.boottime_s, wall_ms=lambda: self.wall_ms)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.core.bundle import BundleRecord
+from edge_agent.core.bundle import LIFETIME_MAX_S, BundleRecord
 from tests.disk.bench import Clock, Store, opened, queue_of
 
 
@@ -41,12 +41,39 @@ async def test_over_a_boot_the_bounds_part_by_the_time_the_machine_was_off(tmp_p
         assert await reloaded(store, record, 4.0) == pytest.approx((12.0, 7_232.0))
 
 
-async def test_a_wall_clock_that_went_back_counts_as_a_day(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wall_step_ms", [-1_000_000_000, -1_800_000_000_000 + 60_000])
+async def test_a_wall_clock_that_went_back_says_nothing_of_the_gap(tmp_path: Path, wall_step_ms: int) -> None:
+    """Set back by days, or a kit that boots in 1970: nothing expires by it, and an order waits for a person."""
     clock = Clock()
     record = await stored(tmp_path, clock)
-    clock.reboot(off_s=60.0, wall_step_ms=-1_000_000_000)
+    clock.reboot(off_s=60.0, wall_step_ms=wall_step_ms)
     async with opened(tmp_path, clock=clock, now_s=0.0) as store:
-        assert await reloaded(store, record, 0.0) == pytest.approx((11.0, 31.0 + 86_400.0))
+        assert await reloaded(store, record, 0.0) == pytest.approx((11.0, 31.0 + LIFETIME_MAX_S))
+
+
+async def test_two_boots_in_1970_say_nothing_of_the_gap(tmp_path: Path) -> None:
+    """Both clocks were unset: that the later one shows a later second of 1970 is chance."""
+    clock = Clock(wall_ms=40_000)
+    record = await stored(tmp_path, clock)
+    clock.reboot(off_s=7_200.0, wall_step_ms=20_000)
+    async with opened(tmp_path, clock=clock, now_s=0.0) as store:
+        assert await reloaded(store, record, 0.0) == pytest.approx((11.0, 31.0 + LIFETIME_MAX_S))
+
+
+async def test_a_clock_that_is_set_after_the_boot_tells_the_gap_from_then_on(tmp_path: Path) -> None:
+    clock = Clock()
+    record = await stored(tmp_path, clock)
+    set_ms = clock.wall_ms + 7_200_000
+    clock.reboot(off_s=7_200.0, wall_step_ms=-1_799_999_000_000)
+    async with opened(tmp_path, clock=clock, now_s=0.0) as store:
+        assert await reloaded(store, record, 0.0) == pytest.approx((11.0, 31.0 + LIFETIME_MAX_S))
+        clock.pass_time(100.0)
+        clock.wall_ms = set_ms + 100_000
+        await store.persist(store.own(flow="other"), bytes(10))
+        assert await reloaded(store, record, 100.0) == pytest.approx((111.0, 7_331.0))
+    clock.reboot(off_s=50.0)
+    async with opened(tmp_path, clock=clock, now_s=0.0) as store:
+        assert await reloaded(store, record, 0.0) == pytest.approx((111.0, 7_381.0))
 
 
 async def test_several_boots_add_up(tmp_path: Path) -> None:

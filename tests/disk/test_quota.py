@@ -130,7 +130,9 @@ async def test_waiting_bundles_give_way_to_urgent_ones_only_where_somebody_is_to
         outcome = await store.persist(store.own(300_000, precedence=Precedence.IMMEDIATE), bytes(300_000))
         assert isinstance(outcome, Done) == can_evict
         await asyncio.sleep(0)
-        assert [each.bundle for each in store.evicted] == ([each.id for each in (*history, routine[0])] if can_evict else [])
+        assert [each.bundle for each in store.evicted] == (
+            [each.id for each in (*history, routine[0])] if can_evict else []
+        )
         window = await store.window(queue_of(routine[0]))
         assert window == Loaded(tuple(routine[1:] if can_evict else routine), has_more=False)
         if can_evict:

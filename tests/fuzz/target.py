@@ -117,7 +117,7 @@ class Target:
         assert len(self.node.contacts.contacts) == 1
         assert len(arrivals._partials) <= PARTIALS_MAX + 1
         assert sum(partial.memory_bytes for partial in arrivals._partials.values()) <= PARTIAL_BYTES_MAX + 65_536
-        assert 0 <= arrivals.reserved_bytes <= FREE_BYTES + PARTIALS_MAX * CHUNK_BYTES  # calls for help go over
+        assert 0 <= arrivals.room.reserved_bytes <= FREE_BYTES + PARTIALS_MAX * CHUNK_BYTES  # calls for help go over
         assert all(len(contact.echo_tokens) <= ECHOES_MAX for contact in self.node.contacts.contacts)
 
     def submit(self) -> None:

@@ -150,6 +150,9 @@ class ToyNode:
     def set_busy(self, link: str, now_s: float, *, is_busy: bool) -> None:
         pass
 
+    def set_store_rate(self, store_bps: float) -> None:
+        """Its disk is always fast enough."""
+
     def handle_timeout(self, now_s: float) -> None:
         for each in self.waiting.values():
             if each.due_s <= now_s and self.fault != "stuck":

@@ -3,13 +3,13 @@
 import random
 from collections.abc import Callable
 
-from edge_agent.core.arrivals import Partial
 from edge_agent.core.bundle import BundleId, Precedence
 from edge_agent.core.codec import Fragment
 from edge_agent.core.effects import Effect, Persist, Restored, Transmit
 from edge_agent.core.frame import LinkKeys
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.core.node import Node
+from edge_agent.core.partial import Partial
 from edge_agent.core.peer import Peer
 from edge_agent.core.report import NodeSettings
 from edge_agent.core.scheduler import ShareAccount

@@ -1,0 +1,94 @@
+"""Many kits against one post whose disk is slow: memory bounded, nothing lost, and a call for help in time."""
+
+import pytest
+
+from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Origin, Precedence
+from edge_agent.core.receive_room import ReceiveRoom
+from edge_agent.core.report import NodeSettings
+from link_sim.link_profile import LinkProfile
+from link_sim.seat import payload_bytes_of
+from link_sim.world import World
+
+LINK = LinkProfile(rate_bps=2_000_000, delay_s=0.03)
+FRAME_S = 1428 * 8 / 2_000_000
+COMMIT_S = 0.005
+FLASH_LATE_S = LINK.delay_s + 2 * FRAME_S + 0.05 + 2 * COMMIT_S
+"""One way, its frame and the one before it, 50 ms, and a commit on either side."""
+
+
+class Rush:
+    """Every kit has a backlog when the links come up; now and then a person calls for help."""
+
+    def __init__(self, kits: int, sync_bps: float, *, bundles: int, picture_bytes: int) -> None:
+        self.world = World(1)
+        post = NodeSettings(node_id="command-1", role=COMMAND)
+        self.world.add_node(post, commit_s=COMMIT_S, sync_bps=sync_bps)
+        self.seat = self.world._seat("command-1")
+        self.kits = [f"kit-{number}" for number in range(kits)]
+        self.called: dict[BundleId, float] = {}
+        self.most_bytes = 0
+        header = BundleHeader(destination=COMMAND, flow="reading")
+        for number, kit in enumerate(self.kits):
+            self.world.add_node(NodeSettings(node_id=kit), commit_s=0.002)
+            for _ in range(bundles):
+                self.world.submit(kit, header, Precedence.ROUTINE, bytes(4_000))
+            if number % 10 == 0:
+                picture = BundleHeader(destination=COMMAND, flow="picture")
+                self.world.submit(kit, picture, Precedence.PRIORITY, bytes(picture_bytes))
+        self.world.run_until(1.0)
+        for kit in self.kits:
+            self.world.connect("a", kit, "command-1", LINK)
+
+    def look(self) -> None:
+        """Payload in the memory of the post: joined there, or waiting for its disk."""
+        assert self.seat.node is not None
+        partials = self.seat.node.arrivals._partials.values()  # type: ignore[attr-defined]  # it is a Node
+        waiting = sum(map(payload_bytes_of, (*self.seat.queued, *self.seat.committing)))
+        self.most_bytes = max(self.most_bytes, waiting + sum(partial.memory_bytes for partial in partials))
+
+    def call(self, kit: str) -> None:
+        header = BundleHeader(destination=COMMAND, flow="sos", origin=Origin.PERSON)
+        self.called[self.world.submit(kit, header, Precedence.FLASH, bytes(200))] = self.world.now_s
+
+    def run(self, until_s: float) -> None:
+        self.world.every(0.1, self.look, start_s=1.0, until_s=until_s)
+        for number in range(20):
+            kit = self.kits[number * 7 % len(self.kits)]
+            self.world.at(2.0 + number * 0.7, lambda kit=kit: self.call(kit))  # type: ignore[misc]  # bound now
+        self.world.run_until(until_s)
+
+    def latest_call_s(self) -> float:
+        """How long the slowest of the calls took."""
+        arrived = {each.bundle: each.t_s for each in self.world.deliveries}
+        return max(arrived[bundle] - at_s for bundle, at_s in self.called.items())
+
+
+def check(rush: Rush, until_s: float, memory_bytes: int) -> None:
+    rush.run(until_s)
+    rush.world.audit()
+    tally = rush.world.ledger.tally()
+    assert (tally.lost, tally.doubled, tally.waiting) == (0, 0, 0)
+    assert len(rush.called) == 20
+    assert rush.latest_call_s() <= FLASH_LATE_S
+    assert rush.most_bytes <= memory_bytes
+
+
+def small_rush() -> Rush:
+    return Rush(60, 8e6, bundles=30, picture_bytes=150_000)
+
+
+SMALL_BYTES = 60 * (64 << 10)  # what sixty kits may send before they have heard a word
+
+
+@pytest.mark.slow
+def test_sixty_kits_against_a_disk_of_a_megabyte_a_second() -> None:
+    check(small_rush(), 40.0, SMALL_BYTES)
+
+
+@pytest.mark.slow
+def test_windows_that_ignore_the_disk_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted fault: every peer is told what one alone could have."""
+    monkeypatch.setattr(ReceiveRoom, "window_bytes", lambda self, peer: 64 << 20)
+    rush = small_rush()
+    rush.run(20.0)
+    assert rush.most_bytes > SMALL_BYTES
