@@ -4,6 +4,7 @@ Nothing accepted is lost, nothing is delivered twice, and what arrives is what w
 compares the whole state.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class Tally:
 @dataclass(slots=True)
 class _Entry:
     payload: bytes
+    expires_s: float
     is_accepted: bool = False
     is_delivered: bool = False
     closed: EraseReason | None = None
@@ -73,11 +75,11 @@ class Ledger:
     _entries: dict[BundleId, _Entry] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
 
-    def submitted(self, bundle: BundleId, node: str, payload: bytes, t_s: float) -> None:
-        """A node gave this id to this payload."""
+    def submitted(self, bundle: BundleId, node: str, payload: bytes, t_s: float, lifetime_s: float = math.inf) -> None:
+        """A node gave this id to this payload, which is useless ``lifetime_s`` later."""
         if bundle in self._entries:
             self._complain("an id is given twice", bundle, node, t_s)
-        self._entries[bundle] = _Entry(payload)
+        self._entries[bundle] = _Entry(payload, t_s + lifetime_s)
 
     def accepted(self, bundle: BundleId, node: str, disk: NodeDisk, t_s: float) -> None:
         """The node said that it is on its disk."""
@@ -132,12 +134,15 @@ class Ledger:
             entry.holders -= 1
             if entry.holders > 0 or entry.is_delivered:
                 continue
-            if not self._may_close(record, effect.reason, t_s):
+            reason = effect.reason
+            if reason is EraseReason.FORWARDED and self.has_expired(record.id, t_s):  # on arrival at the next node
+                reason = EraseReason.EXPIRED
+            if not self._may_close(record, reason, t_s):
                 self._counts["lost"] += 1
-                self._complain(f"erased as {effect.reason.value}, the last copy", record.id, node, t_s)
+                self._complain(f"erased as {reason.value}, the last copy", record.id, node, t_s)
             if entry.is_accepted and entry.closed is None:
-                entry.closed = effect.reason
-                self._counts[effect.reason.value] += 1
+                entry.closed = reason
+                self._counts[reason.value] += 1
 
     @staticmethod
     def _may_close(record: BundleRecord, reason: EraseReason, t_s: float) -> bool:
@@ -161,6 +166,16 @@ class Ledger:
         """Whether the whole bundle is or was on the node's disk."""
         entry = self._entries.get(bundle)
         return entry is not None and node in entry.stored_at
+
+    def has_expired(self, bundle: BundleId, t_s: float) -> bool:
+        """Whether the lifetime of a bundle has passed, as seen from outside."""
+        entry = self._entries.get(bundle)
+        return entry is not None and entry.expires_s <= t_s + _ROUNDING_S
+
+    def called_expired(self, bundle: BundleId, node: str, t_s: float) -> None:
+        """A node gave nobody a bundle that came to it, because it was too old."""
+        if not self.has_expired(bundle, t_s):
+            self._complain("called expired inside its lifetime", bundle, node, t_s)
 
     def tally(self) -> Tally:
         """The counts so far."""

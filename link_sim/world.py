@@ -14,6 +14,7 @@ from typing import Any
 
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
 from edge_agent.core.effects import (
+    ArrivalExpired,
     BundleAccepted,
     BundleDelivered,
     BundleRefused,
@@ -156,7 +157,7 @@ class World:
         """Hand a bundle to a node now. Raises RefusedError as the node does."""
         seat = self._seat(node_id)
         bundle = self._running(seat).submit(header, precedence, payload, self.now_s)
-        self.ledger.submitted(bundle, node_id, payload, self.now_s)
+        self.ledger.submitted(bundle, node_id, payload, self.now_s, header.lifetime_s)
         self._pump(seat)
         return bundle
 
@@ -471,6 +472,8 @@ class World:
             self._hash.update(f"{self._now_ns} {name} {record.id} {','.join(via)}\n".encode())
         elif isinstance(event, BundleAccepted):
             self.ledger.accepted(event.bundle, name, seat.disk, now_s)
+        elif isinstance(event, ArrivalExpired):
+            self.ledger.called_expired(event.record.id, name, now_s)
         elif isinstance(event, LinkChanged):
             self.link_changes.append((now_s, event))
         elif isinstance(event, BundleRefused):
