@@ -72,7 +72,7 @@ def _paced(bundles: int) -> Figure:
     shares = []
     for rate_bps, delay_s, number in ((NARROW_BPS, 0.3, bundles // 4), (2_000_000, 0.030, bundles * 2)):
         pair, seconds = _drained(rate_bps, delay_s, number)
-        shares.append(pair.up.wire_bytes(pair.plugged_s) * 8 / (rate_bps * (seconds - 2 * delay_s)))
+        shares.append(pair.up.wire_bytes(pair.plugged_s) * 8 / (rate_bps * (seconds - delay_s)))
     return Figure(value=min(shares), reference=max(shares))
 
 

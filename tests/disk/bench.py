@@ -202,7 +202,9 @@ async def opened(
 
     def complete(outcomes: list[tuple[int, Outcome]]) -> None:
         for number, outcome in outcomes:
-            waiting.pop(number).set_result(outcome)  # KeyError: an effect was completed twice
+            future = waiting.pop(number)  # KeyError: an effect was completed twice
+            if not future.cancelled():  # who waited is gone: a power cut on its way
+                future.set_result(outcome)
 
     disk, restored = Disk.open(
         folder,

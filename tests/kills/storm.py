@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ BACKLOG_MAX = 300  # then senders wait: a storm is to end with everything delive
 RETRY_S = 0.01
 READY_MAX_S = 20.0
 SETTLES_MAX_S = 90.0
+QUIET_S = 3.0
+LOOK_S = 0.1
 SIZES = (4, 40, 200, 200, 1_500, 5_000)
 LARGE_BYTES = 90_000  # a file
 LARGE_RATIO = 0.02
@@ -119,7 +122,7 @@ class Storm:
             users = [group.create_task(self._send(), name=f"sender {each}") for each in range(SENDERS)]
             users.append(group.create_task(self._listen(), name="consumer"))
             await asyncio.gather(self.post.until_ready(), self.kit.until_ready())
-            while self.kills < kills:
+            while self.kills < kills and not self.ledger.breaches:
                 await self.rng.choice(self._ways())()
             for sender in users[:-1]:
                 sender.cancel()
@@ -219,13 +222,16 @@ class Storm:
                 await self.may_hear.wait()
 
     async def _settle(self) -> None:
-        try:
-            async with asyncio.timeout(SETTLES_MAX_S):
-                while self.ledger.missing():
-                    self.heard.clear()
-                    await self.heard.wait()
-        except TimeoutError:
-            pass  # what is missing is a breach, and the ledger says so
+        """Until all is there, or the kit holds nothing and nothing comes: then the ledger says what is missing."""
+        end_s, quiet_s, heard = time.monotonic() + SETTLES_MAX_S, time.monotonic(), -1
+        async with self.kit.client as kit:
+            while self.ledger.missing() and time.monotonic() < end_s:
+                backlog = (await kit.status())["backlog"].values()
+                if any(each["bundles"] for each in backlog) or len(self.ledger.positions) != heard:
+                    quiet_s, heard = time.monotonic(), len(self.ledger.positions)
+                elif time.monotonic() - quiet_s > QUIET_S:
+                    return
+                await asyncio.sleep(LOOK_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

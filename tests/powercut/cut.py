@@ -12,7 +12,6 @@ from pathlib import Path
 from tests.powercut.journal import ROOT, Entry, Journal, Link, Resize, Said, Sync, Unlink, Write
 
 SECTOR_BYTES = 512
-FOLDER = b""  # the content of a node that is a folder: nothing of its own
 
 
 @dataclass(slots=True)
@@ -107,5 +106,7 @@ def _apply(disk: CutDisk, entries: Iterable[Entry]) -> None:
             if entry.old and names.get(entry.old) == entry.node:
                 del names[entry.old]
             names[entry.name] = entry.node
+            if entry.is_folder:
+                disk.names.setdefault(entry.name, {})
         elif isinstance(entry, Unlink):
             disk.names.setdefault(entry.folder, {}).pop(entry.name, None)

@@ -29,12 +29,13 @@ class Sync(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A name for a file or folder that is new there; ``old`` is the name it had in the same folder, if any."""
+    """A name that is new there; ``old`` is the one it had in the same folder, if any."""
 
     folder: str
     name: str
     node: int
     old: str = ""
+    is_folder: bool = False
 
 
 class Unlink(NamedTuple):

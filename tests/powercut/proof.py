@@ -4,6 +4,7 @@ A run writes one journal; each of its cuts is another disk. The next run goes on
 """
 
 import asyncio
+import itertools
 import random
 import shutil
 import sqlite3
@@ -23,7 +24,7 @@ from tests.powercut.cut import CutDisk, cut_power
 from tests.powercut.journal import ROOT, Entry, Journal, Said
 from tests.powercut.recorder import RecordingFileSystem, RestoredFileSystem
 
-WORKS_S = 0.12
+PROMISES_A_RUN = 200
 CUTS_A_RUN = 10
 RUNS_A_CHAIN = 3  # then a new store: looking for every promise of a long life takes long
 
@@ -50,15 +51,18 @@ class _Base:
 
 
 def prove(seed: int, cuts: int, recorder: Recorder = RecordingFileSystem) -> CutOutcome:
-    """Make so many cuts; each is looked at on a disk of its own. Not to be called inside a running loop."""
+    """Make so many cuts, or fewer when promises are broken; each is looked at on a disk of its own.
+
+    Not to be called inside a running loop.
+    """
     rng, outcome, base = random.Random(seed), CutOutcome(), _new()
     run = 0
     with capture_logs():
-        while outcome.cuts < cuts:
+        while outcome.cuts < cuts and not outcome.breaches:
             journal = _record(base, rng, recorder)
             base = _cut_and_check(journal, base, rng, outcome, f"seed {seed}, run {run}", cuts)
             run += 1
-            if run % RUNS_A_CHAIN == 0 or outcome.breaches:
+            if run % RUNS_A_CHAIN == 0:
                 base = _new()
     return outcome
 
@@ -86,12 +90,17 @@ def _record(base: _Base, rng: random.Random, recorder: Recorder) -> Journal:
 
 
 async def _work(folder: Path, files: RecordingFileSystem, seed: int) -> None:
+    enough, said = asyncio.Event(), itertools.count(1)
+
     def say(*words: object) -> None:
         files.journal.note(Said(" ".join(map(str, words))))
+        if next(said) == PROMISES_A_RUN:
+            enough.set()
 
     async with opened(folder, quota_bytes=QUOTA_BYTES, clock=Clock(), file_system=files) as store:
         working = asyncio.create_task(work(store, random.Random(seed), say), name="victim")
-        await asyncio.wait([working], timeout=WORKS_S)
+        waiting = asyncio.create_task(enough.wait(), name="enough")
+        await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             working.result()  # it ends by a defect only
         working.cancel()

@@ -111,17 +111,17 @@ class RecordingFileSystem(RestoredFileSystem):
     def make_folder(self, path: Path) -> None:
         """As the machine's."""
         super().make_folder(path)
-        self.made(path)
+        self.made(path, is_folder=True)
 
     def sync_folder(self, folder: Path) -> None:
         """Noted only."""
         self.journal.note(SyncFolder(self.name_of(folder)))
 
-    def made(self, path: Path) -> int:
+    def made(self, path: Path, *, is_folder: bool = False) -> int:
         """A new name in the journal; its node."""
         self._nodes.pop(path, None)
         node = self.node(path)
-        self.journal.note(Link(self.name_of(path.parent), path.name, node))
+        self.journal.note(Link(self.name_of(path.parent), path.name, node, is_folder=is_folder))
         return node
 
     def forgotten(self, path: Path) -> None:
