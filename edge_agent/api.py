@@ -6,7 +6,7 @@ It listens on a unix socket that only its owner may open, or on loopback. There 
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,6 +19,7 @@ from edge_agent.core.errors import ActionError, EdgeAgentError, RefusedError
 from edge_agent.kit_memory import PageMemoryError
 from edge_agent.ports import PluginLostError
 from edge_agent.sender import UnsendableError
+from edge_agent.why_words import LANGUAGES
 
 UNACKNOWLEDGED = 64  # deliveries on their way to one listener
 WAIT_STATES = ("forwarded", "delivered")
@@ -52,8 +53,8 @@ class ApiDoor(Protocol):
     async def wait(self, bundle: BundleId, state: str) -> BundleState:
         """The bundle once it is ``state`` or at another end. Raises BundleUnknownError."""
 
-    async def why(self, bundle: BundleId) -> str:
-        """One sentence on a bundle. Raises BundleUnknownError."""
+    async def why(self, bundle: BundleId, language: str) -> Message:
+        """What is known of a bundle, with one ``sentence`` for people. Raises BundleUnknownError."""
 
     async def act(self, action: str, body: Message) -> Message:
         """Do what a person presses on this node's page. Raises ActionError, RefusedError, PageMemoryError."""
@@ -168,7 +169,7 @@ class ApiServer:
             case "state":
                 return asdict(await self._door.state(_bundle(request)))
             case "why":
-                return {"sentence": await self._door.why(_bundle(request))}
+                return await self._door.why(_bundle(request), _choice(request, "language", LANGUAGES))
             case "act":
                 body = request.get("body", {})
                 if not isinstance(body, dict):
@@ -338,6 +339,14 @@ async def _clear_stale_socket(path: Path) -> None:
 
 def _bundle(request: Message) -> BundleId:
     return BundleId.parse(_text(request, "bundle"))
+
+
+def _choice(request: Message, key: str, allowed: Sequence[str]) -> str:
+    """One of ``allowed``; absent, the first."""
+    value = request.get(key, allowed[0])
+    if value not in allowed:
+        raise MalformedError(f"{key} {value!r}: allowed: {', '.join(allowed)}")
+    return str(value)
 
 
 def _text(request: Message, key: str) -> str:

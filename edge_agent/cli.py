@@ -88,6 +88,8 @@ def _add_talking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     why = commands.add_parser("why", help="one sentence: where a bundle is and what it waits for")
     why.add_argument("bundle", metavar="BUNDLE")
     _add_config(why)
+    why.add_argument("--lang", choices=("en", "zh"), help="language of the sentence (default: that of the shell)")
+    why.add_argument("--json", action="store_true", help="the facts behind the sentence")
     why.set_defaults(run=_why)
 
     record = commands.add_parser("record", help="write a trace of a link as the agent measures it, to replay in a test")

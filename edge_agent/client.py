@@ -118,10 +118,13 @@ class Client:
         """What ``edge-agent status --json`` prints."""
         return await self._ask({"op": "status"})
 
-    async def why(self, bundle: str) -> str:
-        """One sentence: where the bundle is and what it waits for."""
-        answer = await self._ask({"op": "why", "bundle": bundle})
-        return str(answer["sentence"])
+    async def why(self, bundle: str, *, language: str = "en") -> str:
+        """One sentence: where the bundle is and what it waits for. ``language``: "en" or "zh"."""
+        return str((await self.explain(bundle, language=language))["sentence"])
+
+    async def explain(self, bundle: str, *, language: str = "en") -> Mapping[str, Any]:  # Any: JSON, docs/api.md
+        """The same with its facts: each link's word, what is ahead, when it should go, or what became of it."""
+        return await self._ask({"op": "why", "bundle": bundle, "language": language})
 
     async def act(self, action: str, body: Mapping[str, Any]) -> Mapping[str, Any]:  # Any: JSON of docs/api.md
         """Do what a person presses on the node's page. Raises AgentRefusedError with the reason."""

@@ -16,11 +16,12 @@ from edge_agent.disk import Disk
 from edge_agent.disk.types import Fate, FateState
 from edge_agent.fates import FateWatch, state_of
 from edge_agent.link_port import LinkPort
-from edge_agent.outlook import explain_waiting
 from edge_agent.pages import DeskWatch
 from edge_agent.runner import Runner
 from edge_agent.sender import BundleSender
 from edge_agent.status import backlog_rows, device_rows, drop_counts, link_rows
+from edge_agent.why import find_why, why_message
+from edge_agent.why_words import Speaker
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,21 +74,20 @@ class LocalDoor:
             raise BundleUnknownError(f"bundle {bundle}: not known to this node (any more)")
         return fate
 
-    async def why(self, bundle: BundleId) -> str:
+    async def why(self, bundle: BundleId, language: str) -> Message:
         fate = await self.fate(bundle)
-        name = f"{bundle.precedence.name} {fate.header.flow}"
-        if fate.state is FateState.ACCEPTED:
-            policies = {port.link: port.config.policy for port in self.links}
-            waits = explain_waiting(self.runner.report(), policies, bundle.precedence, fate.payload_bytes)
-            return f"{name} is waiting: {waits}"
-        via = f" by {', '.join(fate.via)}" if fate.via else ""
-        peer = f" to {fate.peer}" if fate.peer else ""
-        if fate.state is FateState.FORWARDED:
-            return f"{name} was handed over{peer}{via}; no consumer at its destination has taken it yet"
-        if fate.state in (FateState.DELIVERED, FateState.READ, FateState.DONE):
-            here = fate.header.destination == self.config.node_id or (not fate.via and not fate.peer)
-            return f"{name} is {fate.state.value}{' here' if here else ''}{peer}{via}"
-        return f"{name} was {fate.state.word}{': ' + fate.detail if fate.detail else ''}"
+        explanation = self.runner.explain(bundle, fate.header) if fate.state is FateState.ACCEPTED else None
+        is_row_only = explanation is not None and not explanation.is_exact
+        why = find_why(
+            fate,
+            state_of(fate),
+            self.runner.report(),
+            node_id=self.config.node_id,
+            explanation=explanation,
+            place=await self.disk.place(bundle) if is_row_only else None,
+            reasons={port.link: port.lost_reason for port in self.links if port.lost_reason},
+        )
+        return why_message(why, Speaker(language=language, now_ms=self.sender.now_ms()).sentence(why))
 
     async def act(self, action: str, body: Message) -> Message:
         return await (await self.desks.open()).act(action, body, self.sender.now_ms())

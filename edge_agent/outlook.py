@@ -1,6 +1,6 @@
-"""What the links would carry and what waits for them: for reports to command, grants to drivers, and "why"."""
+"""What the links would carry and what waits for them: for reports to command, grants and pages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -169,33 +169,3 @@ def find_wait(
         ahead_sos=ahead_sos,
         expected_s=max(payload_bytes, ahead_bytes(report, precedence)) * 8 / carried_bps(report, policies, precedence),
     )
-
-
-def explain_waiting(
-    report: NodeReport, policies: Mapping[str, LinkPolicy], precedence: Precedence, payload_bytes: int
-) -> str:
-    """One clause: what a waiting bundle waits for. Times are relative, because a node's clock may be wrong."""
-    wait = find_wait(report, policies, precedence, payload_bytes)
-    if wait.code is WaitCode.NO_LINK:
-        return _why_no_link(report.links)
-    names = ", ".join(sorted({_spell_link(link) for link in wait.links}))
-    if wait.code is WaitCode.NOT_ALLOWED:
-        return f"no link that is up may carry {precedence.name}: {names} by its configuration"
-    counts = [f"{wait.ahead_sos} SOS"] if wait.ahead_sos else []
-    counts += [f"{wait.ahead[each]} {each.name}" for each in sorted(wait.ahead)]
-    first = "".join(f", {count} ahead" for count in counts)
-    only = "only " if wait.code is WaitCode.ONLY else ""
-    return f"{only}{names} is up{first}, expected in {wait.expected_s:.0f} s at the present rate"
-
-
-def _spell_link(link: LinkReport) -> str:
-    return f"{link.link} ({spell_rate(link.rate_bps) if link.rate_bps else 'rate not yet known'})"
-
-
-def _why_no_link(links: Sequence[LinkReport]) -> str:
-    if not links:
-        return "no link is configured"
-    reasons = ", ".join(
-        sorted({f"{link.link} {link.state.value}{': ' + link.reason if link.reason else ''}" for link in links})
-    )
-    return f"no link is up ({reasons})"

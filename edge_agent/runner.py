@@ -20,7 +20,7 @@ from edge_agent.core.effects import (
 )
 from edge_agent.core.errors import RefusalReason, RefusedError
 from edge_agent.core.limits import LinkLimits, LinkPolicy
-from edge_agent.core.report import NodeReport
+from edge_agent.core.report import Explanation, NodeReport
 from edge_agent.ports import FrameSender
 
 FRAMES_A_TURN = 64  # as many as a transport drains at a time; about 1 ms of work
@@ -36,6 +36,7 @@ class NodeDoor(Protocol):
     def cancel(self, bundle: BundleId, now_s: float) -> bool: ...
     def settle(self, bundle: BundleId, now_s: float) -> bool: ...
     def promote(self, bundle: BundleId, now_s: float) -> bool: ...
+    def explain(self, bundle: BundleId, now_s: float, header: BundleHeader | None = None) -> Explanation | None: ...
     def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None: ...
     def set_link(
         self,
@@ -158,6 +159,10 @@ class Runner:
         """The store has given up waiting bundles for room."""
         self._node.evict(given_up, self._loop.time())
         self.pump()
+
+    def explain(self, bundle: BundleId, header: BundleHeader) -> Explanation | None:
+        """Why a bundle that waits here has not left, by its header also one that the node does not hold in memory."""
+        return self._node.explain(bundle, self._loop.time(), header)
 
     def report(self) -> NodeReport:
         """What the node says of itself now."""

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import base64
 import json
+import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
@@ -40,7 +41,7 @@ def status(options: argparse.Namespace) -> int:
 
 def why(options: argparse.Namespace) -> int:
     """Print one sentence on a bundle."""
-    return _with_client(options, lambda client: _why(client, options.bundle))
+    return _with_client(options, lambda client: _why(client, options))
 
 
 def record(options: argparse.Namespace) -> int:
@@ -154,9 +155,23 @@ def _print_status(report: Mapping[str, Any]) -> None:  # Any: JSON, as DESIGN se
             )
 
 
-async def _why(client: Client, bundle: str) -> int:
-    _print(await client.why(bundle))
+async def _why(client: Client, options: argparse.Namespace) -> int:
+    language = options.lang or language_of(os.environ)
+    try:
+        facts = await client.explain(options.bundle, language=language)
+    except AgentRefusedError as error:
+        if error.reason != "unknown_bundle" or language != "zh":
+            raise
+        _complain(f"本机没有这一条(或已不再保留):{options.bundle}")
+        return EXIT_REFUSED
+    _print(json.dumps(facts, ensure_ascii=False, indent=2) if options.json else str(facts["sentence"]))
     return EXIT_DONE
+
+
+def language_of(environment: Mapping[str, str]) -> str:
+    """The language of a person's shell, by the first of the variables that POSIX lets decide."""
+    chosen = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environment.get(name))), "")
+    return "zh" if chosen.lower().startswith("zh") else "en"
 
 
 async def _record(client: Client, options: argparse.Namespace) -> int:

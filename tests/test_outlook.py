@@ -1,10 +1,10 @@
-"""Reports, grants and "why" follow from what links carry, what they may carry, and what is ahead."""
+"""Reports and grants follow from what links carry, what they may carry, and what is ahead."""
 
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.effects import LinkState, QueueKey
 from edge_agent.core.limits import LinkPolicy
 from edge_agent.core.report import LinkReport, NodeReport, QueueReport
-from edge_agent.outlook import backlog, explain_waiting, granted_bytes, kind_of
+from edge_agent.outlook import backlog, granted_bytes, kind_of
 
 RADIO_ONLY = LinkPolicy(precedences=frozenset({Precedence.FLASH, Precedence.IMMEDIATE}))
 
@@ -62,17 +62,3 @@ def test_a_grant_is_what_links_carry_after_what_is_ahead() -> None:
     behind = waiting(Precedence.DEFERRED, "history", 1, 10_000_000)
     assert granted_bytes(report(links, ahead, behind), policies, Precedence.ROUTINE, 10.0) == 50_000
     assert granted_bytes(report([link("4g", LinkState.DOWN)]), {}, Precedence.ROUTINE, 10.0) == 0
-
-
-def test_why_says_the_link_its_rate_and_what_is_ahead() -> None:
-    links = [link("4g", LinkState.DOWN, reason="no answer for 12 s"), link("radio", LinkState.UP, 9_600.0)]
-    queues = (waiting(Precedence.FLASH, "sos", 2, 400), waiting(Precedence.ROUTINE, "picture", 1, 12_000))
-    assert explain_waiting(report(links, *queues), {}, Precedence.ROUTINE, 12_000) == (
-        "only radio (9.6 kbit/s) is up, 2 SOS ahead, expected in 10 s at the present rate"
-    )
-    assert explain_waiting(report(links, *queues), {"radio": RADIO_ONLY}, Precedence.ROUTINE, 12_000) == (
-        "no link that is up may carry ROUTINE: radio (9.6 kbit/s) by its configuration"
-    )
-    assert explain_waiting(report(links[:1], *queues), {}, Precedence.FLASH, 200) == (
-        "no link is up (4g down: no answer for 12 s)"
-    )

@@ -41,6 +41,7 @@ from edge_agent.disk.files import digest_file
 from edge_agent.disk.holdings import HeldBundle, read_largest
 from edge_agent.disk.jobs import CallJob
 from edge_agent.disk.opening import OpenStore, open_store
+from edge_agent.disk.places import read_place
 from edge_agent.disk.reader import Reader
 from edge_agent.disk.schema import DATABASE_NAME, connect, verify_database
 from edge_agent.disk.types import (
@@ -214,6 +215,10 @@ class Disk:
     async def fate(self, bundle: BundleId) -> Fate | None:
         """How far a bundle got, with all that was noted before; None when the store does not know it (any more)."""
         return await self._write(lambda tables: read_fate(tables.rows.database, bundle))  # behind what is queued
+
+    async def place(self, bundle: BundleId) -> int | None:
+        """How many of its queue go before a waiting bundle, counted up to ``places.PLACE_MAX``; None: no wait."""
+        return await self._reader.call(lambda database: read_place(database, bundle))
 
     async def own_messages(self, limit: int, *, before_row: int | None = None) -> list[Fate]:
         """Bundles that people submitted here, newest first; page on with the last one's ``row``."""

@@ -103,14 +103,29 @@ def test_what_nobody_reads_is_forwarded_and_not_delivered(pair: Pair) -> None:
     assert json.loads(late.stdout)["state"] in ("accepted", "forwarded")
     assert "it stays queued" in late.stderr.decode()
     told = edge_agent("why", bundle, "--config", pair.kit.config)
-    assert told == "ROUTINE x was handed over to command by a; no consumer at its destination has taken it yet\n"
+    assert told.endswith(": forwarded to command by a, not yet delivered\n")
+    told = edge_agent("why", bundle, "--lang", "zh", "--config", pair.kit.config)
+    assert told.endswith("已转交指挥部(经a),尚未送达\n")
 
 
 def test_why_names_the_link_that_is_down(pair: Pair) -> None:
     pair.command.kill()
     answer = edge_agent("send", "--config", pair.kit.config, "--flow", "text", stdin=b"x")
-    told = edge_agent("why", json.loads(answer)["bundle"], "--config", pair.kit.config)
-    assert told.startswith("IMMEDIATE text is waiting: ")
+    bundle = json.loads(answer)["bundle"]
+    pair.kit.wait_for("link_changed", state="down")
+    told = edge_agent("why", bundle, "--lang", "zh", "--config", pair.kit.config)
+    assert told == "等待中:没有一条链路通;a断(无应答)\n"
+    facts = json.loads(edge_agent("why", bundle, "--json", "--lang", "en", "--config", pair.kit.config))
+    assert (facts["sentence"], facts["state"]) == ("waiting: no link is up; a is down (no answer)", "accepted")
+    assert [(link["link"], link["obstacle"]) for link in facts["waiting"]["links"]] == [("a", "down")]
+
+
+def test_why_of_a_bundle_nobody_knows_says_so_in_both_languages(pair: Pair) -> None:
+    unknown = "kit-1~0000000000000000~R5"
+    for language, expected in (("en", "not known to this node"), ("zh", "本机没有这一条")):
+        done = attempt("why", unknown, "--lang", language, "--config", pair.kit.config)
+        assert done.returncode == 1
+        assert expected in done.stderr.decode()
 
 
 def test_status_has_the_promised_shape(pair: Pair) -> None:
