@@ -55,6 +55,9 @@ def _unit(row: str, now_ms: int) -> State:
         "gap": None,
         "arrivals": [],
         "messages": [],
+        "held": [],
+        "largest": [],
+        "store": {"used_bytes": 310_000_000, "quota_bytes": 1_000_000_000, "is_full": False},
     }
 
 
@@ -86,6 +89,7 @@ def command_empty(now_ms: int) -> State:
         "pictures": [],
         "events": [],
         "layers": [],
+        "groups": [],
     }
 
 
@@ -153,6 +157,11 @@ def _orders(now_ms: int) -> list[State]:
             "expires_ms": now_ms + 1_000_000,
             "reply": reply,
             "counts": counts,
+            "states": dict.fromkeys(to, state),
+            "roll": {"read": [], "delivered": [], "not_reached": to, "ended": []},
+            "group": "",
+            "is_withdrawal": False,
+            "cancelled": None,
         }
         for n, (text, to, state, via, reply, counts) in enumerate(rows)
     ]
@@ -331,6 +340,38 @@ def command_many_reports(now_ms: int) -> State:
     return state
 
 
+def command_withdrawal(now_ms: int) -> State:
+    """A call to leave to forty teams: 31 read, 6 delivered, 3 not reached; one unit's store is full."""
+    state = command_normal(now_ms)
+    units = [unit["id"] for unit in state["units"]]
+    words = ["read"] * 31 + ["delivered"] * 6 + ["forwarded", "accepted", "accepted"]
+    state["groups"] = [{"name": "coast", "units": units}]
+    order = {
+        **state["orders"][0],
+        "id": "cp-1~00000000000000aa~F1",
+        "text": "堤要决口,立即撤到高处",
+        "to": units,
+        "group": "coast",
+        "is_withdrawal": True,
+        "state": "accepted",
+        "states": dict(zip(units, words, strict=True)),
+        "roll": {"read": units[:31], "delivered": units[31:37], "not_reached": units[37:], "ended": []},
+        "counts": {"read": 31, "delivered": 6, "forwarded": 1, "accepted": 2},
+    }
+    state["orders"] = [order, *state["orders"]]
+    unit = unit_of(state, 32)
+    unit["held"] = [
+        {"precedence": "immediate", "bundles": 2, "bytes": 900, "oldest_age_s": 45},
+        {"precedence": "routine", "bundles": 3, "bytes": 7_300_000, "oldest_age_s": 5400},
+    ]
+    unit["largest"] = [
+        {"bundle": f"kit-32~00000000000000aa~R{n}", "flow": "picture", "bytes": size, "age_s": 5400 - n, "asked": asked}
+        for n, (size, asked) in enumerate(((4_200_000, ""), (3_000_000, "pull"), (90_000, "cancel")))
+    ]
+    unit["store"] = {"used_bytes": 1_000_000_000, "quota_bytes": 1_000_000_000, "is_full": True}
+    return state
+
+
 COMMAND_STATES = {
     "empty": command_empty,
     "normal": command_normal,
@@ -341,6 +382,7 @@ COMMAND_STATES = {
     "withdrawn": command_withdrawn,
     "after_outage": command_after_outage,
     "many_reports": command_many_reports,
+    "withdrawal": command_withdrawal,
 }
 
 
@@ -397,6 +439,8 @@ def kit_normal(now_ms: int) -> State:
         "messages": messages,
         "waiting": 0,
         "sos": None,
+        "siren": None,
+        "store": {"used_bytes": 310_000_000, "quota_bytes": 1_000_000_000, "is_full": False},
     }
 
 
@@ -514,6 +558,27 @@ def kit_order(now_ms: int) -> State:
     return state
 
 
+def kit_siren(now_ms: int) -> State:
+    """Leave now, 40 s ago, and nobody here has answered."""
+    state = kit_radio_only(now_ms)
+    order = _message(now_ms, 0, "order", "堤要决口,立即撤到高处,带上所有人", "delivered", by="王敏", is_withdrawal=True)
+    order["state_at_ms"] = now_ms - 40_000
+    return state | {"messages": [order, *state["messages"]], "siren": order["id"]}
+
+
+def kit_store_full(now_ms: int) -> State:
+    """No link, the store takes urgent things only; one order was cancelled, one expired."""
+    state = kit_all_down(now_ms)
+    cancelled = {"by": "王敏", "at_ms": now_ms - 60_000}
+    state["store"] = {"used_bytes": 999_000_000, "quota_bytes": 1_000_000_000, "is_full": True}
+    state["messages"] = [
+        *state["messages"],
+        _message(now_ms, 8, "order", "去北堤", "cancelled", by="王敏", cancelled=cancelled),
+        _message(now_ms, 9, "order", "去南堤", "expired", by="王敏"),
+    ]
+    return state
+
+
 KIT_STATES = {
     "normal": kit_normal,
     "all_down": kit_all_down,
@@ -524,4 +589,6 @@ KIT_STATES = {
     "sos_confirmed": kit_sos_confirmed,
     "sos_withdrawn": kit_sos_withdrawn,
     "order": kit_order,
+    "siren": kit_siren,
+    "store_full": kit_store_full,
 }

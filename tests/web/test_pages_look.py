@@ -93,6 +93,30 @@ def test_command_page_shows_each_state_whole(browser: Browser, server: PageServe
     assert found == {key: [] for key in found}
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_roll_call_and_holdings_are_shown_whole(browser: Browser, server: PageServer, size: str) -> None:
+    """Names of whom an order has not reached, what a unit still holds, and the form of an order, on both sizes."""
+    width, height, floor, target = SIZES[size]
+    server.show(_frozen(COMMAND_STATES["withdrawal"]))
+    data = _data_words(COMMAND_STATES["withdrawal"])
+    found: dict[tuple[str, str], list[str]] = {}
+    for lang, view in (("zh", "day"), ("en", "night")):
+        page = _new_page(browser, width, height, found.setdefault((lang, view), []))
+        page.goto(f"{server.url}/?lang={lang}&view={view}")
+        _settle(page)
+        for opened in ("[data-act=open-order] >> nth=0", "[data-act=order]", "[data-unit=kit-32]"):
+            page.click(opened)
+            _settle(page)
+            found[lang, view] += _audit(page, floor=floor, target=target, view=view) + _foreign(page, lang, data)
+            if opened.startswith("[data-act=open-order]"):
+                assert page.locator("[data-roll=not_reached] p").inner_text().count("40 ") == 1
+            if not opened.startswith("[data-unit"):
+                page.keyboard.press("Escape")
+        assert page.locator("[data-item]").count() == 3
+        page.close()
+    assert found == {key: [] for key in found}
+
+
 @pytest.mark.parametrize("name", KIT_STATES)
 def test_kit_page_shows_each_state_whole(browser: Browser, kit_server: PageServer, name: str) -> None:
     """At 390x844: text from 18 px, every target 84x84, in both languages and three views."""
@@ -108,6 +132,23 @@ def test_kit_page_shows_each_state_whole(browser: Browser, kit_server: PageServe
         found[lang, view] += _audit(page, floor=floor, target=target, view=view) + _foreign(page, lang, data)
         page.close()
     assert found == {key: [] for key in found}
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_a_waiting_message_opens_to_be_taken_back(browser: Browser, kit_server: PageServer, lang: str) -> None:
+    """A press on its row, and only then a button: the list keeps its rows."""
+    width, height, floor, target = KIT_SIZE
+    kit_server.show(_frozen(KIT_STATES["all_down"]))
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(f"{kit_server.url}/?lang={lang}&view=day")
+    _settle(page)
+    assert page.locator("[data-message]").count() == 3
+    assert page.locator("[data-act=take-back]").count() == 0
+    page.click("[data-message=m-1] [data-act=open-row]")
+    _settle(page)
+    assert _audit(page, floor=floor, target=target, view="day") == []
+    assert page.locator("[data-act=take-back]").count() == 1
+    page.close()
 
 
 @pytest.mark.parametrize("sheet", ["write", "phrases", "photo"])

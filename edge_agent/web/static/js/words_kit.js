@@ -66,6 +66,7 @@ export const KIT_WORDS = {
   "message.expired": ["已过期", "expired"],
   "message.cancelled": ["已撤销", "cancelled"],
   "message.held": ["要人再确认", "needs confirmation"],
+  "message.more": ["可做的:{text}", "What can be done with: {text}"],
   "message.take_back": ["撤销这条", "Take it back"],
   "answer.cancelled": ["已撤销 {name} {at} · 不要执行", "cancelled by {name} {at} · do not act on it"],
   "answer.expired": ["已过期 · 不要执行,先问指挥部", "expired · do not act on it, ask command"],

@@ -12,7 +12,7 @@ const OVER = ["done", "cancelled", "expired", "refused"];
 
 /** "40 teams: 31 read, 6 delivered, 3 not reached". */
 export function rollText(say, order) {
-  const lists = order.roll;
+  const lists = order.roll ?? { read: [], delivered: [], not_reached: order.to, ended: [] };
   const counts = ["read", "delivered", "not_reached", "ended"].filter((name) => lists[name].length);
   return say("roll.sum", { n: order.to.length, what: counts.map((name) => say(`roll.${name}`, { n: lists[name].length })).join(say("comma")) });
 }
@@ -21,7 +21,7 @@ export function orderDetail(ctx, sheet) {
   const { say, state, time } = ctx;
   const order = state.orders.find((each) => each.id === sheet.id);
   if (!order) return h("p", { class: "soft" }, say("orders.none"));
-  const lists = order.roll;
+  const lists = order.roll ?? { read: [], delivered: [], not_reached: order.to, ended: [] };
   const isOver = order.cancelled || order.to.every((unit) => OVER.includes(order.states?.[unit] ?? order.state));
   return h("div", { class: "order-detail", "data-order": order.id },
     h("h2", {}, order.is_withdrawal ? [shape("alarm"), " ", say("orders.withdraw")] : say("orders.one"), order.group ? `${say("sep")}${order.group}` : ""),

@@ -23,7 +23,7 @@ class KitPage {
     this.pager = new Pager();
     this.sound = new Sound();
     watchFaults(() => this.say("fault"));
-    this.ui = { sheet: "", text: recall("draft") ?? "", grade: "immediate", photo: null, caption: "", refused: "", folded: "", unfolded: "", undo: null };
+    this.ui = { sheet: "", text: recall("draft") ?? "", grade: "immediate", photo: null, caption: "", refused: "", folded: "", unfolded: "", opened: "", undo: null };
     this.hold = new SosHold({ changed: () => this.render(), done: () => this.raiseSos() });
     this.line = new Line({ path: "/api/state", changed: () => this.render() });
     this.prefs.follow(() => this.render());
@@ -47,6 +47,12 @@ class KitPage {
 
   open(sheet) {
     Object.assign(this.ui, { sheet, refused: "" });
+    this.render();
+  }
+
+  /** Show what can be done with one waiting message; another press elsewhere closes it. */
+  openRow(id) {
+    this.ui.opened = id;
     this.render();
   }
 

@@ -14,13 +14,16 @@ const GRADES = ["flash", "immediate", "priority", "routine", "deferred"];
 export function messageRow(page, message) {
   const { say } = page;
   const isOrder = message.kind === "order";
-  return h("li", { class: `kit-row${isOrder ? " order" : ""}`, key: message.id, "data-message": message.id, "data-state": message.state },
+  const opens = isTakenBack(message);
+  const isOpened = opens && page.ui.opened === message.id;
+  return h("li", { class: `kit-row${isOrder ? " order" : ""}${opens ? " opens" : ""}`, key: message.id, "data-message": message.id, "data-state": message.state },
     h("div", { class: "line" }, h("p", { class: "what" }, titleOf(say, message)), h("p", { class: "at" }, moment(page, message.at_ms))),
     h("p", {}, FILLED[message.state] ? squares(FILLED[message.state], 4) : shape("cross"), " ", stateText(page, message)),
     message.state === "refused" ? h("p", { class: "why" }, say("message.refused_do", { why: message.reason })) : null,
     message.why ? h("p", { class: "why" }, whyText(page, message)) : null,
     isOrder && isOpenOrder(message) ? answers(page, message) : null,
-    isTakenBack(message) ? takeBack(page, message) : null);
+    isOpened ? takeBack(page, message) : null,
+    opens && !isOpened ? opener(page, message) : null);
 }
 
 function isOpenOrder(message) {
@@ -30,6 +33,14 @@ function isOpenOrder(message) {
 /** Whether this message can still be taken back: it has not been seen to arrive. */
 function isTakenBack(message) {
   return message.kind !== "order" && !message.undo_until_ms && (message.state === "accepted" || message.state === "forwarded");
+}
+
+/** The whole row is the target: a press shows what can be done with it. */
+function opener(page, message) {
+  return h("button", {
+    class: "row-open", "data-act": "open-row", "aria-label": page.say("message.more", { text: titleOf(page.say, message) }), "aria-expanded": "false",
+    onclick: () => page.openRow(message.id),
+  });
 }
 
 function takeBack(page, message) {
