@@ -244,3 +244,30 @@ def test_a_url_where_a_path_may_stand_stays_a_url(tmp_path: Path) -> None:
     text = RIGHT.replace('"dev/nose"', '"rtsp://kit:pw@10.0.0.2:554/live"')
     (driver,) = load_config(write(tmp_path, text), PLUGINS).drivers
     assert driver.table["port"] == "rtsp://kit:pw@10.0.0.2:554/live"
+
+
+def test_command_nodes_groups_and_level_become_typed_values(tmp_path: Path) -> None:
+    """A node is no other of its own; wrong ones are told with what is allowed."""
+    extra = """
+[command]
+others = ["cp-2", "kit-1"]
+escalate_after_s = 90
+[[group]]
+name = "coast"
+units = ["kit-1", "boat-*"]
+"""
+    config = load_config(write(tmp_path, RIGHT.replace("number = 7", 'number = 7\nlevel = "city"') + extra), PLUGINS)
+    assert (config.level, config.others, config.escalate_after_s) == ("city", ("cp-2",), 90.0)
+    (group,) = config.groups
+    assert group.members(["boat-2", "boat-1", "hill-1"]) == ["kit-1", "boat-1", "boat-2"]
+    plain = load_config(write(tmp_path, RIGHT), PLUGINS)
+    assert (plain.level, plain.others, plain.escalate_after_s, plain.groups) == ("", (), 60.0, ())
+    wrong = '[command]\nothers = ["No Node"]\nescalate_after_s = 1\n[[group]]\nname = "x"\nunits = []\n'
+    told = "\n".join(problems_of(tmp_path, RIGHT.replace("number = 7", 'level = "village"') + wrong))
+    for words in (
+        "allowed: county, city, province",
+        "ids of command nodes",
+        "allowed: 5 to 3600 seconds",
+        "one or more ids of units",
+    ):
+        assert words in told
