@@ -7,6 +7,7 @@ step costs O(links, queues of the node); the whole state is compared every ``AUD
 The worlds must run with keys that leave bodies readable: ``NullKeys``, or ``OpenKeys`` where frames are damaged.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -22,7 +23,7 @@ from edge_agent.core.node import Node
 from edge_agent.core.pacing import TRAIN_FRAMES
 from edge_agent.core.payload_cache import CHUNK_BYTES, FETCHED_BYTES
 from edge_agent.core.peer import REPLIES_MAX
-from edge_agent.core.scheduler import STARVED_S
+from edge_agent.core.scheduler import FLASH_LULL_S, STARVED_S
 from edge_agent.core.session import Session
 from edge_agent.core.window import LEAST_ENTRIES, LOAD_STEP, QUEUES_MAX, WINDOW_ENTRIES_MAX
 from link_sim.contention import find_contact, is_alone, ready_classes, service_of
@@ -46,6 +47,27 @@ class _ContactAccount:
     excess: ExcessJudge
     quiet_since_s: list[float]
     """For each class, when this contact last served it, or was first seen."""
+    flash_since_s: float = math.inf
+    """Since when FLASH has left here without a lull."""
+    was_lower: bool = False
+    """Whether the last frame was begun by something below FLASH."""
+
+    def may_go_before_flash(self, led_by: Precedence, waiting_since_s: float, now_s: float) -> bool:
+        """A class that starved, or any once FLASH has lasted as long; one frame, then FLASH again."""
+        waits_s = now_s - max(self.quiet_since_s[led_by], waiting_since_s)
+        has_lull = now_s - self.quiet_since_s[Precedence.FLASH] >= FLASH_LULL_S
+        lasts = not has_lull and now_s - self.flash_since_s >= STARVED_S
+        return not self.was_lower and (waits_s >= STARVED_S or lasts)
+
+    def note(self, led_by: Precedence, class_bytes: list[int], now_s: float) -> None:
+        """A frame leaves."""
+        has_lull = now_s - self.quiet_since_s[Precedence.FLASH] >= FLASH_LULL_S
+        if class_bytes[Precedence.FLASH] and (has_lull or self.flash_since_s == math.inf):
+            self.flash_since_s = now_s
+        for precedence in Precedence:
+            if class_bytes[precedence]:
+                self.quiet_since_s[precedence] = now_s
+        self.was_lower = led_by is not Precedence.FLASH
 
 
 @dataclass(slots=True)
@@ -207,15 +229,12 @@ class Checker(NoWatch):
             class_bytes[service_of(node, fragment)] += max(1, len(fragment.payload))
         led_by = service_of(node, fragments[0])
         ready = ready_classes(node, contact, now_s)
-        if ready[Precedence.FLASH] and not class_bytes[Precedence.FLASH]:
-            waits_s = now_s - max(known.quiet_since_s[led_by], account.waiting_since_s[led_by])
-            if waits_s < STARVED_S:  # a starved class goes first once, whatever happens above it
-                self._complain(
-                    seat, f"{led_by.name} {fragments[0].sequence} starts on {contact.link.name!r} while FLASH waits"
-                )
-        for precedence in Precedence:
-            if class_bytes[precedence]:
-                known.quiet_since_s[precedence] = now_s
+        must_wait = ready[Precedence.FLASH] and not class_bytes[Precedence.FLASH]
+        if must_wait and not known.may_go_before_flash(led_by, account.waiting_since_s[led_by], now_s):
+            self._complain(
+                seat, f"{led_by.name} {fragments[0].sequence} starts on {contact.link.name!r} while FLASH waits"
+            )
+        known.note(led_by, class_bytes, now_s)
         session = contact.session
         if session is None or not session.is_keyed:
             return

@@ -17,6 +17,8 @@ from edge_agent.core.queue import Queue
 QUANTUM_BYTES = 1500
 STARVED_S = 60.0
 """A class that had work and got nothing for this long goes before everything, FLASH included."""
+FLASH_LULL_S = 10.0
+"""FLASH that nothing of was sent for this long was not there without end: a frame takes two seconds at 300 bit/s."""
 CREDIT_CAP_BYTES = QUANTUM_BYTES + 500
 """One turn, and what is earned until it comes. What a class could not use on this link, for FLASH waited or a faster
 link took it, must not make it more than its share later: on a slow link every kilobyte is a second of IMMEDIATE."""
@@ -32,12 +34,19 @@ class ShareAccount:
     credit_bytes: list[float] = field(default_factory=lambda: [0.0] * len(Precedence))
     waiting_since_s: list[float | None] = field(default_factory=lambda: [None] * len(Precedence))
     is_contended: bool = False
+    now_s: float = 0.0
+    flash_since_s: float | None = None
+    """Since when FLASH has been sent without a lull, while others waited."""
+    last_flash_s: float = -FLASH_LULL_S
+    was_lower: bool = False
+    """Whether the last frame began with something below FLASH."""
 
     def forget(self) -> None:
         """Only one class has work: nobody is owed anything."""
         self.credit_bytes = [0.0] * len(Precedence)
         self.waiting_since_s = [None] * len(Precedence)
-        self.is_contended = False
+        self.is_contended = self.was_lower = False
+        self.flash_since_s = None
 
     def note_served(self, classes: Iterable[Precedence]) -> None:
         """These classes got something, here or on another link to the same node: they do not starve."""
@@ -48,12 +57,29 @@ class ShareAccount:
         """``served`` got ``sent_bytes``; every class in ``waiting`` that did not gains its share of them."""
         if not self.is_contended:
             return
+        self.was_lower = served is not Precedence.FLASH
+        if not self.was_lower:
+            self.last_flash_s = self.now_s
+            if self.flash_since_s is None:
+                self.flash_since_s = self.now_s
         self.credit_bytes[served] = max(0.0, self.credit_bytes[served] - sent_bytes)
         self.waiting_since_s[served] = None
         for precedence in waiting:
             if precedence != served:
                 gained = self.credit_bytes[precedence] + sent_bytes * share_ratio
                 self.credit_bytes[precedence] = min(CREDIT_CAP_BYTES, gained)
+
+    def before_flash(self, starved: list[Precedence], owed: list[Precedence]) -> list[Precedence]:
+        """What goes before FLASH that waits: at most one class, and for one frame.
+
+        FLASH that has lasted for ``STARVED_S`` leaves the shares of the others (DESIGN section 4), a frame at a time.
+        """
+        if self.last_flash_s <= self.now_s - FLASH_LULL_S:
+            self.flash_since_s = None
+        if self.was_lower:
+            return []
+        lasts = self.flash_since_s is not None and self.now_s - self.flash_since_s >= STARVED_S
+        return starved[:1] or (owed[:1] if lasts else [])
 
 
 class Scheduler:
@@ -124,7 +150,7 @@ class Scheduler:
             if account.is_contended:
                 account.forget()
             return waiting
-        account.is_contended = True
+        account.is_contended, account.now_s = True, now_s
         account.note_served(precedence for precedence in _PRECEDENCES if precedence not in waiting)
         starved: list[Precedence] = []
         owed: list[Precedence] = []
@@ -136,9 +162,13 @@ class Scheduler:
                 starved.append(precedence)
             if account.credit_bytes[precedence] >= QUANTUM_BYTES:
                 owed.append(precedence)
-        if not starved and not owed:
+        if waiting[0] is Precedence.FLASH:
+            first = account.before_flash(starved, owed)
+        else:
+            account.flash_since_s = None
+            first = starved or owed
+        if not first:
             return waiting
-        first = starved or ([] if waiting[0] is Precedence.FLASH else owed)
         return first + [precedence for precedence in waiting if precedence not in first]
 
     def pick(

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import strategies as st
@@ -105,12 +106,49 @@ def test_a_flash_that_comes_late_is_the_very_next_frame() -> None:
             return
 
 
-def test_flash_without_end_leaves_the_others_one_frame_a_minute() -> None:
-    link = filled({FLASH: 9_000_000, DEFERRED: 100_000})
-    link.rate_bps = 400_000.0
-    seen = [link.now_s for bundle, _ in link.frames() if bundle.precedence is DEFERRED and link.now_s < 170]
-    assert 2 <= len(seen) <= 4
-    assert 60 <= seen[0] <= 61
+def under_lasting_flash(rate_bps: float) -> list[tuple[float, Precedence, int]]:
+    """Time, class and bytes of every frame of four minutes in which FLASH and two lower classes have work."""
+    link = filled({FLASH: 9_000_000, IMMEDIATE: 500_000, DEFERRED: 500_000})
+    link.rate_bps = rate_bps
+    frames = []
+    for bundle, sent_bytes in link.frames():
+        frames.append((link.now_s, bundle.precedence, sent_bytes))
+        if link.now_s > 240:
+            return frames
+    raise AssertionError("too little FLASH")
+
+
+def test_flash_without_end_leaves_the_others_their_share_once_a_minute_is_over() -> None:
+    frames = under_lasting_flash(200_000.0)
+    assert {precedence for now_s, precedence, _ in frames if now_s < 60} == {FLASH}
+    late = [(precedence, sent_bytes) for now_s, precedence, sent_bytes in frames if now_s > 70]
+    total = sum(sent_bytes for _, sent_bytes in late)
+    for lower in (IMMEDIATE, DEFERRED):
+        share = sum(sent_bytes for precedence, sent_bytes in late if precedence is lower) / total
+        assert 0.04 <= share <= 0.06, (lower, share)
+
+
+def flash_waits_for_one_frame_at_most(frames: list[tuple[float, Precedence, int]]) -> bool:
+    return all(FLASH in (first[1], second[1]) for first, second in pairwise(frames))
+
+
+def test_flash_waits_for_one_frame_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert flash_waits_for_one_frame_at_most(under_lasting_flash(200_000.0))
+    monkeypatch.setattr(ShareAccount, "before_flash", lambda self, starved, owed: starved or owed)
+    assert not flash_waits_for_one_frame_at_most(under_lasting_flash(200_000.0)), "the planted fault"
+
+
+def test_a_lull_of_flash_starts_its_minute_again() -> None:
+    scheduler, account, now_s = Scheduler(SHARE_RATIO), ShareAccount(), 0.0
+    while now_s < 200:
+        first = scheduler.order_of_service([FLASH, DEFERRED], account, now_s)[0]
+        assert first is FLASH or now_s - account.last_flash_s < 1, "the others starve only while FLASH is sent"
+        if first is FLASH:
+            assert account.credit_bytes[DEFERRED] <= scheduler_module.CREDIT_CAP_BYTES
+        account.charge(first, FRAME_BYTES, [FLASH, DEFERRED], SHARE_RATIO)
+        account.note_served([DEFERRED])
+        assert first is FLASH
+        now_s += 0.5 if now_s % 50 < 35 else 11.0
 
 
 @pytest.mark.parametrize("precedence", list(Precedence))
