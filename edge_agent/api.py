@@ -6,79 +6,26 @@ It listens on a unix socket that only its owner may open, or on loopback. There 
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from edge_agent.addresses import Address, spell
+from edge_agent.api_door import ApiDoor, BundleUnknownError
+from edge_agent.api_listener import Listener, write_answer
 from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_message
-from edge_agent.client import BundleState, Delivery
+from edge_agent.client import BundleState
 from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
-from edge_agent.core.errors import ActionError, EdgeAgentError, RefusedError
+from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.kit_memory import PageMemoryError
 from edge_agent.ports import PluginLostError
 from edge_agent.sender import UnsendableError
 from edge_agent.why_words import LANGUAGES
 
-UNACKNOWLEDGED = 64  # deliveries on their way to one listener
 WAIT_STATES = ("forwarded", "delivered")
 
 ResultT = TypeVar("ResultT")
-
-
-class BundleUnknownError(EdgeAgentError):
-    """This node has never had the bundle, or has forgotten it."""
-
-
-class ApiDoor(Protocol):
-    """What the API asks of the agent."""
-
-    async def send(
-        self,
-        payload: bytes,
-        *,
-        flow: str,
-        to: str,
-        precedence: Precedence | None,
-        lifetime_s: float | None,
-        key: str,
-        origin: Origin,
-    ) -> BundleState:
-        """The accepted bundle. Raises RefusedError, UnsendableError."""
-
-    async def state(self, bundle: BundleId) -> BundleState:
-        """Where a bundle is. Raises BundleUnknownError."""
-
-    async def wait(self, bundle: BundleId, state: str) -> BundleState:
-        """The bundle once it is ``state`` or at another end. Raises BundleUnknownError."""
-
-    async def why(self, bundle: BundleId, language: str) -> Message:
-        """What is known of a bundle, with one ``sentence`` for people. Raises BundleUnknownError."""
-
-    async def act(self, action: str, body: Message) -> Message:
-        """Do what a person presses on this node's page. Raises ActionError, RefusedError, PageMemoryError."""
-
-    async def orders(self) -> list[Message]:
-        """Orders given here with their roll call, or, at a unit, those it got; newest first."""
-
-    def status(self) -> Message:
-        """The status of DESIGN section 10."""
-
-    def accepted(self) -> AsyncIterator[BundleId]:
-        """Ids of bundles accepted from now on."""
-
-    async def open_consumer(self, name: str | None, flow: str, since: str | None, after: int | None) -> str:
-        """The name of a consumer that starts where it is told; None: one for as long as somebody listens."""
-
-    def deliveries(self, consumer: str, flow: str) -> AsyncIterator[Delivery]:
-        """What the consumer has not acknowledged, then what comes, for ever."""
-
-    async def acknowledge(self, consumer: str, position: int) -> None:
-        """Everything up to ``position`` is done with; returns once that is on disk."""
-
-    async def close_consumer(self, consumer: str) -> None:
-        """Forget a consumer without a name of its own; a durable one keeps its place."""
 
 
 class ApiServer:
@@ -138,7 +85,7 @@ class ApiServer:
                 answer = await self._answer(request, reader)
                 if answer is None:
                     break
-                await _write(writer, answer)
+                await write_answer(writer, answer)
         except (ApiBrokenError, MalformedError) as error:
             writer.write(pack_message({"error": str(error), "reason": "malformed"}))
         except ConnectionError:
@@ -170,6 +117,10 @@ class ApiServer:
                 return asdict(await self._door.state(_bundle(request)))
             case "why":
                 return await self._door.why(_bundle(request), _choice(request, "language", LANGUAGES))
+            case "cancel":
+                by = _text(request, "by") if "by" in request else ""
+                cancelled = await self._door.cancel(_bundle(request), by)
+                return {**asdict(cancelled.state), "was_asked": cancelled.was_asked}
             case "act":
                 body = request.get("body", {})
                 if not isinstance(body, dict):
@@ -185,7 +136,7 @@ class ApiServer:
                 return None if reached is None else asdict(reached)
             case op:
                 raise MalformedError(
-                    f"op {op!r}: allowed: send, state, wait, why, status, act, orders, listen, accepted"
+                    f"op {op!r}: allowed: send, state, wait, why, status, cancel, act, orders, listen, accepted"
                 )
 
     async def _send(self, request: Message) -> BundleState:
@@ -214,9 +165,9 @@ class ApiServer:
         """Tell every accepted bundle until the other side has gone."""
 
         async def tell() -> bool:
-            await _write(writer, {"ok": {}})
+            await write_answer(writer, {"ok": {}})
             async for bundle in self._door.accepted():
-                await _write(writer, {"ok": {"bundle": str(bundle)}})
+                await write_answer(writer, {"ok": {"bundle": str(bundle)}})
             return True
 
         await _while_connected(reader, tell())
@@ -231,75 +182,14 @@ class ApiServer:
         try:
             consumer = await self._door.open_consumer(name, flow, since, after)
         except (BundleUnknownError, MalformedError) as error:
-            await _write(writer, {"error": str(error), "reason": "unknown_bundle"})
+            await write_answer(writer, {"error": str(error), "reason": "unknown_bundle"})
             return
-        await _write(writer, {"ok": {"consumer": consumer}})
-        listener = _Listener(self._door, consumer, flow, writer)
+        await write_answer(writer, {"ok": {"consumer": consumer}})
+        listener = Listener(self._door, consumer, flow, writer)
         try:
             await listener.serve(reader)
         finally:
             await self._door.close_consumer(consumer)
-
-
-class _Listener:
-    """One consumer at the other end of a connection."""
-
-    def __init__(self, door: ApiDoor, consumer: str, flow: str, writer: asyncio.StreamWriter) -> None:
-        self._door = door
-        self._consumer = consumer
-        self._flow = flow
-        self._writer = writer
-        self._room = asyncio.Semaphore(UNACKNOWLEDGED)
-        self._unsynced: int | None = None
-        self._has_news = asyncio.Event()
-        self._is_last = False
-
-    async def serve(self, reader: asyncio.StreamReader) -> None:
-        """Push deliveries and take acknowledgements until the listener has gone or had its last."""
-        async with asyncio.TaskGroup() as group:
-            push = group.create_task(self._push(), name=f"listener:{self._consumer}:push")
-            sync = group.create_task(self._sync(), name=f"listener:{self._consumer}:sync")
-            while not self._is_last and (message := await _read_or_none(reader)) is not None:
-                position = message.get("position")
-                if message.get("op") != "ack" or type(position) is not int:
-                    break  # not a listener of ours
-                self._unsynced = position  # a later position covers earlier ones: one sync for many
-                self._is_last = message.get("is_last") is True
-                self._has_news.set()
-                self._room.release()
-            push.cancel()
-            if self._is_last:
-                await sync
-            else:
-                sync.cancel()
-
-    async def _push(self) -> None:
-        async for delivery in self._door.deliveries(self._consumer, self._flow):
-            await self._room.acquire()
-            try:
-                await _write(self._writer, {"ok": asdict(delivery)})
-            except ConnectionError:
-                return  # the reading side ends the listener
-
-    async def _sync(self) -> None:
-        while self._unsynced is not None or not self._is_last:
-            await self._has_news.wait()
-            self._has_news.clear()
-            position, self._unsynced = self._unsynced, None
-            if position is not None:
-                await self._door.acknowledge(self._consumer, position)
-
-
-async def _read_or_none(reader: asyncio.StreamReader) -> Message | None:
-    try:
-        return await read_message(reader)
-    except ApiBrokenError:
-        return None  # not a listener of ours: as good as gone
-
-
-async def _write(writer: asyncio.StreamWriter, message: Message) -> None:
-    writer.write(pack_message(message))
-    await writer.drain()
 
 
 async def _while_connected(

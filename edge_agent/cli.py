@@ -92,6 +92,14 @@ def _add_talking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     why.add_argument("--json", action="store_true", help="the facts behind the sentence")
     why.set_defaults(run=_why)
 
+    cancel = commands.add_parser("cancel", help="take a bundle back; of an order every copy")
+    cancel.add_argument("bundle", metavar="BUNDLE")
+    _add_config(cancel)
+    cancel.add_argument("--by", default="", metavar="NAME", help="who takes it back (default: the node)")
+    cancel.set_defaults(run=_cancel)
+
+    _add_order(commands)
+
     record = commands.add_parser("record", help="write a trace of a link as the agent measures it, to replay in a test")
     _add_config(record)
     record.add_argument("--link", required=True, metavar="NAME")
@@ -100,6 +108,21 @@ def _add_talking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     record.add_argument("--interval", type=_seconds, default=0.1, metavar="S", help="between samples (default: 0.1)")
     record.add_argument("--seconds", type=_seconds, metavar="S", help="stop after this long (default: at Ctrl-C)")
     record.set_defaults(run=_record)
+
+
+def _add_order(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    order = commands.add_parser("order", help="give an order from the command post, and follow who has read it")
+    _add_config(order)
+    order.add_argument("--to", required=True, metavar="NODE|GROUP", help="a unit, or a [[group]] of the configuration")
+    order.add_argument(
+        "--flow", choices=("order", "withdraw"), default="order", help="withdraw: FLASH on every link, sounds there"
+    )
+    order.add_argument("--by", default="", metavar="NAME", help="who gives it (default: whoever is on duty)")
+    order.add_argument("--lifetime", type=_seconds, metavar="S", help="nobody acts on it after that (default: 3600)")
+    order.add_argument("--wait", choices=("delivered", "read"), help="print the roll call until all have it")
+    order.add_argument("--timeout", type=_seconds, metavar="S", help="stop waiting after this long")
+    order.add_argument("text", nargs="+", metavar="TEXT")
+    order.set_defaults(run=_order)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -215,6 +238,18 @@ def _why(options: argparse.Namespace) -> int:
     from edge_agent import talk
 
     return talk.why(options)
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    from edge_agent import talk
+
+    return talk.cancel(options)
+
+
+def _order(options: argparse.Namespace) -> int:
+    from edge_agent import talk_order
+
+    return talk_order.order(options)
 
 
 def _record(options: argparse.Namespace) -> int:

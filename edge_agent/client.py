@@ -126,6 +126,14 @@ class Client:
         """The same with its facts: each link's word, what is ahead, when it should go, or what became of it."""
         return await self._ask({"op": "why", "bundle": bundle, "language": language})
 
+    async def cancel(self, bundle: str, *, by: str = "") -> tuple[BundleState, bool]:
+        """Take a bundle back: its state now, and whether it had left and who has it was asked not to act on it.
+
+        Of an order every copy. ``by`` names the person; "": the node. Raises AgentRefusedError: unknown, or an SOS.
+        """
+        answer = await self._ask({"op": "cancel", "bundle": bundle, "by": by})
+        return _state(answer), bool(answer["was_asked"])
+
     async def act(self, action: str, body: Mapping[str, Any]) -> Mapping[str, Any]:  # Any: JSON of docs/api.md
         """Do what a person presses on the node's page. Raises AgentRefusedError with the reason."""
         return await self._ask({"op": "act", "action": action, "body": dict(body)})

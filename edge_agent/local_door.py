@@ -4,29 +4,33 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.accepted import AcceptedNews
-from edge_agent.api import BundleUnknownError
+from edge_agent.api_door import BundleUnknownError, Cancelled
 from edge_agent.api_messages import Message
 from edge_agent.client import BundleState, Delivery
 from edge_agent.config import Config
-from edge_agent.core.bundle import BundleId, Origin, Precedence
+from edge_agent.core.bundle import COMMAND, BundleId, Origin, Precedence
+from edge_agent.core.errors import ActionError
+from edge_agent.core.progress import ENDS
 from edge_agent.core.report import NodeReport
 from edge_agent.deliveries import Deliveries
 from edge_agent.device_port import DevicePort
 from edge_agent.disk import Disk
 from edge_agent.disk.types import Fate, FateState
 from edge_agent.fates import FateWatch, state_of
+from edge_agent.kit_rows import row_id
 from edge_agent.link_port import LinkPort
 from edge_agent.pages import DeskWatch
 from edge_agent.runner import Runner
 from edge_agent.sender import BundleSender
 from edge_agent.status import backlog_rows, device_rows, drop_counts, link_rows
+from edge_agent.telemetry.payloads import SOS_FLOW
 from edge_agent.why import find_why, why_message
 from edge_agent.why_words import Speaker
 
 
 @dataclass(slots=True, kw_only=True)
 class LocalDoor:
-    """Implements ``api.ApiDoor``."""
+    """Implements ``api_door.ApiDoor``."""
 
     config: Config
     disk: Disk
@@ -88,6 +92,35 @@ class LocalDoor:
             reasons={port.link: port.lost_reason for port in self.links if port.lost_reason},
         )
         return why_message(why, Speaker(language=language, now_ms=self.sender.now_ms()).sentence(why))
+
+    async def cancel(self, bundle: BundleId, by: str) -> Cancelled:
+        fate = await self.fate(bundle)
+        if fate.header.flow.split(".", 1)[0] == SOS_FLOW:
+            raise ActionError("a call for help is withdrawn in its first 10 seconds, and then closed by command")
+        if fate.state in ENDS:
+            return Cancelled(state=state_of(fate), was_asked=False)
+        is_order = self.config.role == COMMAND and await self._cancel_order(str(bundle), by)
+        if not is_order and fate.state is FateState.ACCEPTED and self.runner.cancel(bundle):
+            return Cancelled(state=state_of(await self.fates.wait(bundle, "forwarded")), was_asked=False)
+        was_asked = is_order or await self._ask_to_cancel(fate)
+        fate = await self.fate(bundle)
+        return Cancelled(state=state_of(fate), was_asked=was_asked and fate.state not in ENDS)
+
+    async def _cancel_order(self, bundle: str, by: str) -> bool:
+        """Take back the order that a bundle is a copy of, every copy; False when it is of none."""
+        desk = await self.desks.open()
+        order = next((each for each in desk.orders() if bundle in each["bundles"].values()), None)
+        if order is None:
+            return False
+        await desk.act("order/cancel", {"order": order["id"], "by": by or self.config.name}, self.sender.now_ms())
+        return True
+
+    async def _ask_to_cancel(self, fate: Fate) -> bool:
+        """Have command told that a person's message is taken back; False for what nobody there would know."""
+        if self.config.role == COMMAND or fate.header.origin is not Origin.PERSON:
+            return False
+        await (await self.desks.open()).act("cancel", {"id": row_id(fate)}, self.sender.now_ms())
+        return True
 
     async def act(self, action: str, body: Message) -> Message:
         return await (await self.desks.open()).act(action, body, self.sender.now_ms())

@@ -24,37 +24,42 @@ def send(options: argparse.Namespace) -> int:
     try:
         payload = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
     except OSError as error:
-        _complain(f"{options.file}: {error.strerror}")
+        complain(f"{options.file}: {error.strerror}")
         return EXIT_USAGE
-    return _with_client(options, lambda client: _send(client, options, payload))
+    return with_client(options, lambda client: _send(client, options, payload))
 
 
 def listen(options: argparse.Namespace) -> int:
     """Print one JSON line for each delivered bundle until ``--count`` or a signal."""
-    return _with_client(options, lambda client: _listen(client, options))
+    return with_client(options, lambda client: _listen(client, options))
 
 
 def status(options: argparse.Namespace) -> int:
     """Print the agent's state, as JSON or for people."""
-    return _with_client(options, lambda client: _status(client, as_json=options.json))
+    return with_client(options, lambda client: _status(client, as_json=options.json))
 
 
 def why(options: argparse.Namespace) -> int:
     """Print one sentence on a bundle."""
-    return _with_client(options, lambda client: _why(client, options))
+    return with_client(options, lambda client: _why(client, options))
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """Take a bundle back; print ``{"bundle", "state"}``."""
+    return with_client(options, lambda client: _cancel(client, options))
 
 
 def record(options: argparse.Namespace) -> int:
     """Write the trace of a link until a signal or ``--seconds``."""
-    return _with_client(options, lambda client: _record(client, options))
+    return with_client(options, lambda client: _record(client, options))
 
 
-def _with_client(options: argparse.Namespace, talk: Callable[[Client], Coroutine[Any, Any, int]]) -> int:
+def with_client(options: argparse.Namespace, talk: Callable[[Client], Coroutine[Any, Any, int]]) -> int:
     """Run ``talk`` with a client of the configured agent; errors become a sentence and a status."""
     try:
         address = load_api_address(options.config)
     except ConfigError as error:
-        _complain(str(error))
+        complain(str(error))
         return EXIT_USAGE
 
     async def connected() -> int:
@@ -64,10 +69,10 @@ def _with_client(options: argparse.Namespace, talk: Callable[[Client], Coroutine
     try:
         return asyncio.run(connected())
     except AgentRefusedError as error:
-        _complain(f"refused ({error.reason}): {error}" if error.reason not in str(error) else f"refused: {error}")
+        complain(f"refused ({error.reason}): {error}" if error.reason not in str(error) else f"refused: {error}")
         return EXIT_REFUSED
     except AgentAbsentError as error:
-        _complain(str(error))
+        complain(str(error))
         return EXIT_REFUSED
 
 
@@ -87,27 +92,27 @@ async def _send(client: Client, options: argparse.Namespace, payload: bytes) -> 
                 reached = await client.wait(reached.bundle, options.wait)
     except TimeoutError:
         if reached is None:
-            _complain(f"the agent did not answer within {options.timeout} s; it may have accepted the bundle")
+            complain(f"the agent did not answer within {options.timeout} s; it may have accepted the bundle")
             return EXIT_LATE
         _print_state(reached)
-        _complain(f"not {options.wait} within {options.timeout} s; it stays queued: edge-agent why {reached.bundle}")
+        complain(f"not {options.wait} within {options.timeout} s; it stays queued: edge-agent why {reached.bundle}")
         return EXIT_LATE
     _print_state(reached)
     if options.wait == "accepted" or reached.state in (options.wait, "delivered", "read", "done"):
         return EXIT_DONE
-    _complain(f"{reached.state}: {reached.detail}" if reached.detail else reached.state)
+    complain(f"{reached.state}: {reached.detail}" if reached.detail else reached.state)
     return EXIT_REFUSED
 
 
 def _print_state(reached: BundleState) -> None:
-    _print_line({"bundle": reached.bundle, "state": reached.state, "accepted_at": _iso(reached.accepted_at_ms)})
+    print_line({"bundle": reached.bundle, "state": reached.state, "accepted_at": _iso(reached.accepted_at_ms)})
 
 
 async def _listen(client: Client, options: argparse.Namespace) -> int:
     async for delivery in client.listen(
         options.flow, since=options.since, consumer=options.consumer, count=options.count
     ):
-        _print_line(_line_of(delivery))
+        print_line(_line_of(delivery))
     return EXIT_DONE
 
 
@@ -131,25 +136,27 @@ def _line_of(delivery: Delivery) -> dict[str, object]:
 async def _status(client: Client, *, as_json: bool) -> int:
     report = await client.status()
     if as_json:
-        _print(json.dumps(report, ensure_ascii=False, indent=2))
+        print_text(json.dumps(report, ensure_ascii=False, indent=2))
     else:
         _print_status(report)
     return EXIT_DONE
 
 
 def _print_status(report: Mapping[str, Any]) -> None:  # Any: JSON, as DESIGN section 10 lays it out
-    _print(f"{report['node']} ({report['role']}), up {report['uptime_s']:.0f} s")
+    print_text(f"{report['node']} ({report['role']}), up {report['uptime_s']:.0f} s")
     for link in report["links"]:
         rate = f", {link['goodput_bps'] / 1000:.1f} kbit/s" if link["goodput_bps"] else ""
         rtt = f", RTT {link['rtt_s'] * 1000:.0f} ms" if link["rtt_s"] is not None else ""
         peer = f" to {link['peer']}" if link["peer"] else ""
         reason = f": {link['reason']}" if link["reason"] else ""
-        _print(f"  link {link['name']}{peer}: {link['state'].upper()}{rate}{rtt}{reason}")
+        print_text(f"  link {link['name']}{peer}: {link['state'].upper()}{rate}{rtt}{reason}")
     for device in report["devices"]:
-        _print(f"  device {device['name']}: {device['state']}" + (f": {device['reason']}" if device["reason"] else ""))
+        print_text(
+            f"  device {device['name']}: {device['state']}" + (f": {device['reason']}" if device["reason"] else "")
+        )
     for precedence, waiting in report["backlog"].items():
         if waiting["bundles"]:
-            _print(
+            print_text(
                 f"  waiting {precedence.upper()}: {waiting['bundles']} bundles, {waiting['bytes']} bytes, "
                 f"oldest {waiting['oldest_age_s']:.0f} s"
             )
@@ -162,10 +169,22 @@ async def _why(client: Client, options: argparse.Namespace) -> int:
     except AgentRefusedError as error:
         if error.reason != "unknown_bundle" or language != "zh":
             raise
-        _complain(f"本机没有这一条(或已不再保留):{options.bundle}")
+        complain(f"本机没有这一条(或已不再保留):{options.bundle}")
         return EXIT_REFUSED
-    _print(json.dumps(facts, ensure_ascii=False, indent=2) if options.json else str(facts["sentence"]))
+    print_text(json.dumps(facts, ensure_ascii=False, indent=2) if options.json else str(facts["sentence"]))
     return EXIT_DONE
+
+
+async def _cancel(client: Client, options: argparse.Namespace) -> int:
+    reached, was_asked = await client.cancel(options.bundle, by=options.by)
+    print_line({"bundle": reached.bundle, "state": reached.state})
+    if reached.state == "cancelled":
+        return EXIT_DONE
+    if was_asked:
+        complain(f"it has left already; whoever has it was asked not to act on it: edge-agent why {reached.bundle}")
+        return EXIT_LATE
+    complain(f"too late: {reached.state}; what has left as a whole cannot be taken back")
+    return EXIT_REFUSED
 
 
 def language_of(environment: Mapping[str, str]) -> str:
@@ -184,9 +203,9 @@ async def _record(client: Client, options: argparse.Namespace) -> int:
         span_s=options.seconds,
     )
     try:
-        await run_recorder(recorder, _print)
+        await run_recorder(recorder, print_text)
     except (NoSuchLinkError, OSError) as error:
-        _complain(f"edge-agent record: {error}")
+        complain(f"edge-agent record: {error}")
         return EXIT_USAGE
     return EXIT_DONE
 
@@ -197,14 +216,14 @@ def _iso(at_ms: int | None) -> str | None:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _print_line(line: Mapping[str, object]) -> None:
-    _print(json.dumps(line, ensure_ascii=False))
+def print_line(line: Mapping[str, object]) -> None:
+    print_text(json.dumps(line, ensure_ascii=False))
 
 
-def _print(text: str) -> None:
+def print_text(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()  # a reader at the other end of a pipe waits for each line
 
 
-def _complain(text: str) -> None:
+def complain(text: str) -> None:
     sys.stderr.write(text + "\n")

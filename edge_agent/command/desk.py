@@ -170,9 +170,12 @@ class CommandDesk:
         return is_news
 
     def orders(self) -> list[Json]:
-        """Orders given here, newest first, each with its roll call by name."""
+        """Orders given here, newest first, each with its roll call by name and the bundles that carry its copies."""
         board = self.board
-        return [{**each.to_json(), "names": call_roll(each, board.name_of)} for each in reversed(board.orders)]
+        return [
+            {**each.to_json(), "names": call_roll(each, board.name_of), "bundles": each.bundles}
+            for each in reversed(board.orders)
+        ]
 
     def _tell(self) -> None:
         self._writer.changed()

@@ -33,7 +33,8 @@ class OrderDesk:
     async def give(self, body: Mapping[str, Any], by: str, now_ms: int) -> Json:
         """Give an order. Raises RefusedError when not one copy was taken.
 
-        ``body``: text, and ``to`` (units known here, empty for all) or ``group``; optional lifetime_s, flow.
+        ``body``: text, and ``to`` (units known here, empty for all; or one name of either) or ``group``; optional
+        lifetime_s, flow.
         """
         text = wanted_text(body, "text", ORDER_MAX)
         flow, lifetime_s = body.get("flow", ORDER_FLOW), body.get("lifetime_s", ORDER_LIFETIME_S)
@@ -42,8 +43,10 @@ class OrderDesk:
         is_number = isinstance(lifetime_s, int | float) and not isinstance(lifetime_s, bool)
         if not is_number or not LIFETIME_LEAST_S <= lifetime_s <= LIFETIME_MOST_S:
             raise ActionError(f"lifetime_s {lifetime_s!r}: allowed: {LIFETIME_LEAST_S} to {LIFETIME_MOST_S}")
-        group = str(body.get("group") or "")
-        units = self._members(group) if group else self._units(body.get("to", []))
+        group, to = str(body.get("group") or ""), body.get("to", [])
+        if isinstance(to, str):  # one name, as people type it: a group, or a unit
+            group, to = (to, []) if find_group(self.groups, to) else (group, [to])
+        units = self._members(group) if group else self._units(to)
         payload = Text(text=text, at_ms=now_ms, by=by).pack()
         is_withdrawal = flow == WITHDRAW_FLOW
         precedence = Precedence.FLASH if is_withdrawal else Precedence.IMMEDIATE

@@ -1,0 +1,75 @@
+"""What the local API asks of the agent; ``local_door`` answers."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_agent.api_messages import Message
+from edge_agent.client import BundleState, Delivery
+from edge_agent.core.bundle import BundleId, Origin, Precedence
+from edge_agent.core.errors import EdgeAgentError
+
+
+class BundleUnknownError(EdgeAgentError):
+    """This node has never had the bundle, or has forgotten it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """``was_asked``: the bundle had left, and who has it, or gets it, was asked not to act on it."""
+
+    state: BundleState
+    was_asked: bool
+
+
+class ApiDoor(Protocol):
+    """What the API asks of the agent."""
+
+    async def send(
+        self,
+        payload: bytes,
+        *,
+        flow: str,
+        to: str,
+        precedence: Precedence | None,
+        lifetime_s: float | None,
+        key: str,
+        origin: Origin,
+    ) -> BundleState:
+        """The accepted bundle. Raises RefusedError, UnsendableError."""
+
+    async def state(self, bundle: BundleId) -> BundleState:
+        """Where a bundle is. Raises BundleUnknownError."""
+
+    async def wait(self, bundle: BundleId, state: str) -> BundleState:
+        """The bundle once it is ``state`` or at another end. Raises BundleUnknownError."""
+
+    async def why(self, bundle: BundleId, language: str) -> Message:
+        """What is known of a bundle, with one ``sentence`` for people. Raises BundleUnknownError."""
+
+    async def cancel(self, bundle: BundleId, by: str) -> "Cancelled":
+        """What taking a bundle back came to. Raises BundleUnknownError, ActionError, RefusedError."""
+
+    async def act(self, action: str, body: Message) -> Message:
+        """Do what a person presses on this node's page. Raises ActionError, RefusedError, PageMemoryError."""
+
+    async def orders(self) -> list[Message]:
+        """Orders given here with their roll call, or, at a unit, those it got; newest first."""
+
+    def status(self) -> Message:
+        """The status of DESIGN section 10."""
+
+    def accepted(self) -> AsyncIterator[BundleId]:
+        """Ids of bundles accepted from now on."""
+
+    async def open_consumer(self, name: str | None, flow: str, since: str | None, after: int | None) -> str:
+        """The name of a consumer that starts where it is told; None: one for as long as somebody listens."""
+
+    def deliveries(self, consumer: str, flow: str) -> AsyncIterator[Delivery]:
+        """What the consumer has not acknowledged, then what comes, for ever."""
+
+    async def acknowledge(self, consumer: str, position: int) -> None:
+        """Everything up to ``position`` is done with; returns once that is on disk."""
+
+    async def close_consumer(self, consumer: str) -> None:
+        """Forget a consumer without a name of its own; a durable one keeps its place."""
