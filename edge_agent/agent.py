@@ -264,7 +264,6 @@ class Agent:
             case BundleDelivered():
                 self._delivered(event)
             case BundleForwarded():
-                self._disk.note_forwarded(event.bundle, event.peer, event.via, wall_clock_ms())
                 self._settled(event.bundle)
             case BundleClosed():
                 self._receipts.tell_end(event.bundle, state_of(event.reason))

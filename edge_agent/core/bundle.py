@@ -6,7 +6,7 @@ store is created, and each precedence counts in a sequence space of its own, so 
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
@@ -96,15 +96,20 @@ class BundleHeader:
     key: str = ""
     deadline_s: float = 0.0
     operation_id: bytes = b""
+    _packed: bytes = field(default=b"", init=False, repr=False, compare=False)
+    """What ``pack`` gave, or ``unpack`` was given: it is asked for at each hop and by each store."""
 
     def pack(self) -> bytes:
         """msgpack array [destination, flow, order + 4 origin, created ms, lifetime ms, key, deadline ms, operation]."""
+        if self._packed:
+            return self._packed
         marks = _ORDERS.index(self.order) + 4 * (self.origin is Origin.MACHINE)
         fields: list[object] = [self.destination, self.flow, marks, self.created_at_ms, round(self.lifetime_s * 1000)]
         extra = [self.key, round(self.deadline_s * 1000), self.operation_id]
         if any(extra):
             fields += extra
         packed: bytes = msgpack.packb(fields)
+        object.__setattr__(self, "_packed", packed)
         return packed
 
     def created_offset(self) -> int:
@@ -153,7 +158,7 @@ class BundleHeader:
             or created_at_ms >= CREATED_MAX_MS
         ):
             raise MalformedError("header: a number is out of range")
-        return cls(
+        header = cls(
             destination=destination,
             flow=flow,
             order=_ORDERS[marks & 3],
@@ -164,6 +169,8 @@ class BundleHeader:
             deadline_s=deadline_ms / 1000,
             operation_id=operation_id,
         )
+        object.__setattr__(header, "_packed", bytes(packed))
+        return header
 
 
 _ORDERS = (FlowOrder.FIFO, FlowOrder.NEWEST, FlowOrder.LATEST)

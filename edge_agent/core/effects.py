@@ -213,7 +213,8 @@ class Restored:
 
     ``session_number`` is greater than in every earlier start of this store and was synced before the node is built.
     ``next_sequences`` are above every number ever leased. ``seen`` holds the closed numbers per (source, incarnation,
-    precedence). Numbers of burst frames below ``burst_leased`` may have been used under this incarnation.
+    precedence), of each at most the 1,024 highest ranges, and none that was given out here under this incarnation.
+    Numbers of burst frames below ``burst_leased`` may have been used under this incarnation.
     """
 
     incarnation: int

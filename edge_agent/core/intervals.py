@@ -112,6 +112,13 @@ class IntervalSet:
         """The highest range. Raises IndexError when empty."""
         return self._starts[-1], self._ends[-1]
 
+    def range_at(self, number: int) -> tuple[int, int]:
+        """The range that holds ``number``. Raises KeyError when none does."""
+        at = bisect_right(self._starts, number) - 1
+        if at < 0 or number >= self._ends[at]:
+            raise KeyError(number)
+        return self._starts[at], self._ends[at]
+
     def highest_ranges(self, count: int) -> tuple[tuple[int, int], ...]:
         """Up to ``count`` (above 0) of the highest ranges, highest first."""
         return tuple(zip(self._starts[-count:], self._ends[-count:], strict=True))[::-1]

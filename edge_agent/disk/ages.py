@@ -6,6 +6,7 @@ had it set (a kit without a battery boots in 1970) and it did not go back; else 
 nothing expires by it, for data expires by the lower bound, and an order of such age waits for a person.
 """
 
+import math
 import sqlite3
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from edge_agent.disk.types import DiskClock
 
 CLOCK_FLOOR_MS = 1_735_689_600_000  # 2025-01-01: before this software was written no clock was right
 UNKNOWN_GAP_S = float(LIFETIME_MAX_S)
+BEAT_S = 1.0  # by so much less than true is the running time that a lower bound gains over a boot
 
 
 class Aged(NamedTuple):
@@ -46,7 +48,7 @@ class Boot(NamedTuple):
 
 @dataclass(slots=True)
 class Ages:
-    """Converts between the node's clock and the boots of the store."""
+    """Converts between the node's clock and the boots of the store. Changed by ``beat`` alone."""
 
     clock: DiskClock
     offset_s: float
@@ -56,6 +58,7 @@ class Ages:
     _open_s: float
     _older: dict[int, tuple[float, float]] = field(init=False)
     """Boot -> (what to add to -as_of_s for the elapsed lower bound at open, how much more the upper one is)."""
+    _beaten_s: float = -math.inf
 
     def __post_init__(self) -> None:
         self._older = self._look_back()
@@ -78,12 +81,14 @@ class Ages:
         return Aged(self._open_s + self.offset_s, age_low_s + elapsed_s, age_high_s + elapsed_s + gaps_s)
 
     def beat(self, database: sqlite3.Connection) -> None:
-        """Note that the store runs now; part of every commit."""
+        """Note that the store runs now; part of a commit, and it writes at most once in BEAT_S."""
         now_s, wall_ms = self.clock.boottime_s(), self.clock.wall_ms()
+        was_set = wall_ms >= CLOCK_FLOOR_MS and self.boots[-1].began_wall_ms() is None
+        if now_s - self._beaten_s < BEAT_S and not was_set:
+            return
+        self._beaten_s = now_s
         database.execute("UPDATE boots SET last_s = ?, last_wall_ms = ? WHERE boot = ?", (now_s, wall_ms, self.boot))
-        if (
-            wall_ms >= CLOCK_FLOOR_MS and self.boots[-1].began_wall_ms() is None
-        ):  # the clock was set: gaps are known now
+        if was_set:  # gaps are known now
             self.boots[-1] = self.boots[-1]._replace(last_s=now_s, last_wall_ms=wall_ms)
             self._older = self._look_back()
 

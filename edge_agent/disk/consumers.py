@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
 from edge_agent.disk.ages import Ages
+from edge_agent.disk.counts import Kind
 from edge_agent.disk.fates import split_via
 from edge_agent.disk.identity import to_unsigned
-from edge_agent.disk.rows import OWED, Rows
+from edge_agent.disk.rows import OWED, SETTLED, UNACKED, Rows
+from edge_agent.disk.spans import runs_of
 from edge_agent.disk.types import AckedBundle, Delivery, Start, UnknownBundleError, UnknownConsumerError
 
 HANDED_LEASE = 64
@@ -124,36 +126,47 @@ class Consumers:
             where += " AND NOT (row > ? AND flow GLOB ?)"
             values += [self.places[name].cursor, self.places[name].flow]
         found = self.rows.database.execute(f"{_ACKED} WHERE {where} ORDER BY row", values).fetchall()
-        owed, settled = [], []
-        for row, *names, flow_name, header in found:
+        owed: list[AckedBundle] = []
+        rows: dict[int, list[int]] = {OWED: [], SETTLED: []}
+        for row, source, incarnation, precedence, sequence, payload_bytes, flow_name, header in found:
             if flow_name in self.flows_without_receipt:
-                settled.append(row)
+                rows[SETTLED].append(row)
+                self._count_settled(precedence, 1, payload_bytes)
             else:
-                owed.append((row, AckedBundle(bundle=_bundle_id(*names), header=BundleHeader.unpack(header))))
-        self.rows.settle(settled)
-        self.rows.database.executemany(
-            f"UPDATE bundles SET receipt = {OWED} WHERE row = ?", [(row,) for row, _ in owed]
-        )
-        return [acked for _, acked in owed]
+                rows[OWED].append(row)
+                bundle = _bundle_id(source, incarnation, precedence, sequence)
+                owed.append(AckedBundle(bundle=bundle, header=BundleHeader.unpack(header)))
+        for receipt, numbers in rows.items():
+            for start, stop in runs_of(numbers):
+                statement = f"UPDATE bundles SET receipt = {receipt} WHERE row >= ? AND row < ? AND receipt = {UNACKED}"
+                self.rows.database.execute(statement, (start, stop))
+        return owed
 
     def settle(self, bundles: Collection[BundleId]) -> None:
-        """The receipts of these are on their way, durably."""
-        database = self.rows.database
+        """The receipts of these are on their way, durably: from now on the bundles may be evicted."""
+        sequences: dict[tuple[int, int], list[int]] = {}
         for bundle in bundles:
             key = self.rows.find_key(bundle)
-            found = (
-                key
-                and database.execute(
-                    "SELECT row FROM bundles WHERE origin = ? AND precedence = ? AND sequence = ? AND receipt < 2",
-                    key,
+            if key is not None:
+                sequences.setdefault((key.origin, key.precedence), []).append(key.sequence)
+        for (origin, precedence), numbers in sequences.items():
+            for start, stop in runs_of(sorted(set(numbers))):
+                run = (origin, precedence, start, stop)
+                counted, payload_bytes = self.rows.database.execute(
+                    f"SELECT count(*), sum(payload_bytes) FROM bundles WHERE {_UNSETTLED}", run
                 ).fetchone()
-            )
-            if found is not None:
-                self.rows.settle(found)
+                if counted:
+                    self.rows.database.execute(f"UPDATE bundles SET receipt = {SETTLED} WHERE {_UNSETTLED}", run)
+                    self._count_settled(precedence, counted, payload_bytes)
+
+    def _count_settled(self, precedence: int, bundles: int, payload_bytes: int) -> None:
+        self.rows.counts.change(precedence, Kind.DELIVERED, -bundles, -payload_bytes)
+        self.rows.counts.change(precedence, Kind.SETTLED, bundles, payload_bytes)
 
 
+_UNSETTLED = f"origin = ? AND precedence = ? AND sequence >= ? AND sequence < ? AND receipt < {SETTLED}"
 _ACKED = (
-    "SELECT row, source, incarnation, precedence, sequence, flow, header"
+    "SELECT row, source, incarnation, precedence, sequence, payload_bytes, flow, header"
     " FROM bundles JOIN origins ON origins.origin = bundles.origin"
 )
 
@@ -162,7 +175,7 @@ def read_owed(database: sqlite3.Connection) -> list[AckedBundle]:
     """Receipts that were owed when the last process ended."""
     found = database.execute(f"{_ACKED} WHERE receipt = {OWED} ORDER BY row")
     return [
-        AckedBundle(bundle=_bundle_id(*names), header=BundleHeader.unpack(header)) for _, *names, _, header in found
+        AckedBundle(bundle=_bundle_id(*names), header=BundleHeader.unpack(header)) for _, *names, _, _, header in found
     ]
 
 

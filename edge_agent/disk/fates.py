@@ -1,17 +1,23 @@
-"""Fates: how far each bundle got, kept after its custody ended: for ``why``, for waiters, for a person's messages."""
+"""Fates: how far each bundle got, kept after its custody ended: for ``why``, for waiters, for a person's messages.
+
+A person's own bundles have a row each, those of machines share rows of ``spans`` until news of one alone comes.
+"""
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
 from edge_agent.core.effects import EraseReason
+from edge_agent.core.progress import advance
 from edge_agent.disk.identity import to_signed, to_unsigned
-from edge_agent.disk.types import Fate, FateState, is_storable
+from edge_agent.disk.spans import Ending, Run, Spans, read_span, runs_of
+from edge_agent.disk.types import Fate, FateState, StateUpdate, is_storable
 
 FATES_MAX = 50_000
-"""Fates of machines' bundles kept: about 10 MB, half an hour at 20 bundles a second."""
+"""Rows of machines' bundles kept beside the spans: about 10 MB."""
 MESSAGES_MAX = 5_000  # a person's own: months of use, each shown on a page
 MESSAGE_PAYLOAD_BYTES = 16_384  # a text of 4,000 Chinese characters with its envelope
 PRUNE_ROWS = 1_000  # at a time, so that no commit takes long
@@ -39,6 +45,14 @@ _COLUMNS = (
     "closed_ms, forwarded_ms, delivered_ms, read_ms, done_ms, peer, via, detail, payload"
 )
 _FROM = "FROM fates JOIN origins ON origins.origin = fates.origin"
+_IN_RUN = "origin = ? AND precedence = ? AND sequence >= ? AND sequence < ?"
+_FROM_BUNDLES = (
+    "INSERT OR IGNORE INTO fates (origin, precedence, sequence, is_message, header, payload_bytes, state, accepted_ms)"
+    " SELECT origin, precedence, sequence, 0, header, payload_bytes, 0, stored_ms FROM bundles"
+)
+"""A row of its own for what waits still."""
+_IS_HERE = "forwarded_ms IS NULL AND closed_ms IS NULL"
+"""Of no copy is it known that it left."""
 
 
 def _further(code: str) -> str:
@@ -73,25 +87,30 @@ class Fates:
     """The writer's side of the table; every call is part of the transaction under way."""
 
     database: sqlite3.Connection
+    spans: Spans = field(init=False)
     _machine_rows: int = 0
     _message_rows: int = 0
     _pruned_row: int = 0
-    _before: tuple[int, int, int] = (0, 0, 0)
+    _before: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def __post_init__(self) -> None:
+        self.spans = Spans(self.database)
 
     def load(self) -> None:
         """Count what is there."""
         self._message_rows = self._count("WHERE is_message = 1")
         self._machine_rows = self._count("") - self._message_rows
         self._pruned_row = 0
+        self.spans.load()
         self.begin()
 
     def begin(self) -> None:
         """A transaction begins."""
-        self._before = (self._machine_rows, self._message_rows, self._pruned_row)
+        self._before = (self._machine_rows, self._message_rows, self._pruned_row, self.spans.rows)
 
     def rollback(self) -> None:
         """It was rolled back: the counters are as they were."""
-        self._machine_rows, self._message_rows, self._pruned_row = self._before
+        self._machine_rows, self._message_rows, self._pruned_row, self.spans.rows = self._before
 
     def _count(self, where: str) -> int:
         return int(self.database.execute(f"SELECT count(*) FROM fates {where}").fetchone()[0])
@@ -119,40 +138,102 @@ class Fates:
         )
         self._machine_rows += 1  # too many when there was an entry; counted anew before anything is forgotten
 
-    def set_state(self, key: RowKey, state: FateState, at_ms: int, detail: str) -> News:
-        """Note news of a bundle, in whatever order it comes."""
+    def close_run(self, run: Run, ending: Ending) -> None:
+        """Custody of a run of one queue ended; entries there are are updated, the others share a span."""
+        state = FateState.of_code(ending.state)
         column = _TIMES.get(state, "closed_ms")
-        changes = (
-            f"state = {_further('?')}, {column} = coalesce({column}, ?), detail = CASE ? WHEN '' THEN detail ELSE ? END"
-        )
-        return self._update(key, changes, (state.code, at_ms, detail, detail))
+        changes = f"state = {_further('?')}, {column} = coalesce({column}, ?)"
+        values: tuple[object, ...] = (state.code, ending.closed_ms)
+        if state is FateState.FORWARDED:
+            changes, values = f"{changes}, peer = ?, via = ?", (*values, ending.peer, ending.via)
+        known = self.database.execute(f"UPDATE fates SET {changes} WHERE {_IN_RUN}", (*values, *run)).rowcount
+        if known < run.stop - run.start:
+            self.spans.add(run, ending)
 
-    def set_forwarded(self, key: RowKey, peer: str, via: str, at_ms: int) -> News:
-        """Note who took custody and over which links."""
-        changes = f"state = {_further('?')}, forwarded_ms = coalesce(forwarded_ms, ?), peer = ?, via = ?"
-        return self._update(key, changes, (FateState.FORWARDED.code, at_ms, peer, via))
+    def set_states(self, updates: Iterable[tuple[RowKey, StateUpdate]]) -> dict[RowKey, News]:
+        """Note news of bundles, in whatever order it comes; gives back what came of it where something is known."""
+        noted: dict[RowKey, News] = {}
+        receipts: dict[tuple[int, int, int], list[int]] = {}
+        for key, update in updates:
+            if update.state is FateState.DELIVERED and not update.detail:
+                receipts.setdefault((key.origin, key.precedence, update.at_ms), []).append(key.sequence)
+            elif (news := self._set_state(key, update)) is not News.UNKNOWN:
+                noted[key] = news
+        for (origin, precedence, at_ms), sequences in receipts.items():
+            for start, stop in runs_of(sorted(set(sequences))):
+                noted.update(self._deliver(Run(origin, precedence, start, stop), at_ms))
+        return noted
 
-    def _update(self, key: RowKey, changes: str, values: tuple[object, ...]) -> News:
+    def _deliver(self, run: Run, at_ms: int) -> Iterator[tuple[RowKey, News]]:
+        """A receipt names a run."""
+        known = self.spans.deliver(run, at_ms)
+        for start, stop in known:
+            for sequence in range(start, stop):
+                yield RowKey(run.origin, run.precedence, sequence), News.NOTED
+        if known.total < run.stop - run.start:
+            begun = self.database.execute(f"{_FROM_BUNDLES} WHERE {_IN_RUN} AND queue IS NOT NULL", run)
+            self._machine_rows += begun.rowcount
+        changed = self.database.execute(
+            f"UPDATE fates SET state = {_further('?')}, delivered_ms = coalesce(delivered_ms, ?) WHERE {_IN_RUN}",
+            (FateState.DELIVERED.code, at_ms, *run),
+        ).rowcount
+        if changed:
+            for sequence, is_here in self.database.execute(
+                f"SELECT sequence, {_IS_HERE} FROM fates WHERE {_IN_RUN}", run
+            ):
+                yield RowKey(run.origin, run.precedence, sequence), News.NEVER_LEFT if is_here else News.NOTED
+
+    def _set_state(self, key: RowKey, update: StateUpdate) -> News:
+        state, detail = update.state, update.detail
+        column = _TIMES.get(state, "closed_ms")
         statement = (
-            f"UPDATE fates SET {changes} WHERE origin = ? AND precedence = ? AND sequence = ?"
-            " RETURNING forwarded_ms IS NULL AND closed_ms IS NULL"
+            f"UPDATE fates SET state = {_further('?')}, {column} = coalesce({column}, ?),"
+            f" detail = CASE ? WHEN '' THEN detail ELSE ? END WHERE {_IN_RUN} RETURNING {_IS_HERE}"
         )
-        found = self.database.execute(statement, (*values, *key)).fetchone()
+        run = Run(*key, key.sequence + 1)
+        values = (state.code, update.at_ms, detail, detail, *run)
+        found = self.database.execute(statement, values).fetchone()
         if found is None:
-            begun = self.database.execute(
-                "INSERT INTO fates (origin, precedence, sequence, is_message, header, payload_bytes, state,"
-                " accepted_ms) SELECT origin, precedence, sequence, 0, header, payload_bytes, 0, stored_ms FROM bundles"
-                " WHERE origin = ? AND precedence = ? AND sequence = ? AND queue IS NOT NULL",
-                key,
-            ).rowcount
-            if not begun:
+            begun = self.database.execute(f"{_FROM_BUNDLES} WHERE {_IN_RUN} AND queue IS NOT NULL", run).rowcount
+            if not begun and not self._begin_from_span(run):
                 return News.UNKNOWN
             self._machine_rows += 1
-            found = self.database.execute(statement, (*values, *key)).fetchone()
+            found = self.database.execute(statement, values).fetchone()
         return News.NEVER_LEFT if found[0] else News.NOTED
+
+    def _begin_from_span(self, run: Run) -> bool:
+        """A row of its own for one bundle of a span."""
+        ending = self.spans.take_out(run)
+        if ending is None:
+            return False
+        state = FateState.of_code(ending.state)
+        column = _TIMES.get(state, "closed_ms")
+        further = state if ending.delivered_ms is None else advance(state, FateState.DELIVERED)
+        found = self.database.execute(
+            "SELECT destination, flow FROM queues WHERE queue = ?", (ending.queue,)
+        ).fetchone()
+        self.database.execute(
+            "INSERT INTO fates (origin, precedence, sequence, is_message, header, payload_bytes, state, accepted_ms,"
+            f" peer, via, {column}) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *run[:3],
+                BundleHeader(destination=found[0], flow=found[1]).pack(),
+                ending.payload_bytes or 0,
+                further.code,
+                ending.accepted_ms,
+                ending.peer,
+                ending.via,
+                ending.closed_ms,
+            ),
+        )
+        self.database.execute(
+            f"UPDATE fates SET delivered_ms = coalesce(delivered_ms, ?) WHERE {_IN_RUN}", (ending.delivered_ms, *run)
+        )
+        return True
 
     def prune(self) -> None:
         """Forget the oldest beyond the bounds, a few at a time."""
+        self.spans.prune()
         if self._machine_rows > FATES_MAX + PRUNE_ROWS:
             self._machine_rows = self._count("") - self._message_rows
         if self._machine_rows > FATES_MAX + PRUNE_ROWS:
@@ -180,6 +261,11 @@ def read_fate(database: sqlite3.Connection, bundle: BundleId) -> Fate | None:
     row = database.execute(f"SELECT {_COLUMNS} {_FROM} {where}", values).fetchone()
     if row is not None:
         return _fate(row)
+    return _read_stored(database, bundle, where, values) or _read_ended(database, bundle)
+
+
+def _read_stored(database: sqlite3.Connection, bundle: BundleId, where: str, values: tuple[object, ...]) -> Fate | None:
+    """The fate of a bundle that is here."""
     row = database.execute(
         "SELECT header, payload_bytes, stored_ms, receipt, peer, via FROM bundles"
         f" JOIN origins ON origins.origin = bundles.origin {where}",
@@ -198,6 +284,32 @@ def read_fate(database: sqlite3.Connection, bundle: BundleId) -> Fate | None:
         delivered_ms=stored_ms if is_here else None,
         peer=peer or "",
         via=split_via(via),
+    )
+
+
+def _read_ended(database: sqlite3.Connection, bundle: BundleId) -> Fate | None:
+    """The fate of a machine's bundle that ended in a run: its header is that of its queue."""
+    found = database.execute(
+        "SELECT origin FROM origins WHERE source = ? AND incarnation = ?",
+        (bundle.source, to_signed(bundle.incarnation)),
+    ).fetchone()
+    row = found and read_span(database, found[0], int(bundle.precedence), bundle.sequence)
+    if not row:
+        return None
+    ending = Ending(*row[2:])
+    state = FateState.of_code(ending.state)
+    ended_ms = {_TIMES.get(state, "closed_ms"): ending.closed_ms}
+    return Fate(
+        bundle=bundle,
+        header=BundleHeader(destination=row[0], flow=row[1]),
+        payload_bytes=ending.payload_bytes or 0,
+        state=state if ending.delivered_ms is None else advance(state, FateState.DELIVERED),
+        accepted_ms=ending.accepted_ms,
+        peer=ending.peer,
+        via=split_via(ending.via),
+        closed_ms=ended_ms.get("closed_ms"),
+        forwarded_ms=ended_ms.get("forwarded_ms"),
+        delivered_ms=ended_ms.get("delivered_ms", ending.delivered_ms),
     )
 
 

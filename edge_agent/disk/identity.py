@@ -55,6 +55,8 @@ def begin_session(database: sqlite3.Connection, folder: Path, file_system: FileS
     if outside is not None and incarnation is not None:
         changed += outside.evidence(counted)
     if incarnation is None or changed:
+        if incarnation is not None:
+            _close_numbers(database, incarnation)
         incarnation = secrets.randbits(64)
         database.execute("DELETE FROM leases")  # numbers count from 0 again under the new name
         database.execute("DELETE FROM facts WHERE name = ?", (BURST_LEASED_FACT,))
@@ -78,6 +80,16 @@ def begin_session(database: sqlite3.Connection, folder: Path, file_system: FileS
             session_number_outside=outside.session_number if outside else None,
         )
     return Identity(incarnation=incarnation, session_number=session_number, was_copied=bool(changed), starts=starts)
+
+
+def _close_numbers(database: sqlite3.Connection, incarnation: int) -> None:
+    """Numbers given out under a name that ends now: a bundle of them that comes back is not new here."""
+    origins = "SELECT origin FROM origins WHERE incarnation = ?"
+    leases = f"SELECT origin, precedence, next_sequence FROM leases, ({origins}) WHERE next_sequence > 0"
+    for origin, precedence, stop in database.execute(leases, (to_signed(incarnation),)).fetchall():
+        key = (origin, precedence)
+        database.execute("DELETE FROM seen WHERE origin = ? AND precedence = ? AND start < ?", (*key, stop))
+        database.execute("INSERT INTO seen VALUES (?, ?, 0, ?)", (*key, stop))
 
 
 def fingerprint(folder: Path, file_system: FileSystem = MACHINE) -> dict[str, str]:

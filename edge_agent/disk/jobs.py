@@ -79,6 +79,7 @@ class CallJob(Generic[ResultT]):
 
     def run(self, tables: Consumers) -> None:
         self._result, self._error = [], None
+        tables.rows.flush()
         try:
             self._result.append(self.function(tables))
         except EdgeAgentError as error:  # raised before anything was changed; goes to who asked

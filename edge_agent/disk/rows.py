@@ -5,7 +5,6 @@ touched from the tables, so memory never says more than the disk.
 """
 
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgpack
@@ -16,18 +15,22 @@ from edge_agent.core.intervals import IntervalSet
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.bursts import BurstNumbers
 from edge_agent.disk.counts import Counts, Kind
+from edge_agent.disk.erasures import Erasures
 from edge_agent.disk.eviction import Eviction
-from edge_agent.disk.fates import Fates, RowKey, join_via, state_of
+from edge_agent.disk.fates import Fates, RowKey, join_via
 from edge_agent.disk.identity import to_signed, to_unsigned
+from edge_agent.disk.inserts import Inserts, NewRow
+from edge_agent.disk.own_numbers import OwnNumbers
 from edge_agent.disk.quota import ROW_BYTES, Quota
 from edge_agent.disk.removal import INLINE_BYTES, STORED_COLUMNS, Removal, Stored
 from edge_agent.disk.seen import SeenNumbers
 from edge_agent.disk.starts import StartCount
 from edge_agent.disk.types import is_storable
 
-LEASE_NUMBERS = 1024  # numbers skipped by a kill at most; a clean stop gives them back
+LEASE_NUMBERS = 1024  # numbers skipped by a kill after a few bundles; a clean stop gives them back
+LEASE_NUMBERS_MAX = 1 << 16  # by a kill in a flood: each lease costs three syncs, so it grows with what was used
 
-UNACKED, OWED = 0, 1
+UNACKED, OWED, SETTLED = 0, 1, 2
 
 
 @dataclass(slots=True)
@@ -59,6 +62,9 @@ class Rows:
     parts: dict[BundleId, Part] = field(default_factory=dict)
     _origins: dict[tuple[str, int], int] = field(default_factory=dict)
     _queues: dict[QueueKey, int] = field(default_factory=dict)
+    inserts: Inserts = field(init=False)
+    erasures: Erasures = field(init=False)
+    _own: OwnNumbers = field(init=False)
     _leases: list[int] = field(default_factory=list)
     _new_origins: list[tuple[str, int]] = field(default_factory=list)
     _new_queues: list[QueueKey] = field(default_factory=list)
@@ -77,12 +83,21 @@ class Rows:
             clock=self.ages.clock,
             can_evict_waiting=self.can_evict_waiting,
         )
+        self.inserts = Inserts(self.database)
+        self.erasures = Erasures(
+            database=self.database,
+            counts=self.counts,
+            removal=self.removal,
+            fates=self.fates,
+            clock=self.ages.clock,
+        )
+        self._load_leases()
+        self._own = OwnNumbers(self._leases)
         self.load()
 
     def load(self) -> None:
         """Take everything from the tables."""
         execute = self.database.execute
-        self.seen.load()
         self.fates.load()
         self.starts.load()
         self.bursts.load()
@@ -105,7 +120,10 @@ class Rows:
             del self._origins[name]
         for queue in self._new_queues:
             del self._queues[queue]
-        self.seen.load()
+        self.inserts.load()
+        self.erasures.clear()
+        self.seen.rollback()
+        self._own.rollback()
         self.fates.rollback()
         self.starts.load()
         self.bursts.load()
@@ -131,12 +149,20 @@ class Rows:
         """A transaction begins: nothing is removed or evicted in it yet."""
         self.removal.begin()
         self.eviction.begin()
+        self.seen.begin()
+        self._own.begin()
         self.fates.begin()
         self._new_origins.clear()
         self._new_queues.clear()
 
+    def flush(self) -> None:
+        """Carry out what was gathered, before anything looks at the tables of bundles and fates."""
+        self.inserts.flush()
+        self.erasures.flush()
+
     def finish(self) -> None:
         """The last statements of a transaction."""
+        self.flush()
         self.seen.write()
         self.fates.prune()
         self.counts.write()
@@ -151,8 +177,7 @@ class Rows:
         """Copies of all closed numbers under the names that the core uses."""
         names = {origin: name for name, origin in self._origins.items()}
         return tuple(
-            ((*names[origin], Precedence(precedence)), numbers.copy())
-            for (origin, precedence), numbers in self.seen.items()
+            ((*names[origin], Precedence(precedence)), numbers) for (origin, precedence), numbers in self.seen.told()
         )
 
     def key(self, bundle: BundleId) -> RowKey:
@@ -178,73 +203,75 @@ class Rows:
 
     def is_stored(self, bundle: BundleId) -> bool:
         """Whether this bundle is or was durable here."""
+        if self._is_own(bundle):
+            return self._own.has(bundle.precedence, bundle.sequence)
         origin = self._origins.get((bundle.source, bundle.incarnation))
         return origin is not None and self.seen.has((origin, bundle.precedence), bundle.sequence)
 
+    def _is_own(self, bundle: BundleId) -> bool:
+        return bundle.incarnation == self.incarnation and bundle.source == self.node_id
+
     def admit(self, bundle: BundleId, payload_bytes: int, origin: Origin) -> Failed | None:
         """None when a bundle may come in, perhaps because older ones went; else why not."""
+        if self.quota.missing_bytes(payload_bytes, bundle.precedence, origin) <= 0:
+            return None
+        self.flush()
         return self.eviction.admit(bundle.precedence, payload_bytes, origin)
 
     def store(self, effect: Persist, digest: bytes | None = None) -> Outcome:
         """Insert a whole bundle; ``digest`` says that its payload is a file already. Twice is once."""
         record = effect.record
-        assert record is not None  # pieces go to ``store_piece``
-        key = self.key(record.id)
-        part = self.parts.pop(record.id, None)
+        assert record is not None  # pieces go to ``write_part``
+        bundle = record.id
+        key = self.key(bundle)
+        part = self.parts.pop(bundle, None)
         if part is not None:  # room was made when its first piece came
             self.database.execute("DELETE FROM parts WHERE origin = ? AND precedence = ? AND sequence = ?", key)
             self.quota.used_bytes -= part.payload_bytes + ROW_BYTES
             if digest is None:  # a row in the end: what came of it before goes with its ``.part``
                 self.removal.files.append(record.id)
-        if self.seen.has((key.origin, key.precedence), key.sequence):
+        if self.is_stored(bundle):
             return Known()
         if part is None:
-            refusal = self.admit(record.id, record.payload_bytes, record.header.origin)
+            refusal = self.admit(bundle, record.payload_bytes, record.header.origin)
             if refusal is not None:
                 return refusal
-        is_delivery = effect.is_arrival and record.header.destination in self.destinations
-        queue = None if is_delivery else self._queue(record)
-        self._insert(key, effect, record, queue, digest)
-        self.seen.add((key.origin, key.precedence), key.sequence)
-        if not effect.is_arrival:
-            self._lease(record)
+        self._insert(key, effect, record, digest)
+        if self._is_own(bundle):
+            self._own.add(bundle.precedence, bundle.sequence)
+            self._lease(bundle.precedence, bundle.sequence)
+        else:
+            self.seen.add((key.origin, key.precedence), key.sequence)
         return Done()
 
-    def _insert(
-        self, key: RowKey, effect: Persist, record: BundleRecord, queue: int | None, digest: bytes | None
-    ) -> None:
-        header, stored_ms = record.header.pack(), self.ages.clock.wall_ms()
-        is_inline = digest is None and record.payload_bytes <= INLINE_BYTES
-        row = self.database.execute(
-            "INSERT INTO bundles (origin, precedence, sequence, queue, flow, payload_bytes, boot, as_of_s, age_low_s,"
-            " age_high_s, stored_ms, receipt, peer, via, digest, header, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *key,
-                queue,
-                record.header.flow if queue is None else None,
-                record.payload_bytes,
-                self.ages.boot,
-                self.ages.boot_time(record.as_of_s),
-                record.age_low_s,
-                record.age_high_s,
-                stored_ms,
-                UNACKED if queue is None else None,
-                effect.peer if queue is None else None,
-                join_via(effect.via) if queue is None else None,
-                digest,
-                header,
-                effect.payload if is_inline else None,
-            ),
-        ).lastrowid
-        if digest is None and not is_inline:
-            self.database.execute("INSERT INTO bodies VALUES (?, ?)", (row, effect.payload))
+    def _insert(self, key: RowKey, effect: Persist, record: BundleRecord, digest: bytes | None) -> None:
+        header, stored_ms = record.header, self.ages.clock.wall_ms()
+        packed, payload_bytes = header.pack(), record.payload_bytes
+        is_delivery = effect.is_arrival and header.destination in self.destinations
+        queue = None if is_delivery else self._queue(record)
+        row = NewRow(
+            *key,
+            queue,
+            header.flow if is_delivery else None,
+            payload_bytes,
+            self.ages.boot,
+            self.ages.boot_time(record.as_of_s),
+            record.age_low_s,
+            record.age_high_s,
+            stored_ms,
+            UNACKED if is_delivery else None,
+            effect.peer if is_delivery else None,
+            join_via(effect.via) if is_delivery else None,
+            digest,
+            packed,
+        )
+        self.inserts.add(row, effect.payload, is_inline=digest is None and payload_bytes <= INLINE_BYTES)
         if queue is None:
-            self.counts.change(key.precedence, Kind.DELIVERED, 1, record.payload_bytes)
+            self.counts.change(key.precedence, Kind.DELIVERED, 1, payload_bytes)
         else:
-            self.counts.waiting(queue, key.precedence, 1, record.payload_bytes)
-        if not effect.is_arrival and record.header.origin is Origin.PERSON:
-            self.fates.begin_message(key, header, effect.payload, record.payload_bytes, stored_ms)
+            self.counts.waiting(queue, key.precedence, 1, payload_bytes)
+        if not effect.is_arrival and header.origin is Origin.PERSON:
+            self.fates.begin_message(key, packed, effect.payload, payload_bytes, stored_ms)
 
     def _queue(self, record: BundleRecord) -> int:
         header = record.header
@@ -260,12 +287,11 @@ class Rows:
             self._new_queues.append(name)
         return queue
 
-    def _lease(self, record: BundleRecord) -> None:
-        bundle = record.id
-        if bundle.sequence < self._leases[bundle.precedence] or bundle.incarnation != self.incarnation:
-            return
-        self.set_lease(bundle.precedence, bundle.sequence + LEASE_NUMBERS)
-        self.starts.rise()
+    def _lease(self, precedence: int, sequence: int) -> None:
+        if sequence >= self._leases[precedence]:
+            used = self._own.used(precedence)
+            self.set_lease(precedence, sequence + max(LEASE_NUMBERS, min(used, LEASE_NUMBERS_MAX)))
+            self.starts.rise()
 
     def set_lease(self, precedence: int, next_sequence: int) -> None:
         """The next start numbers from ``next_sequence``."""
@@ -274,12 +300,10 @@ class Rows:
 
     def return_leases(self) -> None:
         """A clean stop: the next start goes on without a hole."""
-        origin = self._origins.get((self.node_id, self.incarnation))
         for precedence, next_sequence in enumerate(self._leases):
-            numbers = None if origin is None else dict(self.seen.items()).get((origin, precedence))
-            used = numbers.last_range()[1] if numbers else 0
-            if used < next_sequence:
-                self.set_lease(precedence, used)
+            unused = self._own.next_sequence(precedence)
+            if unused < next_sequence:
+                self.set_lease(precedence, unused)
 
     def write_part(self, bundle: BundleId) -> None:
         """Note which ranges of a ``.part`` are synced."""
@@ -314,31 +338,9 @@ class Rows:
                 if not self.is_stored(bundle):
                     self.removal.files.append(bundle)
                 continue
-            if key is None:
-                continue
-            found = self.database.execute(
-                f"SELECT stored_ms, header, {STORED_COLUMNS} FROM bundles"
-                " WHERE origin = ? AND precedence = ? AND sequence = ? AND queue IS NOT NULL",
-                key,
-            ).fetchone()
-            if found is not None:
-                stored_ms, header, *columns = found
-                stored = Stored(*columns)
-                self.removal.delete(bundle, stored)
-                now_ms = self.ages.clock.wall_ms()
-                self.fates.close(key, header, stored.payload_bytes, stored_ms, state_of(effect.reason), now_ms)
+            if key is not None:
+                self.erasures.add(key, bundle, effect.reason, effect.peer, effect.via)
         return Done()
-
-    def settle(self, rows: Iterable[int]) -> None:
-        """The receipts of these deliveries are settled: from now on they may be evicted."""
-        for row in rows:
-            found = self.database.execute(
-                "UPDATE bundles SET receipt = 2 WHERE row = ? AND receipt < 2 RETURNING precedence, payload_bytes",
-                (row,),
-            ).fetchall()
-            for precedence, payload_bytes in found:
-                self.counts.change(precedence, Kind.DELIVERED, -1, -payload_bytes)
-                self.counts.change(precedence, Kind.SETTLED, 1, payload_bytes)
 
     def give_up_missing(self, bundle: BundleId) -> None:
         """The file of a large payload is gone, so its row promises nothing; its number stays closed."""

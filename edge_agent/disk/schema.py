@@ -94,6 +94,13 @@ CREATE TABLE usage (
 INSERT INTO usage
     SELECT precedence, CASE WHEN queue IS NOT NULL THEN 0 WHEN receipt = 2 THEN 2 ELSE 1 END, count(*),
     sum(payload_bytes) FROM bundles GROUP BY 1, 2;
+CREATE TABLE spans (
+    row INTEGER PRIMARY KEY,
+    origin INTEGER NOT NULL, precedence INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
+    queue INTEGER NOT NULL, state INTEGER NOT NULL, payload_bytes INTEGER, accepted_ms INTEGER,
+    closed_ms INTEGER NOT NULL, delivered_ms INTEGER, peer TEXT NOT NULL, via TEXT NOT NULL
+);
+CREATE INDEX span_ids ON spans (origin, precedence, start);
 """
 """What version 3 has more: sums that show damage, and counters in rows, so that a start counts nothing."""
 

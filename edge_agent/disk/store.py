@@ -35,7 +35,7 @@ from edge_agent.disk.answers import Answers
 from edge_agent.disk.checking import Checking
 from edge_agent.disk.consumers import HANDED_LEASE, Consumers, Place, read_deliveries
 from edge_agent.disk.counts import miscounts
-from edge_agent.disk.fates import News, join_via, read_fate, read_messages
+from edge_agent.disk.fates import News, read_fate, read_messages
 from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.files import digest_file
 from edge_agent.disk.holdings import HeldBundle, read_largest
@@ -191,17 +191,6 @@ class Disk:
             damage=self._checking.damage,
         )
 
-    def note_forwarded(self, bundle: BundleId, peer: str, via: tuple[str, ...], at_ms: int) -> None:
-        """Keep who took custody of a bundle and over which links. Synced with the next commit, which nobody awaits."""
-        links = join_via(via)
-
-        def note(tables: Consumers) -> None:
-            key = tables.rows.find_key(bundle)
-            if key is not None:
-                tables.rows.fates.set_forwarded(key, peer, links, at_ms)
-
-        self._writer.put(CallJob(note))
-
     async def set_states(self, updates: Sequence[StateUpdate]) -> list[BundleId]:
         """Note news of bundles, durable on return; gives back those that the store knows."""
 
@@ -319,13 +308,9 @@ class Disk:
 
 def _note(tables: Consumers, updates: Sequence[StateUpdate]) -> list[tuple[BundleId, News]]:
     """What was noted of the bundles that the store knows."""
-    noted: list[tuple[BundleId, News]] = []
-    for each in updates:
-        key = tables.rows.find_key(each.bundle)
-        news = News.UNKNOWN if key is None else tables.rows.fates.set_state(key, each.state, each.at_ms, each.detail)
-        if news is not News.UNKNOWN:
-            noted.append((each.bundle, news))
-    return noted
+    keys = {each.bundle: key for each in updates if (key := tables.rows.find_key(each.bundle)) is not None}
+    noted = tables.rows.fates.set_states((keys[each.bundle], each) for each in updates if each.bundle in keys)
+    return [(bundle, noted[key]) for bundle, key in keys.items() if key in noted]
 
 
 def _too_large(bundle: BundleId) -> Failed:

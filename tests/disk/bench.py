@@ -110,8 +110,14 @@ class Store:
             )
         )
 
-    def erase(self, *bundles: BundleId, reason: EraseReason = EraseReason.FORWARDED) -> "asyncio.Future[Outcome]":
-        return self.begin(lambda number: Erase(effect_id=number, bundles=bundles, reason=reason))
+    def erase(
+        self,
+        *bundles: BundleId,
+        reason: EraseReason = EraseReason.FORWARDED,
+        peer: str = "cmd",
+        via: tuple[str, ...] = ("4g",),
+    ) -> "asyncio.Future[Outcome]":
+        return self.begin(lambda number: Erase(number, bundles, reason, peer, via))
 
     def lease(self, up_to: int) -> "asyncio.Future[Outcome]":
         return self.begin(lambda number: LeaseNumbers(number, up_to))

@@ -2,13 +2,14 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_agent.core.bundle import BundleId, Precedence
 from edge_agent.core.effects import EraseReason
 from edge_agent.core.progress import advance
-from edge_agent.disk import fates
+from edge_agent.disk import fates, spans
 from edge_agent.disk.types import Fate, FateState, StateUpdate
 from tests.disk.bench import PERSON, Clock, Store, opened
 
@@ -36,8 +37,7 @@ async def test_the_way_of_a_message_from_accepted_to_done(tmp_path: Path) -> Non
             b"hello",
         )
         clock.wall_ms = 2_000
-        await store.erase(record.id)
-        store.disk.note_forwarded(record.id, "cmd", ("4g", "radio"), 2_001)
+        await store.erase(record.id, peer="cmd", via=("4g", "radio"))
         await store.disk.set_states([news(record.id, FateState.DELIVERED, 3_000)])
         await store.disk.set_states([news(record.id, FateState.READ, 4_000, "by Li")])
     async with opened(tmp_path) as store:
@@ -47,20 +47,22 @@ async def test_the_way_of_a_message_from_accepted_to_done(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-async def test_news_in_any_order_give_one_truth(tmp_path: Path, order: tuple[int, ...]) -> None:
-    """Custody ends, the next node is named, a receipt comes: a kill or a slow link shuffles them."""
+@pytest.mark.parametrize("kind", [{}, PERSON])
+async def test_news_in_any_order_give_one_truth(tmp_path: Path, order: tuple[int, ...], kind: dict[str, Any]) -> None:
+    """Custody ends, a receipt comes, a person reads: a kill or a slow link shuffles them."""
     async with opened(tmp_path) as store:
-        record = store.own(5)
+        record = store.own(5, **kind)
         await store.persist(record, b"12345")
         for step in order:
             if step == 0:
-                await store.erase(record.id)
+                await store.erase(record.id, peer="cmd", via=("vsat",))
             elif step == 1:
-                store.disk.note_forwarded(record.id, "cmd", ("vsat",), 7)
+                assert await store.disk.set_states([news(record.id, FateState.READ, 11, "by Li")]) == [record.id]
             else:
                 assert await store.disk.set_states([news(record.id, FateState.DELIVERED, 9)]) == [record.id]
         fate = await fate_of(store, record.id)
-        assert (fate.state, fate.delivered_ms, fate.via) == (FateState.DELIVERED, 9, ("vsat",))
+        assert (fate.state, fate.delivered_ms, fate.read_ms) == (FateState.READ, 9, 11)
+        assert (fate.peer, fate.via, fate.detail) == ("cmd", ("vsat",), "by Li")
         assert fate.forwarded_ms is not None
 
 
@@ -135,8 +137,8 @@ async def test_a_large_message_is_listed_without_its_payload(tmp_path: Path) -> 
 
 
 async def test_old_fates_are_forgotten_and_messages_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fates, "FATES_MAX", 20)
-    monkeypatch.setattr(fates, "PRUNE_ROWS", 5)
+    monkeypatch.setattr(spans, "SPANS_MAX", 20)
+    monkeypatch.setattr(spans, "PRUNE_ROWS", 5)
     async with opened(tmp_path) as store:
         message = store.own(1, **PERSON)
         await store.persist(message, b"m")
@@ -144,7 +146,6 @@ async def test_old_fates_are_forgotten_and_messages_stay(tmp_path: Path, monkeyp
         records = [store.own() for _ in range(60)]
         for record in records:
             await store.persist(record, bytes(10))
-            store.disk.note_forwarded(record.id, "cmd", (), 1)
             await store.erase(record.id)
         kept = [await store.disk.fate(record.id) is not None for record in records]
         assert 20 <= sum(kept) <= 26

@@ -58,8 +58,8 @@ def closed_numbers_forgotten(tree: Path) -> None:
         tree,
         "edge_agent/disk/seen.py",
         (
-            "    def load(self) -> None:\n",
-            "    def load(self) -> None:\n        return\n\n    def unloaded(self) -> None:\n",
+            "        tail = self._tail(key)\n        return self._row_has",
+            "        return False\n        tail = self._tail(key)\n        return self._row_has",
         ),
     )
 

@@ -7,6 +7,7 @@ import pytest
 from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
 from edge_agent.core.effects import Done, Effect, Erase, Outcome, Restored
 from edge_agent.core.report import NodeSettings
+from edge_agent.disk.seen import SeenNumbers
 from link_sim.ledger import BrokenPromiseError
 from link_sim.link_profile import LinkProfile
 from link_sim.store_disk import StoreDisk, StoreFolder
@@ -85,7 +86,7 @@ class ForgetsClosedNumbers(StoreDisk):
         restored = replace(super().start(now_s), seen=())
         rows = self._writer.tables.rows
         rows.database.execute("DELETE FROM seen")
-        rows.seen.load()
+        rows.seen = SeenNumbers(rows.database)
         return restored
 
 
