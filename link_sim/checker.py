@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from edge_agent.core.arrivals import PARTIALS_MAX
+from edge_agent.core.brief import PROFILE_KIND, ProfileReader
 from edge_agent.core.bundle import BundleId, MalformedError, Precedence
-from edge_agent.core.codec import Fragment, Stored, read_blocks
+from edge_agent.core.codec import Brief, Control, Fragment, Stored, read_blocks
 from edge_agent.core.contact import Contact
 from edge_agent.core.contacts import HELD_EARLY_BYTES
 from edge_agent.core.custody import SUBMITTING_MAX
@@ -81,6 +82,8 @@ class _SeatAccount:
     contacts: dict[Contact, _ContactAccount] = field(default_factory=dict)
     peers: dict[str, NeglectJudge] = field(default_factory=dict)
     day_bytes: dict[str, int] = field(default_factory=dict)
+    profiles: dict[tuple[str, object, int], ProfileReader] = field(default_factory=dict)
+    """By link, address and receive id: what the reader of those frames holds."""
 
 
 class Checker(NoWatch):
@@ -138,18 +141,7 @@ class Checker(NoWatch):
         port, frame = seat.ports[transmit.link], transmit.frame
         if len(frame) > port.limits.mtu_bytes:
             self._complain(seat, f"frame of {len(frame)} bytes on {transmit.link!r}, MTU {port.limits.mtu_bytes}")
-        fragments: list[Fragment] = []
-        envelope = read_envelope(frame)
-        if envelope.frame_class is not FrameClass.UNKNOWN:
-            body = frame[envelope.length : len(frame) - account.tag_bytes]
-            try:
-                for block in read_blocks(body):
-                    if isinstance(block, Fragment):
-                        fragments.append(block)
-                    elif isinstance(block, Stored):
-                        self._check_stored(seat, account, transmit, block)
-            except MalformedError as error:
-                self._complain(seat, f"a frame that no peer can read leaves on {transmit.link!r}: {error}")
+        fragments = self._fragments_of(seat, account, transmit)
         day_bytes = account.day_bytes.get(transmit.link, 0)
         account.day_bytes[transmit.link] = day_bytes + len(frame) + port.limits.overhead_bytes
         if fragments:
@@ -157,6 +149,32 @@ class Checker(NoWatch):
             contact = find_contact(account.node, transmit.link, transmit.to)
             if contact is not None and not contact.limits.is_burst:
                 self._check_order(seat, account, contact, fragments)
+
+    def _fragments_of(self, seat: Seat, account: _SeatAccount, transmit: Transmit) -> list[Fragment]:
+        """The pieces of bundles in a frame, those in short form as what they stand for."""
+        fragments: list[Fragment] = []
+        envelope = read_envelope(transmit.frame)
+        if envelope.frame_class is FrameClass.UNKNOWN:
+            return fragments
+        body = transmit.frame[envelope.length : len(transmit.frame) - account.tag_bytes]
+        profiles = account.profiles.setdefault((transmit.link, transmit.to, envelope.receive_id), ProfileReader())
+        try:
+            for block in read_blocks(body):
+                if isinstance(block, Control) and block.fields[0] == PROFILE_KIND:
+                    profiles.learn(block.fields, self.frames)
+                elif isinstance(block, Stored):
+                    self._check_stored(seat, account, transmit, block)
+                elif isinstance(block, Brief):
+                    rebuilt = profiles.rebuild(block, self.frames)
+                    if rebuilt is None:
+                        self._complain(seat, f"a brief of a profile never told leaves on {transmit.link!r}")
+                    else:
+                        fragments.append(rebuilt)
+                elif isinstance(block, Fragment):
+                    fragments.append(block)
+        except MalformedError as error:
+            self._complain(seat, f"a frame that no peer can read leaves on {transmit.link!r}: {error}")
+        return fragments
 
     def stepped(self, seat: Seat) -> None:
         """The node asks for nothing more: its memory is within bounds, now and then so is everything else."""

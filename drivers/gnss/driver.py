@@ -21,6 +21,8 @@ from edge_agent.ports import DriverPort, PluginLostError, Setting, Table
 
 NARROW_BELOW = 10
 """Positions are sent in 14 bytes where the links carry less than so many whole ones (130 bytes each) an interval."""
+BARE_BELOW_BYTES = 60
+"""Below it (300 bit/s, or no link at all) speed and track stay on the kit, too: command sees them in the track."""
 _QUIET_S = 0.3
 """No byte for so long ends a receiver's burst. At 4800 baud bytes of one burst follow each other within 2 ms, USB
 adapters deliver in lumps of 16 ms; a receiver at 2 Hz pauses longer than this between bursts or says a new time."""
@@ -187,8 +189,9 @@ class GnssDriver:
         self._next_s = max(self._next_s, now_s - jitter_s) + self._interval_s
         try:
             packed = position.pack()
-            if port.granted_bytes(self._interval_s) < NARROW_BELOW * len(packed):
-                packed = position.pack_narrow()
+            granted_bytes = port.granted_bytes(self._interval_s)
+            if granted_bytes < NARROW_BELOW * len(packed):
+                packed = position.pack_narrow(is_bare=granted_bytes < BARE_BELOW_BYTES)
             await port.submit(packed, captured_at_ms=position.captured_at_ms)
         except RefusedError as error:  # the next position comes by itself, newer than this one
             watch.say(f"position not accepted: {error}")

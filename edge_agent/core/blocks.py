@@ -11,6 +11,11 @@ from edge_agent.core.varint import ByteReader
 
 FRAGMENT, ACK, STORED, WINDOW, REFUSED, PROBE, ECHO, REPAIR, CONTROL, RUN = range(1, 11)
 
+BRIEF, BRIEF_ENDS, BRIEF_AGED = 128, 64, 32
+"""Kinds from 128 on are BRIEF; the bits below 32 are the number of its profile."""
+PROFILES_MAX = 32
+"""Of one session and direction; flows beyond it travel as fragments. A number never gets another meaning."""
+
 EXPLICIT, HEADER, WHOLE, PARTIAL = 8, 16, 32, 64
 """Marks beside the precedence in bits 0-2."""
 _PRECEDENCES = tuple(Precedence)
@@ -47,6 +52,16 @@ class Fragment(NamedTuple):
     payload: bytes
     known: BundleHeader | None = None
     """What ``header`` unpacks to, where reading the block has told already."""
+
+
+class Brief(NamedTuple):
+    """A whole bundle of a profile told before, named by the low bits of its numbers (``brief``)."""
+
+    profile: int
+    sequence_cut: int
+    created_cut: int
+    age_units: int
+    payload: bytes
 
 
 class Ack(NamedTuple):
@@ -120,7 +135,7 @@ class Control(NamedTuple):
     fields: list[Any]  # Any: each kind checks its own
 
 
-Block = Fragment | Ack | Stored | StoredPartly | Window | Refused | Probe | Echo | Repair | Control
+Block = Fragment | Brief | Ack | Stored | StoredPartly | Window | Refused | Probe | Echo | Repair | Control
 
 
 def put_source(out: bytearray, source: Source | None) -> None:

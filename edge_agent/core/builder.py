@@ -21,9 +21,10 @@ from edge_agent.core.contact import ETA_NOISE_S, SLOW_LINK_BPS, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.draft import Draft
+from edge_agent.core.drafted_briefs import end_frame, put_brief
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import number_bytes_for, put_data, put_hello, put_hello_ack
-from edge_agent.core.hello import READS_RUNS
+from edge_agent.core.hello import READS_BRIEFS, READS_RUNS
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.peer import Peer
 from edge_agent.core.run import RUN_GROWTH_BYTES, RunWriter
@@ -95,7 +96,10 @@ class FrameBuilder:
         is_alarm_open = now_s < self.alarm_until_s
         limit_bytes = contact.frame_limit_bytes(is_alarm_open=is_alarm_open) - contact.frame_overhead_bytes
         draft = Draft(limit_bytes)
-        draft.packs_runs = session.is_keyed and contact.peer is not None and bool(contact.peer.features & READS_RUNS)
+        features = contact.peer.features if session.is_keyed and contact.peer is not None else 0
+        draft.packs_runs = bool(features & READS_RUNS)
+        if features & READS_BRIEFS and contact.link.is_slow_line:
+            draft.profiles = session.profiles_sent
         if not session.is_keyed:
             put_control(draft.body, self.contacts.own_hello(session).fields())
         self.words.put_probe(contact, draft, now_s)
@@ -112,6 +116,7 @@ class FrameBuilder:
             self.words.put_company(contact, draft, now_s)
         if not draft.is_wanted:
             return None
+        end_frame(draft)
         if session.is_keyed and not draft.pieces and contact.peer is not None and draft.wants_ack:
             self.words.put_window(contact.peer, draft)
         return self._seal(contact, session, draft, now_s)
@@ -246,11 +251,12 @@ class FrameBuilder:
         wants_second: bool,
     ) -> None:
         fragment, at = fragment_of(outgoing, outgoing.source, start, payload, now_s), len(draft.body)
-        put_fragment(draft.body, fragment)
-        if draft.packs_runs:
-            header = outgoing.record.header
-            is_whole = len(payload) == fragment.total_bytes
-            draft.run = RunWriter(at, fragment, header.created_at_ms, header) if is_whole else None
+        header, is_whole = outgoing.record.header, len(payload) == fragment.total_bytes
+        draft.run = None
+        if not is_whole or not put_brief(draft, fragment, header):
+            put_fragment(draft.body, fragment)
+            if draft.packs_runs and is_whole:
+                draft.run = RunWriter(at, fragment, header.created_at_ms, header)
         self._book_piece(contact, draft, outgoing, start, end, now_s, wants_second=wants_second)
 
     def _join_run(self, contact: Contact, draft: Draft, outgoing: Outgoing, now_s: float) -> bool:
@@ -334,6 +340,7 @@ class FrameBuilder:
                     tuple(draft.pieces),
                     tuple(draft.replies),
                     draft.is_urgent,
+                    tuple(draft.uses),
                 )
             )
         return frame

@@ -20,6 +20,9 @@ from edge_agent.core.blocks import (
     ACK,
     ACK_TIMES_MAX,
     AGE_MAX_MS,
+    BRIEF,
+    BRIEF_AGED,
+    BRIEF_ENDS,
     BUNDLE_MAX_BYTES,
     CONTROL,
     ECHO,
@@ -29,6 +32,7 @@ from edge_agent.core.blocks import (
     HEADER_MAX_BYTES,
     PARTIAL,
     PROBE,
+    PROFILES_MAX,
     RANGES_MAX,
     REFUSED,
     REPAIR,
@@ -41,6 +45,7 @@ from edge_agent.core.blocks import (
     WINDOW,
     Ack,
     Block,
+    Brief,
     Control,
     Echo,
     Fragment,
@@ -80,6 +85,7 @@ __all__ = [
     "WINDOW",
     "Ack",
     "Block",
+    "Brief",
     "Control",
     "Echo",
     "Fragment",
@@ -310,6 +316,13 @@ def _read_control(reader: ByteReader) -> Control:
     return Control(fields)
 
 
+def _read_brief(reader: ByteReader, kind: int) -> Brief:
+    sequence_cut, created_cut = reader.byte(), int.from_bytes(reader.take(2), "big")
+    age_units = reader.byte() if kind & BRIEF_AGED else 0
+    length = reader.end - reader.at if kind & BRIEF_ENDS else reader.byte()
+    return Brief(kind & (PROFILES_MAX - 1), sequence_cut, created_cut, age_units, reader.take(length))
+
+
 def read_blocks(body: bytes) -> Iterator[Block]:
     """The blocks of an opened frame, one by one. Raises MalformedError at the first bad one."""
     reader = ByteReader(body)
@@ -335,5 +348,7 @@ def read_blocks(body: bytes) -> Iterator[Block]:
             yield _read_control(reader)
         elif kind == RUN:
             yield from read_run(reader)
+        elif kind >= BRIEF:
+            yield _read_brief(reader, kind)
         else:
             raise MalformedError(f"unknown block {kind}")

@@ -22,6 +22,8 @@ MIN_FRAME_BYTES = 128
 ACK_DELAY_S = 0.012
 ACK_DELAY_LAZY_S = 0.2
 """An acknowledgement of frames that carried only replies waits for company."""
+LAZY_ACK_BYTES = 14
+"""What it adds to a frame that leaves anyway."""
 ACK_DELAY_SLOW_S = 0.1
 ACK_FRAMES = 8
 UNANSWERED_FRAMES = 8
@@ -163,7 +165,7 @@ class Contact:
         session = self.session
         if session is not None and session.arq.pieces_in_flight:
             return self.pto_s()
-        return self.pto_s() + ACK_DELAY_LAZY_S
+        return self.pto_s() + self.lazy_ack_delay_s()
 
     def conviction_s(self) -> float:
         """Silence after which the link counts as dead."""
@@ -179,6 +181,10 @@ class Contact:
         if self.controller.rate_bps >= SLOW_LINK_BPS:
             return ACK_DELAY_S
         return max(ACK_DELAY_S, min(ACK_DELAY_SLOW_S, self.frame_s() / 2))
+
+    def lazy_ack_delay_s(self) -> float:
+        """How long an acknowledgement of words alone waits: so long that it costs 3 % of a slow link."""
+        return max(ACK_DELAY_LAZY_S, LAZY_ACK_BYTES * 8 / 0.03 / self.controller.rate_bps)
 
     def window_room(self, *, is_flash: bool) -> bool:
         """Whether one more frame may be in flight; FLASH may exceed the window by four."""

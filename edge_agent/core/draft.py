@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from edge_agent.core.arq import Piece
+from edge_agent.core.brief import ProfileUse, ProfileWriter
 from edge_agent.core.peer import Reply
 from edge_agent.core.run import RunWriter
 
@@ -23,6 +24,11 @@ class Draft:
     """Whether a piece waits that would fit into a frame of its own."""
     packs_runs: bool = False
     """Whether the peer reads RUN blocks."""
+    profiles: ProfileWriter | None = None
+    """Set where whole bundles may be BRIEF blocks."""
+    uses: list[ProfileUse] = field(default_factory=list)
+    brief_at: tuple[int, int] | None = None
+    """Where the last BRIEF and its length stand."""
     run: RunWriter | None = None
     """The whole bundle that the body ends with, and those before it that are like it."""
     awaits_flash: bool = False

@@ -8,9 +8,9 @@ from edge_agent.core.codec import Control, read_blocks
 
 HELLO_KIND = 1
 HELLO_FIELDS = 7
-READS_RUNS, TAKES_SHORT_TAGS = 1, 2
-"""Bits of ``features``: RUN blocks; an answer under the suite with short tags. A HELLO of seven fields has none."""
-OWN_FEATURES = READS_RUNS | TAKES_SHORT_TAGS
+READS_RUNS, TAKES_SHORT_TAGS, READS_BRIEFS = 1, 2, 4
+"""Bits of ``features``: RUN; an answer under the suite with short tags; BRIEF. A HELLO of seven fields has none."""
+OWN_FEATURES = READS_RUNS | TAKES_SHORT_TAGS | READS_BRIEFS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from random import Random
 from edge_agent.core.abandonment import ABANDON_KIND, read_abandoned
 from edge_agent.core.arq import Arrived
 from edge_agent.core.arrivals import Arrivals
+from edge_agent.core.brief import PROFILE_KIND
 from edge_agent.core.bundle import MalformedError, Precedence
 from edge_agent.core.burst_intake import BurstIntake
 from edge_agent.core.codec import (
@@ -13,6 +14,7 @@ from edge_agent.core.codec import (
     TOKEN_BYTES,
     Ack,
     Block,
+    Brief,
     Control,
     Echo,
     Fragment,
@@ -24,7 +26,7 @@ from edge_agent.core.codec import (
     put_token,
     read_blocks,
 )
-from edge_agent.core.contact import ACK_DELAY_LAZY_S, ACK_FRAMES, Contact, Link
+from edge_agent.core.contact import ACK_FRAMES, Contact, Link
 from edge_agent.core.contacts import HELD_EARLY_BYTES, Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import Transmit
@@ -103,7 +105,7 @@ class Intake:
         contact.deadline_s = None
         left_gap = session.space.record(number, now_s)
         self.liveness.heard(contact, now_s)
-        self._take_body(contact, session, body, now_s, left_gap=left_gap)
+        self._take_body(contact, session, body, now_s, left_gap=left_gap, number=number)
 
     def _promote(self, contact: Contact, session: Session, now_s: float) -> None:
         """First frame under both salts: the peer is alive, so what came early may be acted on."""
@@ -205,22 +207,28 @@ class Intake:
             return
         self.outputs.drop("hint_unknown")
 
-    def _take_body(self, contact: Contact, session: Session, body: bytes, now_s: float, *, left_gap: bool) -> None:
+    def _take_body(
+        self, contact: Contact, session: Session, body: bytes, now_s: float, *, left_gap: bool, number: int = 0
+    ) -> None:
         wants_ack, is_lazy, is_urgent = False, True, left_gap
         try:
             for block in read_blocks(body):
-                if isinstance(block, Fragment):
+                if isinstance(block, Fragment | Brief):
                     wants_ack, is_lazy = True, False
-                    is_urgent = is_urgent or block.precedence is Precedence.FLASH
+                    fragment = block if isinstance(block, Fragment) else session.profiles_read.rebuild(block, number)
+                    if fragment is None:
+                        self.outputs.drop("brief_unknown")
+                        continue
+                    is_urgent = is_urgent or fragment.precedence is Precedence.FLASH
                     if contact.peer is not None:
-                        self.arrivals.take(block, contact.peer, contact.link.name, now_s)
+                        self.arrivals.take(fragment, contact.peer, contact.link.name, now_s)
                 elif isinstance(block, Ack):
                     self._take_ack(contact, session, block, now_s)
                 else:
                     wants_ack = True
                     if isinstance(block, Probe | Echo):
                         is_lazy = False
-                    self._take_word(contact, session, block, now_s)
+                    self._take_word(contact, session, block, number, now_s)
         except MalformedError:
             self.outputs.drop("block_malformed")
         if wants_ack:
@@ -229,9 +237,9 @@ class Intake:
             if is_urgent or (space.unacked_frames >= ACK_FRAMES and not is_lazy):
                 space.want_ack(now_s)
             else:
-                space.want_ack(now_s + (ACK_DELAY_LAZY_S if is_lazy else contact.ack_delay_s()))
+                space.want_ack(now_s + (contact.lazy_ack_delay_s() if is_lazy else contact.ack_delay_s()))
 
-    def _take_word(self, contact: Contact, session: Session, block: Block, now_s: float) -> None:
+    def _take_word(self, contact: Contact, session: Session, block: Block, number: int, now_s: float) -> None:
         """Everything that is neither fragment nor ACK."""
         peer = contact.peer
         if isinstance(block, Probe):
@@ -243,7 +251,7 @@ class Intake:
             if contact.new_address is not None and block.token == contact.probe_token:
                 contact.address, contact.new_address, contact.probe_token = contact.new_address, None, b""
         elif isinstance(block, Control):
-            self._take_control(contact, session, block, now_s)
+            self._take_control(contact, session, block, number, now_s)
         elif peer is None:
             self.outputs.drop("block_before_hello")
         elif isinstance(block, Stored):
@@ -257,10 +265,12 @@ class Intake:
         else:
             self.outputs.drop("repair_unused")
 
-    def _take_control(self, contact: Contact, session: Session, block: Control, now_s: float) -> None:
+    def _take_control(self, contact: Contact, session: Session, block: Control, number: int, now_s: float) -> None:
         kind = block.fields[0]
         if kind == HELLO_KIND:
             self._greet(contact, session, Hello.parse(block.fields), now_s)
+        elif kind == PROFILE_KIND:
+            session.profiles_read.learn(block.fields, number)
         elif kind == CLOSED_KIND and contact.peer is not None:
             self._take_closed(contact.peer, block)
         elif kind == ABANDON_KIND and contact.peer is not None:
@@ -347,6 +357,8 @@ class Intake:
         newest_sent_s = None
         for each in arrived:
             frame = each.frame
+            for use in frame.uses:
+                use.arrived()
             for outgoing, start, end in frame.pieces:
                 outgoing.mark_acked(start, end)
                 owner.note_goodput(end - start, now_s)

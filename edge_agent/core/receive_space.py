@@ -63,7 +63,7 @@ class ReceiveSpace:
         if self.ack_due_s is None or due_s < self.ack_due_s:
             self.ack_due_s = due_s
 
-    def take_ack(self, reference: int, room_bytes: int) -> Ack | None:
+    def take_ack(self, reference: int, room_bytes: int, *, most_times: int = ACK_TIMES_MAX) -> Ack | None:
         """The ACK of all that arrived, once, in at most ``room_bytes``; None when nothing ever did.
 
         Where room is short the oldest ranges go first, then arrival times: facts before estimates.
@@ -73,7 +73,7 @@ class ReceiveSpace:
         spare_bytes = room_bytes - ACK_FIXED_BYTES
         ranges = self.numbers.highest_ranges(max(1, min(ACK_RANGES, spare_bytes // RANGE_BYTES)))
         spare_bytes -= len(ranges) * RANGE_BYTES
-        arrivals = sorted(self._arrivals, reverse=True)[: max(0, spare_bytes // ARRIVAL_BYTES)]
+        arrivals = sorted(self._arrivals, reverse=True)[: max(0, min(most_times, spare_bytes // ARRIVAL_BYTES))]
         ack = Ack(
             reference,
             self._highest,

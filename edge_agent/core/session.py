@@ -8,6 +8,7 @@ Numbers count on across that change: each key still sees each number once.
 from dataclasses import dataclass, field
 
 from edge_agent.core.arq import Arq
+from edge_agent.core.brief import ProfileReader, ProfileWriter
 from edge_agent.core.frame import Direction, FrameCipher, LinkKeys, SessionSalts
 from edge_agent.core.receive_space import ReceiveSpace
 
@@ -25,6 +26,8 @@ class Session:
     epoch: int
     arq: Arq = field(default_factory=Arq)
     space: ReceiveSpace = field(init=False)
+    profiles_sent: ProfileWriter = field(default_factory=ProfileWriter)
+    profiles_read: ProfileReader = field(default_factory=ProfileReader)
     open: FrameCipher | None = None
     early_open: FrameCipher | None = None
     peer_salt: bytes = b""

@@ -6,6 +6,7 @@ from typing import TypeVar
 from edge_agent.core.arrivals import Arrivals
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.codec import (
+    ACK_TIMES_MAX,
     ECHO,
     PROBE,
     TOKEN_BYTES,
@@ -49,7 +50,7 @@ class WordWriter:
             self.put_window(contact.peer, draft)
             draft.is_wanted = True
         if draft.is_wanted:
-            self._put_early_ack(contact, draft)
+            self._put_early_ack(contact, draft, now_s)
 
     def put_probe(self, contact: Contact, draft: Draft, now_s: float) -> None:
         for token in contact.echo_tokens:
@@ -68,7 +69,7 @@ class WordWriter:
         assert session is not None
         space = session.space
         if space.ack_due_s is not None and space.ack_due_s <= now_s:
-            ack = space.take_ack(0, draft.room_bytes)
+            ack = space.take_ack(0, draft.room_bytes, most_times=_most_times(contact))
             if ack is not None:
                 put_ack(draft.body, ack)
                 draft.is_wanted = True
@@ -88,16 +89,19 @@ class WordWriter:
 
     def put_company(self, contact: Contact, draft: Draft, now_s: float) -> None:
         """What is not due yet but travels free with fragments."""
-        self._put_early_ack(contact, draft)
+        self._put_early_ack(contact, draft, now_s)
         self._put_replies(contact, draft, now_s)
 
     @staticmethod
-    def _put_early_ack(contact: Contact, draft: Draft) -> None:
-        """The acknowledgement that is not due yet, in a frame that leaves anyway."""
+    def _put_early_ack(contact: Contact, draft: Draft, now_s: float) -> None:
+        """The acknowledgement that is not due yet, in a frame that leaves anyway; of words alone not on a slow line."""
         session = contact.session
         assert session is not None
         if session.space.unacked_frames and draft.room_bytes >= ACK_USUAL_BYTES:
-            ack = session.space.take_ack(0, draft.room_bytes)
+            due_s = session.space.ack_due_s
+            if contact.link.is_slow_line and due_s is not None and due_s - now_s > contact.lazy_ack_delay_s() / 4:
+                return
+            ack = session.space.take_ack(0, draft.room_bytes, most_times=_most_times(contact))
             if ack is not None:
                 put_ack(draft.body, ack)
 
@@ -184,6 +188,11 @@ class WordWriter:
             each.is_suspect or not each.is_usable or _word_eta_s(each, now_s) >= own_s - 1e-9
             for each in self.contacts.siblings(contact)
         )
+
+
+def _most_times(contact: Contact) -> int:
+    """Arrival times worth their bytes: a line's rate is stated, and the newest frame tells whether a queue stands."""
+    return 1 if contact.link.is_slow_line else ACK_TIMES_MAX
 
 
 def _word_eta_s(contact: Contact, now_s: float) -> float:

@@ -89,14 +89,13 @@ class Position(Payload):
     system: str = ""
     datum: str = "WGS-84"
 
-    def pack_narrow(self) -> bytes:
-        """The form of ``positions``: 12 or 14 bytes instead of 130. What it cannot hold goes as the map."""
+    def pack_narrow(self, *, is_bare: bool = False) -> bytes:
+        """The form of ``positions``: 14 bytes instead of 130, ``is_bare`` 12. What it cannot hold goes as the map."""
         if self.datum != "WGS-84":
             return self.pack()
         try:
-            return pack_narrow_fix(
-                NarrowFix(self.lat_deg, self.lon_deg, self.captured_at_ms, self.speed_mps, self.track_deg)
-            )
+            moving = (None, None) if is_bare else (self.speed_mps, self.track_deg)
+            return pack_narrow_fix(NarrowFix(self.lat_deg, self.lon_deg, self.captured_at_ms, *moving))
         except ValueError:
             return self.pack()
 

@@ -16,6 +16,7 @@ from edge_agent.core.codec import (
     TOKEN_BYTES,
     Ack,
     Block,
+    Brief,
     Control,
     Echo,
     Fragment,
@@ -105,10 +106,14 @@ CONTROLS = st.builds(
     ),
 )
 WAITS_S = st.integers(0, 864_000).map(lambda tenths: tenths / 10)
+SHORT_PAYLOADS = st.binary(max_size=127)
 TOKENS = st.binary(min_size=TOKEN_BYTES, max_size=TOKEN_BYTES)
 BLOCKS_OF: Mapping[type[Block], st.SearchStrategy[Block]] = MappingProxyType(
     {
         Fragment: fragments(),
+        Brief: st.builds(
+            Brief, st.integers(0, 31), st.integers(0, 255), st.integers(0, 65_535), st.integers(0, 255), SHORT_PAYLOADS
+        ),
         Ack: acks(),
         Stored: st.builds(Stored, SOURCES, PRECEDENCES, upward_ranges()),
         StoredPartly: st.builds(StoredPartly, SOURCES, PRECEDENCES, NUMBERS, upward_ranges()),
@@ -128,6 +133,10 @@ def write(block: Block) -> bytes:
     out = bytearray()
     if isinstance(block, Fragment):
         put_fragment(out, block)
+    elif isinstance(block, Brief):
+        out += bytes((128 | (32 if block.age_units else 0) | block.profile, block.sequence_cut))
+        out += block.created_cut.to_bytes(2, "big") + bytes((block.age_units,) if block.age_units else ())
+        out += bytes((len(block.payload),)) + block.payload
     elif isinstance(block, Ack):
         put_ack(out, block)
     elif isinstance(block, Stored):

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from edge_agent.core.brief import PROFILE_KIND, ProfileReader
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Precedence
-from edge_agent.core.codec import Fragment, read_blocks
+from edge_agent.core.codec import Brief, Control, Fragment, read_blocks
 from edge_agent.core.effects import Failed, Fetch
 from edge_agent.core.envelope import FrameClass, read_envelope
 from edge_agent.core.errors import RefusalReason
@@ -18,11 +19,18 @@ NARROW = replace(STREAM, rate_bps=20_000.0, mtu_bytes=128)
 
 def fragments(flights: list[Flight]) -> list[Fragment]:
     """The pieces of bundles that left, in their order."""
-    found = []
-    for flight in flights:
+    found: list[Fragment] = []
+    profiles = ProfileReader()
+    for number, flight in enumerate(flights):
         envelope = read_envelope(flight.frame)
-        if envelope.frame_class in (FrameClass.HELLO, FrameClass.DATA):
-            found += [each for each in read_blocks(flight.frame[envelope.length :]) if isinstance(each, Fragment)]
+        if envelope.frame_class not in (FrameClass.HELLO, FrameClass.DATA):
+            continue
+        for each in read_blocks(flight.frame[envelope.length :]):
+            if isinstance(each, Control) and each.fields[0] == PROFILE_KIND:
+                profiles.learn(each.fields, number)
+            block = profiles.rebuild(each, number) if isinstance(each, Brief) else each
+            if isinstance(block, Fragment):
+                found.append(block)
     return found
 
 

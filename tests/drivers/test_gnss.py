@@ -90,13 +90,14 @@ async def test_positions_of_a_beidou_receiver() -> None:
 
 
 @pytest.mark.device
-async def test_a_position_is_short_where_the_links_carry_little() -> None:
-    port = RecordingPort(granted=300)
+@pytest.mark.parametrize(("granted", "length"), [(300, 14), (30, 12), (0, 12)])
+async def test_a_position_is_short_where_the_links_carry_little(granted: int, length: int) -> None:
+    port = RecordingPort(granted=granted)
     with receiver() as device:
         async with running(port, port=device.path, time_source="node"):
             device.says(RMC, GGA)
             await port.until(lambda: bool(port.submitted))
-    assert len(port.submitted[0].payload) == 14
+    assert len(port.submitted[0].payload) == length
     assert port.positions[0].captured_at_ms == port.clock_ms
     assert port.positions[0].alt_m is None
 

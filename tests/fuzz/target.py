@@ -4,10 +4,12 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 
+import msgpack
 import pytest
 
 from edge_agent.core import intake
 from edge_agent.core.arrivals import PARTIAL_BYTES_MAX, PARTIALS_MAX
+from edge_agent.core.brief import PROFILE_KIND
 from edge_agent.core.bundle import COMMAND, BundleHeader, FlowOrder, MalformedError, Precedence
 from edge_agent.core.codec import (
     ACK,
@@ -203,6 +205,19 @@ def _run(rng: random.Random, target: Target, out: bytearray) -> None:
         header = made
 
 
+def _brief(rng: random.Random, target: Target, out: bytearray) -> None:
+    header = BundleHeader(destination=COMMAND, flow="text", created_at_ms=rng.choice([0, 5, 1 << 41]))
+    packed, at = header.pack(), header.created_offset()
+    behind = at + len(msgpack.packb(header.created_at_ms))
+    number, sequence = rng.choice([0, 1, 31, 32]), rng.choice(SEQUENCES)
+    if rng.random() < 0.5:
+        told = [PROFILE_KIND, number, rng.randrange(6), packed[:at], packed[behind:], sequence, header.created_at_ms]
+        put_control(out, told)
+    out += (
+        bytes((128 | rng.choice([0, 32]) | number & 31, sequence & 255)) + rng.randbytes(rng.choice([3, 4])) + b"\x02ab"
+    )
+
+
 def _ack(rng: random.Random, target: Target, out: bytearray) -> None:
     highest = rng.choice([0, 1, 2, 5, 9, 1 << 30])
     low = rng.randrange(highest + 1)
@@ -265,7 +280,20 @@ def _control(rng: random.Random, target: Target, out: bytearray) -> None:
     )
 
 
-_WRITERS = (_fragment, _fragment, _run, _ack, _stored, _stored_partly, _window, _refused, _token, _repair, _control)
+_WRITERS = (
+    _fragment,
+    _fragment,
+    _run,
+    _brief,
+    _ack,
+    _stored,
+    _stored_partly,
+    _window,
+    _refused,
+    _token,
+    _repair,
+    _control,
+)
 
 
 def mutated(rng: random.Random, body: bytes) -> bytes:

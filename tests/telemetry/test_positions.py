@@ -70,6 +70,7 @@ def test_a_reader_takes_both_forms() -> None:
     )
     narrow = position.pack_narrow()
     assert len(narrow) == 14
+    assert len(position.pack_narrow(is_bare=True)) == 12
     assert is_narrow_fix(narrow)
     assert not is_narrow_fix(position.pack())
     assert Position.unpack(position.pack()) == position
