@@ -8,6 +8,7 @@ what has surely expired on its way ends here: its number closes, its sender hear
 from collections import deque
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence, header_hash
+from edge_agent.core.closed_numbers import ClosedNumbers
 from edge_agent.core.codec import Fragment, Refused, StoredPartly
 from edge_agent.core.effects import (
     ArrivalExpired,
@@ -56,7 +57,7 @@ class Arrivals:
         self.settings = settings
         self.outputs = outputs
         self.room = ReceiveRoom(settings)
-        self.seen: dict[tuple[str, int, Precedence], IntervalSet] = {key: known.copy() for key, known in restored.seen}
+        self._closed = ClosedNumbers(restored.seen)
         self.relayed: deque[tuple[BundleRecord, bytes | None]] = deque()
         """Durable here and bound for another node; Node hands them to custody."""
         self._partials: dict[BundleId, Partial] = {}
@@ -70,17 +71,15 @@ class Arrivals:
         return sum(not partial.is_persisting for partial in self._partials.values())
 
     def is_seen(self, bundle: BundleId) -> bool:
-        """Whether this bundle is durable here or was once."""
-        known = self.seen.get((bundle.source, bundle.incarnation, bundle.precedence))
-        return known is not None and bundle.sequence in known
+        """Whether this bundle is durable here or was once, as far as that is in memory."""
+        return bundle in self._closed
 
     def close_numbers(
         self, source: str, incarnation: int, precedence: Precedence, ranges: list[tuple[int, int]]
     ) -> None:
         """The source will never send these numbers (again)."""
-        known = self.seen.setdefault((source, incarnation, precedence), IntervalSet())
         for start, end in ranges:
-            known.add(start, end)
+            self._closed.close((source, incarnation, precedence), start, end)
 
     def take(self, fragment: Fragment, peer: Peer, link: str, now_s: float) -> None:
         """One fragment from ``peer``. Never raises for what it holds."""
@@ -356,9 +355,8 @@ class Arrivals:
     def _close(self, partial: Partial, now_s: float) -> None:
         """Nobody needs to send this one again: its number closes, and its sender is told."""
         bundle = partial.bundle
-        self.seen.setdefault((bundle.source, bundle.incarnation, bundle.precedence), IntervalSet()).add(
-            bundle.sequence, bundle.sequence + 1
-        )
+        key = (bundle.source, bundle.incarnation, bundle.precedence)
+        self._closed.close(key, bundle.sequence, bundle.sequence + 1)
         self._hashes[bundle] = header_hash(partial.header_packed)
         if len(self._hashes) > DELIVERED_HASHES_MAX:
             del self._hashes[next(iter(self._hashes))]

@@ -260,7 +260,7 @@ class Custody:
 
     def evict(self, given_up: Iterable[Evicted]) -> None:
         """The store has given up these rows for room; whoever waits for one of them is told."""
-        for bundle, key, payload_bytes in given_up:
+        for bundle, key, payload_bytes, reason in given_up:
             queue, dormant = self.scheduler.queues.get(key), self.windows.dormant.get(key)
             if bundle in self._erasing:  # custody ended here before the store's word came
                 continue
@@ -273,8 +273,8 @@ class Custody:
                 if queue.is_loading:
                     queue.ended_while_loading.add(bundle)
                 self.windows.note_out(queue, payload_bytes)
-            self.outputs.drop("evicted")
-            self.outputs.events.append(BundleClosed(bundle, EraseReason.EVICTED))
+            self.outputs.drop(f"evicted_{reason.value}" if reason is not EraseReason.EVICTED else "evicted")
+            self.outputs.events.append(BundleClosed(bundle, reason))
 
     def end(self, outgoing: Outgoing, reason: EraseReason) -> None:
         """End custody without forwarding."""

@@ -114,11 +114,15 @@ class LoadBundle(NamedTuple):
 
 
 class Evicted(NamedTuple):
-    """A waiting bundle whose row the store has given up for room: durable, and told by ``Node.evict``."""
+    """A waiting bundle whose row the store has given up for room: durable, and told by ``Node.evict``.
+
+    ``reason`` says whether somebody may miss it (EVICTED) or it was of no use any more (EXPIRED, SUPERSEDED).
+    """
 
     bundle: BundleId
     queue: QueueKey
     payload_bytes: int
+    reason: EraseReason = EraseReason.EVICTED
 
 
 class LeaseNumbers(NamedTuple):

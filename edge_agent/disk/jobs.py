@@ -23,7 +23,7 @@ class Job(Protocol):
 
     @property
     def is_essential(self) -> bool:
-        """Whether it is tried again on a full disk: it frees room, is tiny, or is FLASH."""
+        """Whether it is tried again on a full disk: it frees room, is tiny, or is a person's FLASH."""
 
     def run(self, tables: Consumers) -> None:
         """Change the tables; sqlite3.Error rolls everything back."""
@@ -44,7 +44,11 @@ class EffectJob:
 
     @property
     def is_essential(self) -> bool:
-        return not isinstance(self.effect, Persist) or self.effect.bundle.precedence is Precedence.FLASH
+        effect = self.effect
+        if not isinstance(effect, Persist):
+            return True
+        is_person = effect.record is not None and effect.record.header.origin is Origin.PERSON
+        return effect.bundle.precedence is Precedence.FLASH and is_person
 
     def run(self, tables: Consumers) -> None:
         effect = self.effect

@@ -78,9 +78,10 @@ class Rows:
         self.eviction = Eviction(
             database=self.database,
             quota=self.quota,
+            counts=self.counts,
             fates=self.fates,
             removal=self.removal,
-            clock=self.ages.clock,
+            ages=self.ages,
             can_evict_waiting=self.can_evict_waiting,
         )
         self.inserts = Inserts(self.database)
@@ -125,6 +126,7 @@ class Rows:
         self.seen.rollback()
         self._own.rollback()
         self.fates.rollback()
+        self.eviction.rollback()
         self.starts.load()
         self.bursts.load()
         self.counts.load()

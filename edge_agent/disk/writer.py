@@ -238,8 +238,14 @@ class Writer:
 
     def _split_off(self, jobs: list[Job]) -> list[Job]:
         """Take those out of ``jobs`` that a full disk cannot have."""
-        refused = [job for job in jobs if not job.is_essential and not _is_answered(job)]
-        jobs[:] = [job for job in jobs if job.is_essential or _is_answered(job)]
+        # alarms of machines may take half of what the ballast left, so that people's calls find the other half
+        has_room = self.ballast.disk_free_bytes() >= self.ballast.size_bytes // 2
+        kept: list[Job] = []
+        refused: list[Job] = []
+        for job in jobs:
+            is_kept = job.is_essential or _is_answered(job) or (has_room and _is_flash(job))
+            (kept if is_kept else refused).append(job)
+        jobs[:] = kept
         return refused
 
     def _transact(self, jobs: Sequence[Job]) -> sqlite3.Error | None:
