@@ -100,6 +100,7 @@ class KitOrder(Remembered):
     is_held: bool = False
     answer: str = ""
     answered_ms: int = 0
+    answered_by: str = ""
     flow: str = "order"
     operation: str = ""
     copies: list[str] = field(default_factory=list)
@@ -119,17 +120,24 @@ class KitOrder(Remembered):
         return self.answer or ("expired" if self.is_expired else "held" if self.is_held else "delivered")
 
     @property
+    def may_be_cancelled(self) -> bool:
+        """Whether taking it back still means anything: it is not finished, over or taken back already."""
+        return self.answer != "done" and not self.is_expired and self.cancelled is None
+
+    @property
     def is_siren(self) -> bool:
         """Whether it sounds until a person answers."""
         return self.flow == WITHDRAW_FLOW and self.received_ms > 0 and self.state in ("delivered", "held")
 
     @property
     def last_word(self) -> Progress | None:
-        """What command has to be told when it comes again; None: a receipt of delivery says it all."""
+        """What command has to be told when it comes, again or as a copy; None: a receipt of delivery says it all."""
         words = {
             "cancelled": Progress.CANCELLED_THERE,
             "expired": Progress.EXPIRED_THERE,
             "held": Progress.HELD,
+            "read": Progress.READ,
+            "done": Progress.DONE,
         }
         return words.get(self.state)
 

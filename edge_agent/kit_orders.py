@@ -31,12 +31,14 @@ log = structlog.get_logger()
 class KitOrders:
     """Takes orders and what is said of them. ``drops`` counts what no order could be made of."""
 
-    def __init__(self, parts: PageParts, memory: KitMemory, tell: Callable[[bool], None]) -> None:
+    def __init__(
+        self, parts: PageParts, memory: KitMemory, tell: Callable[[bool], None], clock: DiskClock | None = None
+    ) -> None:
         """``tell`` is called after each change, with True when a person has to look at once."""
         self._parts = parts
         self._memory = memory
         self._tell = tell
-        self._clock = DiskClock.of_machine()  # runs on while this agent does not
+        self._clock = clock or DiskClock.of_machine()  # runs on while this agent does not
         self.drops: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -51,7 +53,7 @@ class KitOrders:
     async def look(self) -> None:
         """End what is over now. Of what came before this boot only the wall clock tells: it is held, not ended."""
         now_s, now_ms = self._clock.boottime_s(), self._parts.now_ms()
-        for order in self._memory.all(KitOrder):
+        for order in self._orders():
             if order.state != "delivered" or not order.expires_ms:
                 continue
             is_known = order.boot_id == self._clock.boot_id
@@ -83,34 +85,49 @@ class KitOrders:
         Raises MalformedError, PageMemoryError, RefusedError.
         """
         record = delivery.record
-        known = self._find(delivery)
-        if known is None or not known.received_ms:
-            order = self._make(delivery, payload, known)
+        name = str(record.id)
+        early = self._memory.get(KitOrder, name)
+        if early is not None and early.received_ms:
+            early = None  # the order itself, come again
+        order = self._find(delivery)
+        if order is None:
+            order = self._make(delivery, payload, early)
             if order.cancelled is None and order.flow in TIMED_FLOWS:
                 order.is_expired = record.is_expired(self._parts.now_s())
             if order.cancelled is None and not order.is_expired:
                 order.is_held = record.age_high_at(self._parts.now_s()) > record.header.lifetime_s
             await self._memory.keep(order)
             self._tell(order.is_siren)
-        else:
-            order = known
-            if str(record.id) not in (order.id, *order.copies):
-                order.copies.append(str(record.id))
-                await self._memory.keep(order)
+        elif name not in (order.id, *order.copies):
+            order.copies.append(name)
+            if early is not None and order.may_be_cancelled:
+                order.cancelled = early.cancelled
+            await self._memory.keep(order)
+            self._tell(order.flow == WITHDRAW_FLOW)
+        if early is not None and order.id != name:
+            await self._memory.forget(early)
         word = order.last_word
         if word is not None:
-            await self._say(order, word)
+            await self._say(order, word, by=order.answered_by, at_ms=order.answered_ms)
         await self._memory.pass_by(stream, delivery.position)
 
     def _find(self, delivery: Delivery) -> KitOrder | None:
         """The order this is, or a copy of: copies share an operation."""
-        known = self._memory.get(KitOrder, str(delivery.record.id))
+        known = self._known(str(delivery.record.id))
         operation = delivery.record.header.operation_id.hex()
         if known is not None or not operation:
             return known
-        return next((each for each in self._memory.all(KitOrder) if each.operation == operation), None)
+        return next((each for each in self._orders() if each.operation == operation), None)
 
-    def _make(self, delivery: Delivery, payload: bytes, known: KitOrder | None) -> KitOrder:
+    def _known(self, name: str) -> KitOrder | None:
+        """The order that came as this bundle, or of which it is a copy."""
+        return next((each for each in self._orders() if name in (each.id, *each.copies)), None)
+
+    def _orders(self) -> list[KitOrder]:
+        """What has come; without cancellations that came first."""
+        return [each for each in self._memory.all(KitOrder) if each.received_ms]
+
+    def _make(self, delivery: Delivery, payload: bytes, early: KitOrder | None) -> KitOrder:
         record, header = delivery.record, delivery.record.header
         try:
             text = Text.unpack(payload)
@@ -132,7 +149,7 @@ class KitOrders:
             expires_ms=self._parts.now_ms() + round(left_s * 1000) if header.flow in TIMED_FLOWS else 0,
             boot_id=self._clock.boot_id,
             ends_s=self._clock.boottime_s() + left_s,
-            cancelled=known.cancelled if known is not None else None,
+            cancelled=early.cancelled if early is not None else None,
         )
 
     async def take_cancel(self, stream: str, delivery: Delivery, payload: bytes) -> None:
@@ -157,22 +174,20 @@ class KitOrders:
         await self._memory.pass_by(stream, delivery.position)
 
     async def _cancel_order(self, bundle: BundleId, ask: Ask, sender: str) -> None:
-        order = self._memory.get(KitOrder, str(bundle))
+        order = self._known(str(bundle)) or self._memory.get(KitOrder, str(bundle))
         if order is None:  # it came first, by another link: the order itself is never acted on
             order = KitOrder(id=str(bundle), at_ms=ask.at_ms, source=sender)
-        if order.answer == "done" or order.is_expired:
-            return
-        if order.cancelled is None:
+        if order.may_be_cancelled:
             order.cancelled = {"by": ask.by, "at_ms": ask.at_ms}
             await self._memory.keep(order)
             self._tell(order.flow == WITHDRAW_FLOW)
-        if order.received_ms:
+        if order.received_ms and order.cancelled is not None:
             await self._say(order, Progress.CANCELLED_THERE, by=ask.by)
 
     async def answer(self, order_id: str, answer: str, by: str, now_ms: int) -> None:
         """A person has read it ("read") or carried it out ("done"). Raises ActionError, RefusedError."""
-        order = self._memory.get(KitOrder, order_id)
-        if order is None or not order.received_ms:
+        order = self._known(order_id)
+        if order is None:
             raise ActionError(f"order {order_id!r}: not known here")
         if answer not in ("read", "done"):
             raise ActionError(f"answer {answer!r}: allowed: read, done")
@@ -181,7 +196,7 @@ class KitOrders:
         if order.answer in (answer, "done"):
             return
         await self._say(order, Progress(answer), by=by, at_ms=now_ms)
-        order.answer, order.answered_ms = answer, now_ms
+        order.answer, order.answered_ms, order.answered_by = answer, now_ms, by
         await self._memory.keep(order)
         self._tell(order.flow == WITHDRAW_FLOW)
 

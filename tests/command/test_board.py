@@ -1,10 +1,13 @@
 """The field's picture: ages never lie, lost contact is raised and clears, an SOS stays until a person closes it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import msgpack
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +15,7 @@ from edge_agent.command.alarm import ALARMS_MAX, Alarm
 from edge_agent.command.board import EVENTS_MAX, Board
 from edge_agent.command.documents import Document, DocumentKey
 from edge_agent.command.order import Order
-from edge_agent.command.unit import HISTORY_MAX, LATE_RATIO, LOST_RATIO, TRACK_MAX
+from edge_agent.command.unit import HISTORY_MAX, LATE_RATIO, LOST_RATIO, TRACK_MAX, Unit
 from edge_agent.telemetry.payloads import (
     PICTURE_FLOW,
     POSITION_FLOW,
@@ -30,6 +33,7 @@ from edge_agent.telemetry.payloads import (
     UnitReport,
 )
 from tests.command.deliveries import START_MS, Arrivals
+from tests.command.payloads import report
 
 DUE_S = 20.0
 LISTENING_SINCE_MS = 0
@@ -261,3 +265,44 @@ def test_a_restart_after_any_step_shows_what_was_shown_before() -> None:
         assert again.take_changes() == {}
     assert [alarm.kind for alarm in board.alarms if alarm.is_open] == ["sos"]
     assert board.orders[0].to_json()["state"] == "read"
+
+
+def test_what_a_unit_holds_is_shown_and_what_was_asked_for_stays_marked() -> None:
+    """Names come by links that can afford them: a report without them leaves the last ones, until nothing waits."""
+    board, arrivals = Board(), Arrivals()
+    item = "kit-7~00000000000000aa~R5"
+
+    def reported(largest: list[list[object]] | None, held: list[list[int]]) -> Unit:
+        made = replace(report(START_MS), held=held, largest=largest, store=[5, 10, True])
+        board.apply(arrivals.of(REPORT_FLOW, made, START_MS))
+        return board.units["kit-7"]
+
+    unit = reported([[item, "picture", 9000, 60]], [[0, 1, 40, 3], [3, 2, 9100, 60]])
+    assert unit.held == [
+        {"precedence": "flash", "bundles": 1, "bytes": 40, "oldest_age_s": 3},
+        {"precedence": "routine", "bundles": 2, "bytes": 9100, "oldest_age_s": 60},
+    ]
+    assert unit.store == {"used_bytes": 5, "quota_bytes": 10, "is_full": True}
+    assert unit.largest == [{"bundle": item, "flow": "picture", "bytes": 9000, "age_s": 60, "asked": ""}]
+    unit.largest[0]["asked"] = "pull"
+    assert [each["asked"] for each in reported(None, [[3, 2, 9100, 65]]).largest] == ["pull"]
+    assert [each["asked"] for each in reported([[item, "picture", 9000, 66]], [[3, 1, 9000, 66]]).largest] == ["pull"]
+    assert reported(None, []).largest == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"held": [[5, 1, 1, 1]]},
+        {"held": [[0, 1, 1]]},
+        {"held": [[0, 1, 1, 1]] * 6},
+        {"largest": [["kit-7~1", "picture", 1, 1]]},
+        {"largest": [[7, "picture", 1, 1]]},
+        {"store": [1, 2]},
+        {"store": [1, 2, 3]},
+    ],
+)
+def test_holdings_that_no_page_could_show_are_counted(wrong: dict[str, Any]) -> None:
+    board = Board()
+    board.apply(Arrivals().of(REPORT_FLOW, replace(report(START_MS), **wrong), START_MS))
+    assert board.drops == {"payload_report": 1}
