@@ -273,8 +273,10 @@ def _running_loop() -> VirtualLoop | None:
 
 def _spoil(frame: Any, damage: int) -> Any:
     """A frame with a bit flipped. Any: frames of every endpoint."""
-    if isinstance(frame, (Datagram, SerialPiece)):
-        return frame._replace(payload=spoiled(frame.payload, damage))
+    if isinstance(frame, Datagram):
+        return Datagram(frame.source_port, frame.port, spoiled(frame.payload, damage))
+    if isinstance(frame, SerialPiece):
+        return SerialPiece(spoiled(frame.payload, damage))
     if isinstance(frame, Segment):
         return Damaged(frame.frame_bytes)
     return frame

@@ -8,6 +8,7 @@ from typing import Any
 from link_sim.endpoints.link_end import Address, Datagram, LinkEnd, Ports, call_in
 from link_sim.virtual_loop import VirtualLoop
 
+_new = object.__new__
 LONGEST_BYTES = 65_507  # UDP over IPv4: 65,535 less 20 and 8
 
 
@@ -77,11 +78,12 @@ class DatagramPort(asyncio.DatagramTransport):
             if found is None:
                 return
             end = found
-        payload = bytes(data)
+        payload = data if type(data) is bytes else bytes(data)
         if len(payload) > LONGEST_BYTES:
             self._error(OSError(f"datagram of {len(payload)} bytes: {LONGEST_BYTES} are allowed"))
             return
-        datagram = tuple.__new__(Datagram, (self._port, port, payload))  # half of what Datagram(...) costs
+        datagram = _new(Datagram)  # two thirds of what Datagram(...) costs
+        datagram.source_port, datagram.port, datagram.payload = self._port, port, payload
         end.out.offer(datagram, len(payload))
 
     def _extra_name(self) -> Address:

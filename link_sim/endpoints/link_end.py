@@ -5,6 +5,7 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from link_sim.endpoints.segment import HEADER_BYTES, Damaged, Flag, Segment
@@ -13,8 +14,9 @@ from link_sim.endpoints.way import Way
 Address = tuple[str, int]
 
 
-class Datagram(NamedTuple):
-    """One datagram; the link charges its payload, and its headers as the profile's overhead."""
+@dataclass(slots=True, eq=False)
+class Datagram:
+    """One datagram; the link charges its payload, and its headers as the profile's overhead. Nobody changes one."""
 
     source_port: int
     port: int
@@ -71,23 +73,18 @@ class LinkEnd:
     of the two. ``counts`` has what met nobody.
     """
 
-    __slots__ = ("counts", "is_first", "link", "node", "out", "peer", "ports", "serial", "streams")
+    __slots__ = ("counts", "link", "node", "out", "peer", "peer_address", "ports", "serial", "streams")
 
     def __init__(self, *, node: str, peer: str, link: str, out: Way, ports: Ports, is_first: bool) -> None:
         self.node = node
         self.peer = peer
+        self.peer_address = peer if is_first else f"{peer}@{link}"
         self.link = link
         self.out = out
         self.ports = ports
-        self.is_first = is_first
         self.streams: dict[tuple[int, int], Hears] = {}
         self.serial: Hears | None = None
         self.counts: Counter[str] = Counter()
-
-    @property
-    def peer_address(self) -> str:
-        """How this node names the other end."""
-        return self.peer if self.is_first else f"{self.peer}@{self.link}"
 
     def receive(self, frame: object) -> None:
         """Hand a frame that came in to whom it is for."""

@@ -10,49 +10,47 @@ _SACKS = 4  # as many blocks as fit beside timestamps in a TCP header are 3; one
 class ReceiveSide:
     """``accept`` segments, ``take`` bytes in order. What waits for a reader that does not read closes the window."""
 
-    __slots__ = ("_early", "_end_seq", "_recent", "_waiting", "_window_bytes", "next_seq", "waiting_bytes")
+    __slots__ = ("_recent", "_waiting", "capacity_bytes", "early", "end_seq", "next_seq", "waiting_bytes")
 
     def __init__(self, window_bytes: int) -> None:
         self.next_seq = 0
         self.waiting_bytes = 0
-        self._window_bytes = window_bytes
+        self.capacity_bytes = window_bytes
+        self.early: dict[int, tuple[bytes, int]] = {}
+        """Bytes and flags by their start, of segments behind a gap."""
+        self.end_seq = -1
+        """Where the stream ends, once that is known."""
         self._waiting: deque[bytes] = deque()
-        self._early: dict[int, tuple[bytes, int]] = {}
         self._recent: deque[int] = deque(maxlen=_SACKS)
-        self._end_seq = -1
 
     @property
     def window_bytes(self) -> int:
         """How many bytes beyond ``next_seq`` may come."""
-        return self._window_bytes - self.waiting_bytes
+        return self.capacity_bytes - self.waiting_bytes
 
     @property
     def sacks(self) -> tuple[int, ...]:
         """Starts of the segments that came last out of order."""
-        return tuple(seq for seq in self._recent if seq in self._early) if self._early else ()
-
-    @property
-    def has_early(self) -> bool:
-        """Whether a gap is open."""
-        return bool(self._early)
+        return tuple(seq for seq in self._recent if seq in self.early) if self.early else ()
 
     @property
     def is_ended(self) -> bool:
         """Whether everything has come, the end included."""
-        return self._end_seq >= 0 and self.next_seq > self._end_seq
+        return self.end_seq >= 0 and self.next_seq > self.end_seq
 
     def accept(self, segment: Segment) -> bool:
         """Take a segment's bytes; whether it came in order. One beyond the window or known already changes nothing."""
         seq, payload = segment.seq, segment.payload
+        room_bytes = self.capacity_bytes - self.waiting_bytes
         if seq != self.next_seq:
-            if seq > self.next_seq and seq + len(payload) <= self.next_seq + self.window_bytes:
-                self._early[seq] = (payload, segment.flags)
+            if seq > self.next_seq and seq + len(payload) <= self.next_seq + room_bytes:
+                self.early[seq] = (payload, segment.flags)
                 self._recent.append(seq)
             return False
-        if len(payload) > self._window_bytes - self.waiting_bytes:
+        if len(payload) > room_bytes:
             return False
         self._append(payload, segment.flags)
-        while self._early and (found := self._early.pop(self.next_seq, None)) is not None:
+        while self.early and (found := self.early.pop(self.next_seq, None)) is not None:
             self._append(*found)
         return True
 
@@ -62,7 +60,7 @@ class ReceiveSide:
             self._waiting.append(payload)
             self.waiting_bytes += len(payload)
         if flags & Flag.FIN:
-            self._end_seq = self.next_seq
+            self.end_seq = self.next_seq
             self.next_seq += 1
 
     def take(self) -> bytes:

@@ -20,10 +20,12 @@ class Flag:
     """Asks for an answer, as a zero-window probe of TCP does."""
 
 
-class Segment(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Segment:
     """One segment. ``seq`` and ``ack`` count bytes of their direction from 0; the end of the stream counts as one.
 
-    ``sacks`` are the starts of segments that came last out of order.
+    ``sacks`` are the starts of segments that came last out of order. Nobody changes one: it is not frozen because a
+    stream makes one for each frame, field by field.
     """
 
     source_port: int

@@ -4,13 +4,17 @@ A small TCP: cumulative and selective acknowledgement, loss by three later segme
 (RFC 6298, Karn's rule), Reno's window (RFC 5681, first window of RFC 6928). Times are integer nanoseconds.
 """
 
-from collections import OrderedDict, deque
+from bisect import bisect_left
+from collections import deque
+from operator import attrgetter
 
 from link_sim.endpoints.segment import Flag, StreamSettings
 from link_sim.services import NS_PER_S
 
 _LATER_SEGMENTS = 3  # RFC 5681's duplicate threshold
 _FIRST_WINDOW_SEGMENTS = 10  # RFC 6928
+_WINDOW_MAX_BYTES = 1 << 30  # what window scaling can tell (RFC 7323, section 2.3)
+_seq = attrgetter("seq")
 
 
 class Piece:
@@ -67,7 +71,7 @@ class SendSide:
         self._slow_start_bytes = 1 << 40
         self._mss = mss_bytes
         self._unsent: deque[bytes] = deque()
-        self._flight: OrderedDict[int, Piece] = OrderedDict()
+        self._flight: deque[Piece] = deque()  # in order of the stream
         self._unjudged: deque[Piece] = deque()  # in order of their first transmission
         self._lost: deque[Piece] = deque()
         self._pipe_bytes = 0
@@ -124,14 +128,14 @@ class SendSide:
         return None
 
     def _fresh(self, now_ns: int) -> Piece | None:
-        length = min(self._mss, self.unsent_bytes)
-        room_bytes = min(self.right_edge - self.next_seq, self.cwnd_bytes - self._pipe_bytes)
-        if room_bytes < length:
-            if self._flight or self.right_edge - self.next_seq < 1:  # else silly windows: wait for more room
+        length = self._mss if self.unsent_bytes > self._mss else self.unsent_bytes
+        allowed_bytes = self.right_edge - self.next_seq
+        if allowed_bytes < length or self.cwnd_bytes - self._pipe_bytes < length:
+            if self._flight or allowed_bytes < 1:  # else silly windows: wait for more room
                 if self.deadline_ns is None:  # a closed window: ask for it from time to time
                     self._arm(now_ns)
                 return None
-            length = max(1, min(length, self.right_edge - self.next_seq))
+            length = max(1, min(length, allowed_bytes))
         return self._launch(self._cut(length), Flag.NONE, length, now_ns)
 
     def _cut(self, length: int) -> bytes:
@@ -164,7 +168,8 @@ class SendSide:
         seq = self.next_seq
         self.next_seq = end = seq + length
         self._order = order = self._order + 1
-        sent = self._flight[seq] = Piece(seq, end, flags, payload, order, now_ns)
+        sent = Piece(seq, end, flags, payload, order, now_ns)
+        self._flight.append(sent)
         self._unjudged.append(sent)
         self._pipe_bytes += len(payload)
         if self.deadline_ns is None:
@@ -186,20 +191,19 @@ class SendSide:
         """The other end has all before ``ack``, and the segments that start at ``sacks``."""
         if ack > self.next_seq:
             return
-        if not self._flight:  # a closed window that is told again and again is an other end that lives
+        flight, edge = self._flight, ack + window_bytes
+        if not flight:  # a closed window that is told again and again is an other end that lives
             self.tries = 0
-        if ack + window_bytes > self.right_edge:
-            self.right_edge = ack + window_bytes
-            if not self._flight:
+        if ack <= self.acked and edge <= self.right_edge and not sacks:  # bytes came, and nothing else is new
+            return
+        if edge > self.right_edge:
+            self.right_edge = edge
+            if not flight:
                 self.deadline_ns, self._backoff = None, 0
-        flight, rtt_ns = self._flight, -1
+        rtt_ns = -1
         if ack > self.acked:
-            while flight:
-                sent = next(iter(flight.values()))
-                if sent.end > ack:
-                    break
-                flight.popitem(last=False)
-                rtt_ns = self._done(sent, now_ns, rtt_ns)
+            while flight and flight[0].end <= ack:
+                rtt_ns = self._done(flight.popleft(), now_ns, rtt_ns)
             self._grow(ack - self.acked)
             self.acked = ack
             self._backoff = self.tries = 0
@@ -208,9 +212,9 @@ class SendSide:
             else:
                 self.deadline_ns = None
         for seq in sacks:
-            held = flight.get(seq)
-            if held is not None and not held.is_done:
-                rtt_ns = self._done(held, now_ns, rtt_ns)
+            at = bisect_left(flight, seq, key=_seq)
+            if at < len(flight) and flight[at].seq == seq:
+                rtt_ns = self._done(flight[at], now_ns, rtt_ns)
         if rtt_ns >= 0:
             self._learn(rtt_ns)
         if self._unjudged and self._unjudged[0].order <= self._highest_order - _LATER_SEGMENTS:
@@ -234,7 +238,8 @@ class SendSide:
             self.cwnd_bytes += acked_bytes
         elif self.acked >= self._recover:
             self.cwnd_bytes += max(1, self._mss * acked_bytes // self.cwnd_bytes)
-        self.cwnd_bytes = min(self.cwnd_bytes, 1 << 30)
+        if self.cwnd_bytes > _WINDOW_MAX_BYTES:
+            self.cwnd_bytes = _WINDOW_MAX_BYTES
 
     def _learn(self, rtt_ns: int) -> None:
         """RFC 6298, section 2, in integers."""
@@ -274,7 +279,7 @@ class SendSide:
         self._recover = self.next_seq
         self._lost.clear()
         self._unjudged.clear()
-        for sent in self._flight.values():
+        for sent in self._flight:
             if not sent.is_done:
                 if sent.is_lost:
                     self._lost.append(sent)

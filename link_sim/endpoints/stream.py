@@ -22,6 +22,7 @@ from link_sim.services import NS_PER_S
 from link_sim.virtual_handle import VirtualHandle
 from link_sim.virtual_loop import VirtualLoop
 
+_new = object.__new__
 HIGH_WATER_BYTES = 65_536  # asyncio's own default
 
 
@@ -34,6 +35,9 @@ class State(Enum):
     LINGERING = "lingering"
     """Both ends are through; late segments are still answered."""
     GONE = "gone"
+
+
+_OPEN, _GONE = State.OPEN, State.GONE  # looked up once, as in link_sim.model
 
 
 class StreamTransport(BufferedTransport):
@@ -107,26 +111,26 @@ class StreamTransport(BufferedTransport):
 
     def receive(self, frame: Segment, _: LinkEnd) -> None:
         """A segment came."""
-        flags = frame.flags
-        if not flags and self._state is State.OPEN:  # what nearly every segment is
+        flags, state = frame.flags, self._state
+        if not flags and state is _OPEN:  # what nearly every segment is
             self._accept(frame)
             return
         if flags & Flag.RST:
             self._reset()
             return
-        if self._state is State.GONE:
+        if state is State.GONE:
             return
         if flags & Flag.SYN:
-            if self._state is State.CALLED and not frame.ack:  # the caller did not hear the answer
+            if state is State.CALLED and not frame.ack:  # the caller did not hear the answer
                 self._emit(Flag.SYN, 0, b"", ack=1)
                 return
-            if self._state is State.CALLING:
+            if state is State.CALLING:
                 self._open()
             self._emit_ack()
             return
-        if self._state is State.CALLED:
+        if state is State.CALLED:
             self._open()
-        elif self._state is State.CALLING:
+        elif state is State.CALLING:
             return
         self._accept(frame)
 
@@ -145,13 +149,13 @@ class StreamTransport(BufferedTransport):
             self.opened.set_result(None)
 
     def _accept(self, frame: Segment) -> None:
-        send, now_ns = self._send, self._loop.now_ns
-        send.acknowledge(frame.ack, frame.window_bytes, frame.sacks, now_ns)
+        send = self._send
+        send.acknowledge(frame.ack, frame.window_bytes, frame.sacks, self._loop.now_ns)
         if frame.payload or frame.flags:
             self._accept_bytes(frame)
-        if self._state is State.GONE:
+        if self._state is _GONE:
             return
-        if send.has_more:
+        if send.unsent_bytes or send.has_more:
             self._pump()
         if self._is_writing_paused:
             self._resume_below(send.unsent_bytes)
@@ -166,7 +170,7 @@ class StreamTransport(BufferedTransport):
         if self._is_closing and frame.payload and frame.seq >= take.next_seq:
             self._abandon()  # bytes for a program that has closed: Linux resets too
             return
-        had_gap = take.has_early
+        had_gap = bool(take.early)
         in_order = take.accept(frame)
         self._unacked_segments += 2 if not in_order or had_gap or frame.flags else 1
         if in_order and not self._is_reading_paused:
@@ -182,7 +186,7 @@ class StreamTransport(BufferedTransport):
         take = self._take
         while take.waiting_bytes and not self._is_reading_paused and not self._is_closing:
             call_in(self._context, self._tell_and_abort, self._protocol.data_received, take.take())
-        if take.is_ended and not take.waiting_bytes and not self._is_end_told and not self._is_closing:
+        if take.end_seq >= 0 and take.is_ended and not (take.waiting_bytes or self._is_end_told or self._is_closing):
             self._is_end_told = True
             if not self._in_context(self._protocol.eof_received):
                 self.close()
@@ -190,7 +194,7 @@ class StreamTransport(BufferedTransport):
     def _pump(self) -> None:
         """Send what may leave."""
         send, now_ns = self._send, self._loop.now_ns
-        while send.has_more and (piece := send.next_piece(now_ns)) is not None:
+        while (piece := send.next_piece(now_ns)) is not None:
             self._emit(piece.flags, piece.seq, piece.payload)
         deadline_ns = send.deadline_ns
         if deadline_ns is not None and (self._timer is None or deadline_ns < self._timer_ns):
@@ -198,12 +202,14 @@ class StreamTransport(BufferedTransport):
 
     def _emit(self, flags: int, seq: int, payload: bytes, *, ack: int | None = None) -> None:
         take = self._take
-        self._told_window_bytes = window_bytes = take.window_bytes
+        self._told_window_bytes = window_bytes = take.capacity_bytes - take.waiting_bytes
         if ack is None:
             ack = take.next_seq
-        sacks = take.sacks if take.has_early else ()
-        fields = (self._port, self._peer_port, flags, seq, ack, window_bytes, payload, sacks)
-        segment = tuple.__new__(Segment, fields)  # half of what Segment(...) costs
+        sacks = take.sacks if take.early else ()
+        segment = _new(Segment)  # half of what Segment(...) costs
+        segment.source_port, segment.port, segment.flags = self._port, self._peer_port, flags
+        segment.seq, segment.ack, segment.window_bytes = seq, ack, window_bytes
+        segment.payload, segment.sacks = payload, sacks
         self._unacked_segments, self._ack_due_ns = 0, None
         self._end.out.offer(segment, len(payload) + HEADER_BYTES)
 
