@@ -34,20 +34,16 @@ class Delay(Protocol):
 class Jitter:
     """Variation around a constant, of a shape, each frame's like the one before by ``correlation_ratio``."""
 
-    __slots__ = ("_correlation", "_draw", "_jitter_ns", "_rng", "_shape", "_state")
+    __slots__ = ("_correlation", "_draw", "_is_even", "_is_normal", "_jitter_ns", "_rng", "_state")
 
     def __init__(self, jitter_s: float, shape: JitterShape, correlation_ratio: float, rng: random.Random) -> None:
         self._jitter_ns = round(jitter_s * NS_PER_S)
-        self._shape = shape
+        self._is_even = shape is JitterShape.EVEN  # looked up once, as members are in model
+        self._is_normal = shape is JitterShape.NORMAL
         self._correlation = correlation_ratio
         self._rng = rng
         self._draw = rng.random
         self._state = rng.gauss(0, 1) if correlation_ratio else 0.0
-
-    @property
-    def even_draw(self) -> Callable[[], float] | None:
-        """The stream, when the next flight is an even draw from it and nothing else."""
-        return self._draw if self._shape is JitterShape.EVEN and not self._correlation else None
 
     def flight_ns(self, clock_ns: int) -> int:
         if self._correlation:
@@ -56,10 +52,10 @@ class Jitter:
             level = _NORMAL.cdf(self._state)
         else:
             level = self._draw()
-        if self._shape is JitterShape.EVEN:
+        if self._is_even:
             return int((2 * level - 1) * self._jitter_ns)
         level = min(max(level, 1e-12), 1 - 1e-12)
-        if self._shape is JitterShape.NORMAL:
+        if self._is_normal:
             return int(_NORMAL.inv_cdf(level) * self._jitter_ns)
         return int(-math.log(1 - level) * self._jitter_ns)
 

@@ -27,6 +27,7 @@ Taken = Callable[[int, int, Frame], object]
 
 _verdict = tuple.__new__  # a quarter of the cost of calling the class
 _FATES = tuple(Fate)
+_DELIVERED, _HELD = Fate.DELIVERED, Fate.HELD  # looked up once, as in model
 _in_order = itemgetter(0, 1)  # of flights, by when they are due and then by when they were offered
 
 
@@ -136,10 +137,10 @@ class Line(Generic[Frame]):
                 fate = _FATES[self.model.log.fates[-1][1]]
                 verdict = _verdict(Verdict, (fate, due_ns, due_ns, None, 0, -1))
             else:
-                verdict = _verdict(Verdict, (Fate.DELIVERED, self._flying[-1][2], due_ns, at_ns, 0, -1))
+                verdict = _verdict(Verdict, (_DELIVERED, self._flying[-1][2], due_ns, at_ns, 0, -1))
         else:
             verdict = self.model.offer(now_ns, frame_bytes)
-            if verdict.fate <= Fate.HELD:
+            if verdict.fate <= _HELD:
                 self._launch(now_ns, frame, verdict)
         for observer in self._observers:
             observer(now_ns, frame_bytes, frame, verdict)

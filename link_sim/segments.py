@@ -43,6 +43,9 @@ class SegmentKind(Enum):
     RESET = "reset"
 
 
+_DATA, _HELD = SegmentKind.DATA, Fate.HELD  # looked up once, as in model
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Segment:
     """A piece of one stream; numbers count from 0 without gaps."""
@@ -109,7 +112,7 @@ class Stream:
     def next_segment(self, payload_max_bytes: int) -> Segment:
         """The next one to offer; there is one when it ``has_more``."""
         item = self._items[0]
-        kind, payload = SegmentKind.DATA, b""
+        kind, payload = _DATA, b""
         if isinstance(item, SegmentKind):
             kind = item
             self._items.popleft()
@@ -247,7 +250,7 @@ class SegmentLine:
     def _offer(self, segment: Segment, losses: int) -> None:
         assert self._live is not None
         verdict = self._live.offer(segment, len(segment.payload) + HEADER_BYTES)
-        if verdict.fate <= Fate.HELD:
+        if verdict.fate <= _HELD:
             self._flying[segment.stream, segment.number] = (segment, losses)
         else:
             now_ns = time.monotonic_ns()

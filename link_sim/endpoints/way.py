@@ -25,6 +25,9 @@ class WayEvent(Enum):
     """The numbers are others from now on."""
 
 
+_OFFERED, _DELIVERED = WayEvent.OFFERED, WayEvent.DELIVERED  # looked up once, as in model
+
+
 class Sized(Protocol):
     """A frame of any endpoint."""
 
@@ -100,7 +103,7 @@ class Way:
         if self._watches:
             verdict = self.line.offer(loop.now_ns, frame_bytes, frame)
             at_ns = verdict.deliver_at_ns
-            self._tell(WayEvent.OFFERED, frame_bytes, verdict, frame)
+            self._tell(_OFFERED, frame_bytes, verdict, frame)
         else:
             carry = self._carry  # a name of its own: Python 3.11 is slow to call an attribute that is no method
             at_ns = carry(loop.now_ns, frame_bytes, frame)
@@ -124,7 +127,7 @@ class Way:
             self._armed_ns = NEVER_NS
         while (frame := line.take(now_ns)) is not None:
             if self._watches:
-                self._tell(WayEvent.DELIVERED, frame.frame_bytes, None, frame)
+                self._tell(_DELIVERED, frame.frame_bytes, None, frame)
             deliver(frame)
             due_ns = line.next_due_ns()
             if due_ns is None:
