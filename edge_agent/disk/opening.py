@@ -68,7 +68,6 @@ def open_store(
     file_system: FileSystem = MACHINE,
 ) -> OpenStore:
     """Everything up to the first effect; the session number is synced. Raises StoreLockedError, StoreError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(folder / LOCK_NAME)
     ballast = Ballast.for_quota(folder, quota_bytes, file_system)
     set_aside: Path | None = None
@@ -193,8 +192,15 @@ def _list_large(database: sqlite3.Connection) -> list[tuple[BundleId, bytes]]:
 
 
 def _lock(path: Path) -> BinaryIO:
-    """Hold the store for this process; the operating system lets go of it however the process ends."""
-    lock = path.open("ab")
+    """Hold the store for this process; the operating system lets go of it however the process ends.
+
+    Makes the folder when it is not there. Raises StoreLockedError, StoreError.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = path.open("ab")
+    except OSError as error:
+        raise StoreError(f"store {path.parent} cannot be opened: {error}") from error
     try:
         if sys.platform == "win32":
             import msvcrt
