@@ -52,6 +52,10 @@ class AgentCommandDoor:
         return self.parts.level
 
     @property
+    def hears_reports(self) -> bool:
+        return self.parts.is_shown
+
+    @property
     def data_dir(self) -> Path:
         return self.parts.config.data_dir
 

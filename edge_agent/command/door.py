@@ -34,6 +34,10 @@ class CommandDoor(Protocol):
         """County, city or province; empty where there is one level only."""
 
     @property
+    def hears_reports(self) -> bool:
+        """Whether units' reports come to this desk; without them it cannot tell a unit's name from a mistyped one."""
+
+    @property
     def data_dir(self) -> Path: ...
     def now_ms(self) -> int: ...
     def last_heard_ms(self) -> Mapping[str, int]:

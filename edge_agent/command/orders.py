@@ -77,12 +77,17 @@ class OrderDesk:
 
     def _units(self, wanted: object) -> list[str]:
         known: Collection[str] = {*self.board.units, *(name for group in self.groups for name in group.members(()))}
-        if not isinstance(wanted, list) or not all(isinstance(each, str) and each in known for each in wanted):
-            raise ActionError(f"to {wanted!r}: allowed: a list of units known here, empty for all")
+        if not isinstance(wanted, list) or not all(
+            isinstance(each, str) and NODE_ID_PATTERN.fullmatch(each) for each in wanted
+        ):
+            raise ActionError(f"to {wanted!r}: allowed: a list of units, empty for all")
+        unknown = [each for each in wanted if each not in known]
+        if unknown and (known or self.door.hears_reports):
+            raise ActionError(f"to {unknown!r}: allowed: a list of units known here, empty for all")
         units = list(dict.fromkeys(wanted or self.board.units))
         if not units:
             raise ActionError("no unit has reported yet")
-        return [unit for unit in units if NODE_ID_PATTERN.fullmatch(unit)]
+        return units
 
     async def _send(
         self, units: list[str], payload: bytes, flow: str, precedence: Precedence, lifetime_s: float

@@ -44,6 +44,7 @@ class MemoryDoor:
     operation: str = "台风抢险"
     incarnation: str = "aa"
     level: str = ""
+    hears_reports: bool = True
 
     def now_ms(self) -> int:
         return self.clock_ms

@@ -144,6 +144,16 @@ def test_a_report_that_was_taken_back_is_marked_whichever_came_first() -> None:
     assert len(board.early_cancels) == EARLY_CANCELS_MAX
 
 
+async def test_a_post_without_a_page_takes_any_unit_by_its_id(door: MemoryDoor) -> None:
+    """No report comes to it, so without groups it knows none; what is no id is refused all the same."""
+    door.hears_reports = False
+    desk = OrderDesk(board=Board(), door=door)
+    await desk.give({"text": "撤", "to": "kit-99"}, "王敏", START_MS)
+    assert [each.to for each in door.submitted] == ["kit-99"]
+    with pytest.raises(ActionError, match="allowed: a list of units, empty for all"):
+        await desk.give({"text": "撤", "to": ["No Unit"]}, "王敏", START_MS)
+
+
 async def test_an_order_to_all_is_one_bundle_a_unit(door: MemoryDoor) -> None:
     desk = _desk(door, "kit-1", "kit-2")
     await desk.give({"text": "报人数", "to": []}, "王敏", START_MS)
