@@ -130,7 +130,8 @@ class Arrivals:
         elif length <= CHUNK_BYTES and len(fragment.payload) < length:
             partial.buffer = bytearray(length)
         self._partials[bundle] = partial
-        self._make_room(peer, now_s)
+        if len(fragment.payload) < length:  # one that is whole is not joined, so it takes no room from those that are
+            self._make_room(peer, now_s)
         return partial if bundle in self._partials else None
 
     def _resume(self, partial: Partial, known: StoredPart, now_s: float) -> None:
