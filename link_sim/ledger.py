@@ -62,6 +62,7 @@ class _Entry:
     is_accepted: bool = False
     is_delivered: bool = False
     closed: EraseReason | None = None
+    is_recalled: bool = False
     holders: int = 0  # disks that have the whole bundle
     stored_at: tuple[str, ...] = ()  # nodes on whose disk it is or was
     delivered_at: tuple[str, ...] = ()
@@ -81,6 +82,10 @@ class Ledger:
             self._complain("an id is given twice", bundle, node, t_s)
         self._entries[bundle] = _Entry(payload, t_s + lifetime_s)
 
+    def recalled(self, bundle: BundleId) -> None:
+        """Its source cancelled it and was told that it cannot have arrived."""
+        self._entries[bundle].is_recalled = True
+
     def accepted(self, bundle: BundleId, node: str, disk: NodeDisk, t_s: float) -> None:
         """The node said that it is on its disk."""
         entry = self._entry(bundle, node, t_s)
@@ -97,6 +102,8 @@ class Ledger:
         if node in entry.delivered_at:
             self._counts["doubled"] += 1
             self._complain("delivered twice", bundle, node, t_s)
+        if entry.is_recalled:
+            self._complain("delivered and told to be cancelled", bundle, node, t_s)
         is_perishable = event.record.header.deadline_s > 0
         if not is_perishable and bundle not in disk:
             self._complain("delivered and not on disk", bundle, node, t_s)

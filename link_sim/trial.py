@@ -18,12 +18,15 @@ from link_sim.link_profile import LinkProfile
 from link_sim.open_keys import OpenKeys
 from link_sim.profiles import SERIAL_FRAMING_BYTES, UDP_IPV4_OVERHEAD_BYTES, PathProfile, profile
 from link_sim.streams import derived_seed
+from link_sim.wishes import Wishes
 from link_sim.world import World
 
 BUNDLES_HZ = 5.0
 """Submitted in the whole world, all nodes together, while there is traffic."""
 LEAST_DELIVERED_HZ = 1.5
 """Deliveries for each second of the trial; with fewer it proved nothing. Some are superseded, expired or refused."""
+WISH_INTERVAL_S = 0.5
+"""How often somebody asks something of a single bundle: to cancel it, to pull it forward."""
 SURGE_BUNDLES = 150
 LEAST_FAULTS = 10
 MOST_FAULTS = 25
@@ -83,8 +86,11 @@ class Trial:
     faults: list[Fault] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
 
+    _wishes: Wishes = field(init=False)
+
     def __post_init__(self) -> None:
         self.world = World(self.seed, make_node=self.make_node, watch=self.checker, make_disk=self.make_disk)
+        self._wishes = Wishes(self.world, self._stream("wishes"))
         self._build(self._stream("topology"))
         self._plan_traffic(self._stream("traffic"))
         self._plan_faults(self._stream("faults"))
@@ -164,6 +170,7 @@ class Trial:
             self._submit(rng, source, destination)
 
         until_s = TRAFFIC_RATIO * self.span_s
+        self.world.every(WISH_INTERVAL_S, self._wishes.wish, start_s=1.0, until_s=until_s)
         self.world.every(1 / BUNDLES_HZ, submit, start_s=0.0, until_s=until_s)
         for _ in range(rng.choice((0, 0, 1, 2))):
             surge = partial(self._surge, rng, rng.choice(self.kits))
@@ -192,7 +199,7 @@ class Trial:
             world.counts["submissions_to_crashed_node"] += 1
             return
         try:
-            world.submit(source, header, precedence, payload)
+            self._wishes.note(source, world.submit(source, header, precedence, payload))
         except RefusedError:
             world.counts["submissions_refused"] += 1
 

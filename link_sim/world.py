@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
 from edge_agent.core.effects import (
@@ -48,6 +48,9 @@ from link_sim.watch import UNWATCHED, Watch
 DEFAULT_MTU_BYTES = 1400  # fits the 1,500 of Ethernet under IPv6, UDP and a tunnel
 DEFAULT_COMMIT_S = 0.002  # one sync of a small flash disk
 SPINS_MAX = 1000  # wake-ups of one node at one instant; more is a deadline that makes no progress
+
+
+ResultT = TypeVar("ResultT")
 
 
 class WorldError(EdgeAgentError):
@@ -160,6 +163,13 @@ class World:
         self.ledger.submitted(bundle, node_id, payload, self.now_s, header.lifetime_s)
         self._pump(seat)
         return bundle
+
+    def ask(self, node_id: str, act: Callable[[NodeDoor, float], ResultT]) -> ResultT:
+        """Call any verb of a node now; gives back what ``act`` does."""
+        seat = self._seat(node_id)
+        result = act(self._running(seat), self.now_s)
+        self._pump(seat)
+        return result
 
     def report(self, node_id: str) -> NodeReport:
         """What a node says of itself now."""

@@ -233,7 +233,7 @@ class Windows:
             entries = queue.past.entries
         while entries and entries[-1].is_closed:
             entries.pop().is_queued = False
-        if queue.order is FlowOrder.FIFO or not entries or entries[-1].is_begun:
+        if queue.order is FlowOrder.FIFO or not entries or entries[-1].is_begun or entries[-1].via:
             return False
         oldest = entries.pop()
         queue.leave(oldest.record.id)

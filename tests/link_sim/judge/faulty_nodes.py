@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from edge_agent.core.bundle import BundleId, Precedence
 from edge_agent.core.codec import Fragment
-from edge_agent.core.effects import Effect, Persist, Restored, Transmit
+from edge_agent.core.effects import Effect, EraseReason, Persist, Restored, Transmit
 from edge_agent.core.frame import LinkKeys
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.core.node import Node
@@ -119,3 +119,10 @@ class IgnoresWindow(Node):
         for arq, each in zip(arqs, hidden_bytes, strict=True):
             arq.in_flight_bytes += each
         return transmit
+
+
+class CancelsWhatHasLeft(Node):
+    """Says yes to whoever cancels, though all of the bundle may have arrived."""
+
+    def cancel(self, bundle: BundleId, now_s: float) -> bool:
+        return self.settle(bundle, now_s, EraseReason.CANCELLED)

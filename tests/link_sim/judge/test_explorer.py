@@ -37,6 +37,7 @@ def test_a_hundred_seeds_hold(first: int) -> None:
         (faulty_nodes.FlashComesLast, ("while FLASH waits",)),
         (faulty_nodes.GivesTooMuch, ("while a higher class was ready",)),
         (faulty_nodes.ForgetsTheBudget, ("the day has",)),
+        (faulty_nodes.CancelsWhatHasLeft, ("told to be cancelled",)),
     ],
 )
 def test_a_planted_fault_is_found_within_two_hundred_seeds(faulty: NodeMaker, complaints: tuple[str, ...]) -> None:
