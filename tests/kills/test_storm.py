@@ -30,7 +30,7 @@ def test_the_ledger_names_what_is_lost_doubled_or_changed() -> None:
     assert [breach[0] for breach in ledger.breaches] == ["a", "b", "c", "d"]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_kills_lose_nothing_and_double_nothing(seed: int) -> None:
     outcome = await run_storm(seed, KILLS)
@@ -46,7 +46,7 @@ def answers_before_commit(tree: Path) -> None:
         "edge_agent/disk/writer.py",
         ('            database.execute("COMMIT")\n', ""),
         ("        self.answers.give(outcomes, calls)\n        return None\n",
-         "        self.answers.give(outcomes, calls)\n        import time\n        time.sleep(0.02)\n"
+         "        self.answers.give(outcomes, calls)\n        time.sleep(0.02)\n"
          '        database.execute("COMMIT")\n        return None\n'),
     )  # fmt: skip
 
@@ -64,7 +64,7 @@ def closed_numbers_forgotten(tree: Path) -> None:
     )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", [answers_before_commit, closed_numbers_forgotten])
 async def test_the_storm_finds_a_planted_fault(tmp_path: Path, fault: Callable[[Path], None]) -> None:
     tree = copy_tree(tmp_path)

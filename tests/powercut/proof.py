@@ -100,11 +100,13 @@ async def _work(folder: Path, files: RecordingFileSystem, seed: int) -> None:
     async with opened(folder, quota_bytes=QUOTA_BYTES, clock=Clock(), file_system=files) as store:
         working = asyncio.create_task(work(store, random.Random(seed), say), name="victim")
         waiting = asyncio.create_task(enough.wait(), name="enough")
-        await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()  # it ends by a defect only
-        working.cancel()
-        await asyncio.wait([working])
+        threads = asyncio.create_task(store.disk.watch(), name="threads")
+        await asyncio.wait([working, waiting, threads], return_when=asyncio.FIRST_COMPLETED)
+        for each in (working, threads):
+            if each.done():
+                each.result()  # it ends by a defect only
+            each.cancel()
+        await asyncio.wait([working, threads])
 
 
 def _cut_and_check(

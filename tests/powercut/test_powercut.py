@@ -71,7 +71,7 @@ def answers_before_commit(tree: Path) -> None:
         "edge_agent/disk/writer.py",
         ('            database.execute("COMMIT")\n', ""),
         ("        self.answers.give(outcomes, calls)\n        return None\n",
-         "        self.answers.give(outcomes, calls)\n        import time\n        time.sleep(0.005)\n"
+         "        self.answers.give(outcomes, calls)\n        time.sleep(0.005)\n"
          '        database.execute("COMMIT")\n        return None\n'),
     )  # fmt: skip
 
