@@ -256,7 +256,8 @@ class Unit:
         back_after_s = None
         if self.state == "back" and self.gaps:
             back_after_s = (self.gaps[-1].to_ms - self.gaps[-1].from_ms) / 1000
-        is_noted = self.state == "on_time" and any(row["state"] != "up" for row in self.links)
+        is_full = self.store is not None and bool(self.store["is_full"])
+        is_noted = self.state == "on_time" and (is_full or any(row["state"] != "up" for row in self.links))
         return {
             "id": self.id,
             "number": self.number,

@@ -368,6 +368,7 @@ def command_withdrawal(now_ms: int) -> State:
         {"bundle": f"kit-32~00000000000000aa~R{n}", "flow": "picture", "bytes": size, "age_s": 5400 - n, "asked": asked}
         for n, (size, asked) in enumerate(((4_200_000, ""), (3_000_000, "pull"), (90_000, "cancel")))
     ]
+    unit["state"] = "noted"
     unit["store"] = {"used_bytes": 1_000_000_000, "quota_bytes": 1_000_000_000, "is_full": True}
     return state
 

@@ -18,6 +18,7 @@ from tests.web.page_states import (
     command_threat,
     kit_all_down,
     kit_normal,
+    kit_siren,
 )
 
 pytestmark = pytest.mark.browser
@@ -68,6 +69,30 @@ def test_sos_shows_and_sounds_within_300_ms_and_stays_over_reload(browser: Brows
         assert page.locator(".page.sos-open").count() == 1
         page.reload()
         page.wait_for_selector("[data-band=sos]")
+        page.close()
+
+
+def test_a_withdrawal_takes_the_kits_screen_and_sounds_until_it_is_answered(browser: Browser) -> None:
+    """It shows and sounds by itself; SOS stays in reach; one press answers, and the screen is the usual one again."""
+    answers: list[tuple[str, dict[str, Any]]] = []
+
+    def change(state: dict[str, Any]) -> None:
+        if answers:
+            state["siren"] = None
+            state["messages"][0] |= {"state": "read", "answer": "read"}
+
+    with PageServer(_frozen(kit_normal)) as server:
+        server.desk.answer = lambda path, body: (answers.append((path, body)), {})[1]
+        page = _open(browser, server, PHONE)
+        server.show(_frozen(kit_siren))
+        page.wait_for_selector("[data-siren]")
+        _until(page, "document.documentElement.dataset.sound === 'siren'")
+        assert page.locator("[data-act=sos]").is_visible()
+        server.desk.change = change
+        page.click("[data-act=siren-read]")
+        page.wait_for_selector("[data-list=messages]")
+        _until(page, "document.documentElement.dataset.sound === 'ready'")
+        assert [body for path, body in answers if path == "/api/answer"] == [{"id": "m-0", "answer": "read"}]
         page.close()
 
 

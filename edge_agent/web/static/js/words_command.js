@@ -119,7 +119,7 @@ export const COMMAND_WORDS = {
   "roll.not_reached": ["{n} 未送到", "{n} not reached"],
   "roll.ended": ["{n} 不再执行", "{n} will not act"],
   "held.store": ["存储 {used} / {quota}", "store {used} of {quota}"],
-  "held.store_full": ["存满,只收求救和急件", "full, takes SOS and urgent only"],
+  "held.store_full": ["存满,只收求救和急件", "store full, takes SOS and urgent only"],
   "held.store_low": ["快存满", "almost full"],
   "held.grade": ["等级", "Grade"],
   "held.oldest": ["最早", "oldest"],

@@ -105,6 +105,7 @@ function reasons(ctx, unit, alarm) {
   if (alarm?.text) out.push(alarm.text);
   if (["late", "lost"].includes(unit.state)) out.push(say("state.due", { due: dueText(unit.due_s) }));
   if (unit.state === "lost" && unit.last_link) out.push(say("state.last_by", { link: linkName(say, unit.last_link) }));
+  if (unit.store?.is_full) out.push(say("held.store_full"));
   if (unit.note) out.push(unit.note);
   const near = ctx.state.readings.find((reading) => reading.unit === unit.id && reading.nearness >= 0.8);
   if (near) out.push(`${near.series} ${near.value} ${near.unit_text} ${say("readings.limit", { limit: near.limit })}`);
