@@ -6,12 +6,14 @@ was left behind does not hold back the word "delivered" for ever.
 """
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.counts import Kind
+from edge_agent.disk.damage import sound_header
 from edge_agent.disk.fates import split_via
 from edge_agent.disk.identity import to_unsigned
 from edge_agent.disk.rows import OWED, SETTLED, UNACKED, Rows
@@ -185,53 +187,55 @@ def last_position(database: sqlite3.Connection) -> int:
     return int(found[0]) if found else 0
 
 
-def read_deliveries(database: sqlite3.Connection, ages: Ages, flow: str, after: int, limit: int) -> list[Delivery]:
-    """The next deliveries beyond a position, oldest first; ``redelivered`` is for the caller to say."""
-    found = database.execute(
+def read_deliveries(
+    database: sqlite3.Connection,
+    ages: Ages,
+    flow: str,
+    after: int,
+    limit: int,
+    on_damaged: Callable[[BundleId], None],
+) -> list[Delivery]:
+    """The next sound deliveries beyond a position, oldest first; ``redelivered`` is for the caller to say.
+
+    None at all means that there is none: where a batch is all damaged, the next one is looked at.
+    """
+    while True:
+        found = _read_deliveries(database, flow, after, limit)
+        deliveries = [delivery for row in found if (delivery := _delivery(row, ages, on_damaged)) is not None]
+        if deliveries or len(found) < limit:
+            return deliveries
+        after = found[-1][0]
+
+
+def _read_deliveries(database: sqlite3.Connection, flow: str, after: int, limit: int) -> list[tuple[Any, ...]]:
+    return database.execute(
         "SELECT bundles.row, source, incarnation, precedence, sequence, payload_bytes, boot, as_of_s, age_low_s,"
-        " age_high_s, stored_ms, peer, via, digest IS NULL, header, coalesce(bundles.body, bodies.body)"
+        " age_high_s, stored_ms, peer, via, digest IS NULL, sum, header, coalesce(bundles.body, bodies.body)"
         " FROM bundles JOIN origins ON origins.origin = bundles.origin LEFT JOIN bodies ON bodies.row = bundles.row"
         " WHERE bundles.row > ? AND receipt IS NOT NULL AND flow GLOB ? ORDER BY bundles.row LIMIT ?",
         (after, flow, limit),
+    ).fetchall()
+
+
+def _delivery(row: tuple[Any, ...], ages: Ages, on_damaged: Callable[[BundleId], None]) -> Delivery | None:
+    """A row of ``_read_deliveries`` (Any: its columns); None when its bytes are not those that were stored."""
+    position, source, incarnation, precedence, sequence, length, boot, *times = row[:10]
+    stored_ms, peer, via, is_row, total, packed, body = row[10:]
+    bundle = _bundle_id(source, incarnation, precedence, sequence)
+    header = sound_header(total, packed, (body or b"") if is_row else b"")
+    if header is None:
+        on_damaged(bundle)
+        return None
+    aged = ages.read(boot, *times)
+    return Delivery(
+        position=position,
+        record=BundleRecord(bundle, header, length, aged.as_of_s, aged.age_low_s, aged.age_high_s),
+        received_at_ms=stored_ms,
+        peer=peer or "",
+        via=split_via(via),
+        payload=(body or b"") if is_row else None,
+        redelivered=False,
     )
-    deliveries = []
-    for (
-        row,
-        source,
-        incarnation,
-        precedence,
-        sequence,
-        length,
-        boot,
-        *times,
-        stored_ms,
-        peer,
-        via,
-        is_row,
-        header,
-        body,
-    ) in found:
-        aged = ages.read(boot, *times)
-        record = BundleRecord(
-            id=_bundle_id(source, incarnation, precedence, sequence),
-            header=BundleHeader.unpack(header),
-            payload_bytes=length,
-            as_of_s=aged.as_of_s,
-            age_low_s=aged.age_low_s,
-            age_high_s=aged.age_high_s,
-        )
-        deliveries.append(
-            Delivery(
-                position=row,
-                record=record,
-                received_at_ms=stored_ms,
-                peer=peer or "",
-                via=split_via(via),
-                payload=(body or b"") if is_row else None,
-                redelivered=False,
-            )
-        )
-    return deliveries
 
 
 def _bundle_id(source: str, incarnation: int, precedence: int, sequence: int) -> BundleId:

@@ -17,6 +17,7 @@ HASH_STEP_BYTES = 1 << 20
 DIGEST_BYTES = 32
 PART_SUFFIX = ".part"
 WHOLE_SUFFIX = ".payload"
+DAMAGED_SUFFIX = ".damaged"
 
 
 class ShortWriteError(OSError):
@@ -68,6 +69,13 @@ class PayloadFiles:
     def unfinish(self, bundle: BundleId) -> None:
         """Take a final name back: the row that should go with it was not written."""
         self.file_system.rename(self.whole_path(bundle), self.part_path(bundle))
+
+    def set_aside(self, bundle: BundleId) -> None:
+        """Give a file whose content is wrong a name that nothing reads or sweeps; none is fine. Raises OSError."""
+        whole = self.whole_path(bundle)
+        if whole.exists():
+            self.file_system.rename(whole, whole.with_name(f"{whole.name}{DAMAGED_SUFFIX}"))
+            self.file_system.sync_folder(self.folder)
 
     def remove(self, bundle: BundleId) -> None:
         """Delete whatever there is of a bundle; its row is gone already, so a crash in between leaves an orphan."""

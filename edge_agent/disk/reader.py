@@ -25,10 +25,11 @@ from edge_agent.core.effects import (
 from edge_agent.core.errors import EdgeAgentError, RefusalReason
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.answers import Answers, Call
+from edge_agent.disk.damage import is_sound, sound_header
 from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.identity import to_signed, to_unsigned
 from edge_agent.disk.schema import connect
-from edge_agent.disk.types import StoreError, UnknownBundleError, is_storable
+from edge_agent.disk.types import DamagedError, StoreError, UnknownBundleError, is_storable
 
 ResultT = TypeVar("ResultT")
 OLDEST_ROWS = 16  # numbers rise with time but for bundles that arrive out of order, or were old when they came
@@ -36,8 +37,8 @@ OPEN_FILES_MAX = 8  # one for each link that carries a large bundle
 WINDOW_PAYLOAD_BYTES = 1 << 20  # of short payloads given with one window, so that none of them needs a Fetch
 
 _RECORDS = (
-    "SELECT source, incarnation, precedence, sequence, payload_bytes, header, body, boot, as_of_s, age_low_s,"
-    " age_high_s FROM bundles JOIN origins ON origins.origin = bundles.origin"
+    "SELECT source, incarnation, precedence, sequence, payload_bytes, digest IS NULL, sum, header, body,"
+    " boot, as_of_s, age_low_s, age_high_s FROM bundles JOIN origins ON origins.origin = bundles.origin"
 )
 _WHERE_ID = "WHERE source = ? AND incarnation = ? AND precedence = ? AND sequence = ?"
 
@@ -50,6 +51,8 @@ class Reader:
     ages: Ages
     files: PayloadFiles
     answers: Answers
+    on_damaged: Callable[[BundleId], None] = lambda bundle: None
+    """Called on this thread with each bundle whose bytes are not those that were stored."""
     _jobs: "queue.SimpleQueue[Callable[[sqlite3.Connection], None] | None]" = field(default_factory=queue.SimpleQueue)
     _open: OrderedDict[BundleId, int] = field(default_factory=OrderedDict)
 
@@ -66,7 +69,7 @@ class Reader:
                     end = effect.offset + effect.length
                     detail = f"bundle {effect.bundle}: no bytes {effect.offset} to {end}"
                     outcome = Failed(RefusalReason.STORE_FAILED, detail)
-            except (sqlite3.Error, OSError, UnknownBundleError) as error:
+            except (sqlite3.Error, OSError, StoreError) as error:
                 outcome = Failed(RefusalReason.STORE_FAILED, str(error))
             self.answers.give([(effect.effect_id, outcome)], [])
 
@@ -79,8 +82,9 @@ class Reader:
             outcome: Outcome
             try:
                 count = effect.count + extra
-                window = read_window(database, self.ages, effect, count + 1)
-                outcome = Loaded(window.records[:count], len(window.records) > count, window.payloads[:count])
+                window = read_window(database, self.ages, effect, count + 1, self.on_damaged)
+                has_more = window.has_more or len(window.records) > count
+                outcome = Loaded(window.records[:count], has_more, window.payloads[:count])
             except sqlite3.Error as error:
                 outcome = Failed(RefusalReason.STORE_FAILED, str(error))
             self.answers.give([(effect.effect_id, outcome)], [])
@@ -93,7 +97,7 @@ class Reader:
         def job(database: sqlite3.Connection) -> None:
             outcome: Outcome
             try:
-                outcome = read_waiting(database, self.ages, effect.bundle)
+                outcome = read_waiting(database, self.ages, effect.bundle, self.on_damaged)
             except sqlite3.Error as error:
                 outcome = Failed(RefusalReason.STORE_FAILED, str(error))
             self.answers.give([(effect.effect_id, outcome)], [])
@@ -155,7 +159,7 @@ class Reader:
             found = (
                 is_storable(bundle)
                 and database.execute(
-                    "SELECT digest IS NOT NULL, coalesce(bundles.body, bodies.body) FROM bundles"
+                    "SELECT digest IS NOT NULL, coalesce(bundles.body, bodies.body), sum, header FROM bundles"
                     " JOIN origins ON origins.origin = bundles.origin LEFT JOIN bodies ON bodies.row = bundles.row"
                     f" {_WHERE_ID}",
                     (bundle.source, to_signed(bundle.incarnation), int(bundle.precedence), bundle.sequence),
@@ -163,9 +167,12 @@ class Reader:
             )
             if not found:
                 raise UnknownBundleError(f"bundle {bundle} is not in the store (any more)")
-            is_file, body = found
+            is_file, body, total, header = found
             if not is_file:
                 whole: bytes = body or b""
+                if not is_sound(total, header, whole):
+                    self.on_damaged(bundle)
+                    raise DamagedError(f"bundle {bundle}: its bytes are not those that were stored")
                 return whole[offset:] if length is None else whole[offset : offset + length]
             descriptor = self._open_file(bundle)
         else:
@@ -186,7 +193,9 @@ def _failing(future: "asyncio.Future[ResultT]", error: EdgeAgentError) -> Call:
     return lambda: None if future.done() else future.set_exception(error)
 
 
-def read_window(database: sqlite3.Connection, ages: Ages, effect: LoadWindow, limit: int) -> Loaded:
+def read_window(
+    database: sqlite3.Connection, ages: Ages, effect: LoadWindow, limit: int, on_damaged: Callable[[BundleId], None]
+) -> Loaded:
     """Waiting records of one queue in the order of service. An incarnation begun later counts as newer."""
     queue_key, after = effect.queue, effect.after
     order, beyond = ("DESC", "<") if effect.newest_first else ("ASC", ">")
@@ -204,10 +213,12 @@ def read_window(database: sqlite3.Connection, ages: Ages, effect: LoadWindow, li
         f"{where} ORDER BY bundles.origin {order}, sequence {order} LIMIT ?",
         (*values, limit),
     )
-    return _loaded(found, ages)
+    return _loaded(found, ages, on_damaged)
 
 
-def read_waiting(database: sqlite3.Connection, ages: Ages, bundle: BundleId) -> Loaded:
+def read_waiting(
+    database: sqlite3.Connection, ages: Ages, bundle: BundleId, on_damaged: Callable[[BundleId], None]
+) -> Loaded:
     """The record of one bundle that waits for another node; none when it does not."""
     if not is_storable(bundle):
         return Loaded((), has_more=False)
@@ -215,27 +226,27 @@ def read_waiting(database: sqlite3.Connection, ages: Ages, bundle: BundleId) -> 
         f"{_RECORDS} {_WHERE_ID} AND queue IS NOT NULL",
         (bundle.source, to_signed(bundle.incarnation), int(bundle.precedence), bundle.sequence),
     )
-    return _loaded(found, ages)
+    return _loaded(found, ages, on_damaged)
 
 
-def _loaded(found: Iterable[tuple[Any, ...]], ages: Ages) -> Loaded:  # Any: columns of ``_RECORDS``
+def _loaded(
+    found: Iterable[tuple[Any, ...]], ages: Ages, on_damaged: Callable[[BundleId], None]
+) -> Loaded:  # Any: columns of ``_RECORDS``
+    """Records and short payloads; a damaged one is left out, and the window may have more behind it."""
     records, payloads = [], []
-    room_bytes = WINDOW_PAYLOAD_BYTES
-    for source, incarnation, precedence, sequence, payload_bytes, header, body, *times in found:
+    room_bytes, is_short = WINDOW_PAYLOAD_BYTES, False
+    for source, incarnation, precedence, sequence, payload_bytes, is_row, total, packed, body, *times in found:
+        bundle = BundleId(source, to_unsigned(incarnation), Precedence(precedence), sequence)
+        header = sound_header(total if body is not None or not is_row else None, packed, body or b"")
+        if header is None:
+            on_damaged(bundle)
+            is_short = True
+            continue
         aged = ages.read(*times)
         room_bytes -= len(body) if body is not None else 0
         payloads.append(body if room_bytes >= 0 else None)
-        records.append(
-            BundleRecord(
-                id=BundleId(source, to_unsigned(incarnation), Precedence(precedence), sequence),
-                header=BundleHeader.unpack(header),
-                payload_bytes=payload_bytes,
-                as_of_s=aged.as_of_s,
-                age_low_s=aged.age_low_s,
-                age_high_s=aged.age_high_s,
-            )
-        )
-    return Loaded(tuple(records), has_more=False, payloads=tuple(payloads))
+        records.append(BundleRecord(bundle, header, payload_bytes, aged.as_of_s, aged.age_low_s, aged.age_high_s))
+    return Loaded(tuple(records), has_more=is_short, payloads=tuple(payloads))
 
 
 def read_queue_counts(database: sqlite3.Connection, ages: Ages, now_s: float) -> tuple[QueueCount, ...]:
@@ -253,11 +264,12 @@ def read_queue_counts(database: sqlite3.Connection, ages: Ages, now_s: float) ->
         ).fetchall()
         if not first:  # the counter is wrong, which ``Disk.verify`` tells; the core must not wait for nothing
             continue
+        headers = [header for packed, *_ in first if (header := sound_header(None, packed, b"")) is not None]
         aged = [ages.read(*times) for _, *times in first]
         counts.append(
             QueueCount(
                 queue=QueueKey(destination, Precedence(precedence), source, flow),
-                header=BundleHeader.unpack(first[0][0]),
+                header=headers[0] if headers else BundleHeader(destination=destination, flow=flow),
                 bundles=bundles,
                 payload_bytes=payload_bytes,
                 oldest_age_s=max(each.age_low_s + now_s - each.as_of_s for each in aged),

@@ -15,9 +15,11 @@ from edge_agent.core.intervals import IntervalSet
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.bursts import BurstNumbers
 from edge_agent.disk.counts import Counts, Kind
+from edge_agent.disk.damage import Damage
 from edge_agent.disk.erasures import Erasures
 from edge_agent.disk.eviction import Eviction
 from edge_agent.disk.fates import Fates, RowKey, join_via
+from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.identity import to_signed, to_unsigned
 from edge_agent.disk.inserts import Inserts, NewRow
 from edge_agent.disk.own_numbers import OwnNumbers
@@ -62,6 +64,7 @@ class Rows:
     parts: dict[BundleId, Part] = field(default_factory=dict)
     _origins: dict[tuple[str, int], int] = field(default_factory=dict)
     _queues: dict[QueueKey, int] = field(default_factory=dict)
+    damage: Damage = field(init=False)
     inserts: Inserts = field(init=False)
     erasures: Erasures = field(init=False)
     _own: OwnNumbers = field(init=False)
@@ -84,6 +87,7 @@ class Rows:
             ages=self.ages,
             can_evict_waiting=self.can_evict_waiting,
         )
+        self.damage = Damage(database=self.database, removal=self.removal, fates=self.fates, clock=self.ages.clock)
         self.inserts = Inserts(self.database)
         self.erasures = Erasures(
             database=self.database,
@@ -343,6 +347,13 @@ class Rows:
             if key is not None:
                 self.erasures.add(key, bundle, effect.reason, effect.peer, effect.via)
         return Done()
+
+    def take_out_damaged(self, bundle: BundleId, files: PayloadFiles) -> None:
+        """A bundle's bytes are not those that were stored: it is kept aside, and never sent or given out."""
+        key = self.find_key(bundle)
+        given_up = key and self.damage.take_out(bundle, key, files)
+        if given_up is not None:
+            self.eviction.evicted.append(given_up)
 
     def give_up_missing(self, bundle: BundleId) -> None:
         """The file of a large payload is gone, so its row promises nothing; its number stays closed."""

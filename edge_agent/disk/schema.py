@@ -101,6 +101,11 @@ CREATE TABLE spans (
     closed_ms INTEGER NOT NULL, delivered_ms INTEGER, peer TEXT NOT NULL, via TEXT NOT NULL
 );
 CREATE INDEX span_ids ON spans (origin, precedence, start);
+CREATE TABLE damaged (
+    row INTEGER PRIMARY KEY, found_ms INTEGER NOT NULL, origin INTEGER NOT NULL, precedence INTEGER NOT NULL,
+    sequence INTEGER NOT NULL, queue INTEGER, flow TEXT, receipt INTEGER, payload_bytes INTEGER NOT NULL, digest BLOB,
+    sum INTEGER, header BLOB NOT NULL, body BLOB
+);
 """
 """What version 3 has more: sums that show damage, and counters in rows, so that a start counts nothing."""
 

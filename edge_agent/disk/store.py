@@ -72,12 +72,12 @@ class Disk:
         self._answers = Answers(asyncio.get_running_loop(), self._hand_over)
         path = store.folder / DATABASE_NAME
         self._writer = Writer(store.consumers, store.files, store.ballast, self._answers, store.on_evicted)
-        self._reader = Reader(path, store.ages, store.files, self._answers)
+        self._reader = Reader(path, store.ages, store.files, self._answers, self._damaged)
         self._erasing: dict[int, tuple[BundleId, ...]] = {}
         self._windows: dict[int, tuple[LoadWindow, set[BundleId]]] = {}
         self._places: dict[str, Place] = {}
         self._leased: dict[str, int] = {}
-        self._checking = Checking(store.folder)
+        self._checking = Checking(store, self._damaged)
         self._executor = ThreadPoolExecutor(max_workers=3, thread_name_prefix="disk")
         self._threads: tuple[Future[None], ...] = (
             self._executor.submit(self._writer.run),
@@ -124,6 +124,11 @@ class Disk:
         if on_acked is not None and store.owed:
             disk._answers.loop.call_soon(on_acked, store.owed)
         return disk, store.restored
+
+    def _damaged(self, bundle: BundleId) -> None:
+        """Any thread: a bundle's bytes are not those that were stored."""
+        files = self._store.files
+        self._writer.put(CallJob(lambda tables: tables.rows.take_out_damaged(bundle, files)))
 
     async def watch(self) -> None:
         """Never returns before ``close``; raises what ended one of the threads, which is a defect."""
@@ -244,7 +249,9 @@ class Disk:
             raise UnknownConsumerError(f"consumer {name!r} was not opened")
         ages, flow = self._store.ages, place.flow
         after = place.cursor if after_position is None else after_position
-        found = await self._reader.call(lambda database: read_deliveries(database, ages, flow, after, limit))
+        found = await self._reader.call(
+            lambda database: read_deliveries(database, ages, flow, after, limit, self._damaged)
+        )
         if not found:
             return []
         last = found[-1].position

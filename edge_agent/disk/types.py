@@ -37,6 +37,10 @@ class UnknownBundleError(StoreError):
     """The store holds no such bundle (any more)."""
 
 
+class DamagedError(StoreError):
+    """A bundle's bytes on the disk are not those that were stored."""
+
+
 class UnknownConsumerError(StoreError):
     """A consumer was used before it was opened."""
 
