@@ -38,6 +38,8 @@ from edge_agent.core.verdicts import Verdicts
 SWEEP_S = 1.0
 CUSTODY_WAIT_S = 5.0
 """All bytes acknowledged and no word of custody for this long (and 8 RTT): send what is not stored again."""
+BUSY_WAITS = 6
+"""So many times as long while the peer speaks of other bundles that it stored: a slow disk is no lost word."""
 ALARM_OPEN_S = 60.0
 REKEY_ASK_FRAMES = 1024
 PROGRESS_S = 0.001
@@ -208,6 +210,8 @@ class Node:
                 (each.rtt.smoothed_s or 0.0 for each in self.contacts.contacts if each.peer is outgoing.peer),
                 default=0.0,
             )
+            if now_s - outgoing.peer.word_s <= CUSTODY_WAIT_S:
+                waits_s *= BUSY_WAITS  # it stores what came before
             if now_s - outgoing.last_sent_s > waits_s:
                 self.outputs.drop("custody_overdue")
                 outgoing.forget_unstored()
