@@ -16,7 +16,7 @@ STEP_S = 1.0
 
 
 def _position(number: int) -> bytes:
-    """A walk of about 1 m a second, as drivers/gnss gives it."""
+    """A walk of about 1 m a second, as drivers/gnss gives it where the links carry little."""
     return Position(
         lat_deg=30.5728123 + number * 9e-6,
         lon_deg=104.0668456 - number * 7e-6,
@@ -27,7 +27,7 @@ def _position(number: int) -> bytes:
         accuracy_m=2.5,
         satellites=17,
         system="GN",
-    ).pack()
+    ).pack_narrow(is_bare=True)
 
 
 def _worst_age(seconds: int) -> Figure:

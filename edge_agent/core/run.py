@@ -2,11 +2,12 @@
 
     RUN     marks, [incarnation, source], header before the time, header after it (each with its length), count - 1,
             sequence, created ms, age low ms, age extra ms, length, payload; then of each further bundle a step, payload
-    step    flags + 8 x zigzag(change of created + age low), change of the created difference, then what flags say:
-            1 sequence (signed, from the one after the last), 2 length, 4 age extra
+    step    2 x zigzag(change of the difference of creation times) + (flags follow), [flags], then what those say:
+            1 sequence (signed, from the one after the last), 2 length, 4 age extra, 8 change of created + age low
+            (signed; else it is the same moment), 16 the age is that of the last one
 
-Readings of one flow come with steady differences, and created + age low is the same moment for all: 3 bytes a step. A
-reader makes of it the fragments that would have come one by one, with the very headers (their hashes name them).
+Readings of one flow come with steady differences, and created + age low is the same moment for all: 1 to 2 bytes each.
+A reader makes of it the fragments that would have come one by one, with the very headers (their hashes name them).
 """
 
 from collections.abc import Iterator
@@ -33,7 +34,8 @@ RUN_MAX = 128
 """Bundles in one run: their count is one byte, to be written when the last one is in."""
 RUN_GROWTH_BYTES = 4
 """At most so much longer is a run of one bundle than its FRAGMENT (created at 0; usually it is shorter)."""
-_GAP, _LENGTH, _EXTRA = 1, 2, 4
+_GAP, _LENGTH, _EXTRA, _MOVED, _SAME_AGE = 1, 2, 4, 8, 16
+_FLAGS_MAX = 32
 
 
 @dataclass(slots=True)
@@ -63,9 +65,7 @@ class RunWriter:
             self._learn_header()
         if self.before + msgpack.packb(created_ms) + self.after != fragment.header:
             return None
-        moved_ms = created_ms + fragment.age_low_ms - self.created_ms - last.age_low_ms
         out, flags = bytearray(), 0
-        put_signed(out, created_ms - self.created_ms - self._difference_ms)
         if fragment.sequence != last.sequence + 1:
             flags = _GAP
             put_signed(out, fragment.sequence - last.sequence - 1)
@@ -75,8 +75,17 @@ class RunWriter:
         if fragment.age_extra_ms != last.age_extra_ms:
             flags |= _EXTRA
             put_varint(out, fragment.age_extra_ms)
+        moved_ms = created_ms + fragment.age_low_ms - self.created_ms - last.age_low_ms
+        if moved_ms and fragment.age_low_ms == last.age_low_ms:
+            flags |= _SAME_AGE
+        elif moved_ms:
+            flags |= _MOVED
+            put_signed(out, moved_ms)
+        change_ms = created_ms - self.created_ms - self._difference_ms
         first = bytearray()
-        put_varint(first, (moved_ms << 1 if moved_ms >= 0 else (-moved_ms << 1) - 1) << 3 | flags)
+        put_varint(first, (change_ms << 1 if change_ms >= 0 else (-change_ms << 1) - 1) << 1 | (flags > 0))
+        if flags:
+            first.append(flags)
         return bytes(first + out)
 
     def _learn_header(self) -> None:
@@ -144,18 +153,21 @@ def read_run(reader: ByteReader) -> Iterator[Fragment]:
             return
         left -= 1
         first = reader.varint()
-        moved = first >> 3
-        moment_ms += -((moved + 1) >> 1) if moved & 1 else moved >> 1
-        difference_ms += reader.signed()
+        change, flags = first >> 1, reader.byte() if first & 1 else 0
+        if flags >= _FLAGS_MAX or (first & 1 and not flags):
+            raise MalformedError("run: unknown flags")
+        difference_ms += -((change + 1) >> 1) if change & 1 else change >> 1
         created_ms += difference_ms
-        age_low_ms = moment_ms - created_ms
-        sequence += 1
-        if first & _GAP:
-            sequence += reader.signed()
-        if first & _LENGTH:
+        sequence += 1 + (reader.signed() if flags & _GAP else 0)
+        if flags & _LENGTH:
             length = reader.varint()
-        if first & _EXTRA:
+        if flags & _EXTRA:
             extra_ms = reader.varint()
+        if flags & _SAME_AGE:
+            moment_ms += difference_ms
+        if flags & _MOVED:
+            moment_ms += reader.signed()
+        age_low_ms = moment_ms - created_ms
 
 
 def _template(packed: bytes, at: int, created_ms: int) -> BundleHeader:

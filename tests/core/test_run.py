@@ -54,7 +54,7 @@ def fragments_of(
     source: Source | None, precedence: Precedence, header: BundleHeader, steps: list[Step]
 ) -> list[Fragment]:
     """Whole bundles, each a step from the one before, kept inside the bounds of the wire."""
-    made, created_ms, age_ms, sequence = [], header.created_at_ms, 5000, 1000
+    made, created_ms, age_ms, sequence = [], header.created_at_ms, 60_000, 1000
     for each in steps:
         created_ms = min(max(0, created_ms + each.created_ms), (1 << 48) - 1)
         age_ms = min(max(0, age_ms + each.age_ms), AGE_MAX_MS)
@@ -136,11 +136,14 @@ def test_a_run_has_a_bound() -> None:
         written(fragments)
 
 
-@pytest.mark.parametrize("steps_bytes", [3])
-def test_steady_readings_take_three_bytes_each(steps_bytes: int) -> None:
+@pytest.mark.parametrize(("jitter_ms", "step_bytes"), [(0, 1), (400, 2)])
+def test_steady_readings_take_one_byte_each_and_others_two(jitter_ms: int, step_bytes: int) -> None:
     header = BundleHeader(destination=COMMAND, flow="reading", created_at_ms=TODAY_MS)
-    fragments = fragments_of(None, Precedence.ROUTINE, header, [Step(1000, -1000, 1, 0, bytes(100))] * 12)
-    assert len(written(fragments[:11])) + steps_bytes + 100 >= len(written(fragments))
+    steps = [
+        Step(1000 + jitter_ms * (-1) ** each, -1000 - jitter_ms * (-1) ** each, 1, 0, bytes(100)) for each in range(12)
+    ]
+    fragments = fragments_of(None, Precedence.ROUTINE, header, steps)
+    assert len(written(fragments)) == len(written(fragments[:11])) + step_bytes + 100
 
 
 def varints(*numbers: int) -> bytes:
@@ -165,9 +168,11 @@ HEAD = bytes((RUN, 3)) + varints(len(BEFORE)) + BEFORE + varints(len(AFTER)) + A
         (HEAD + b"\0" + varints(1, 1 << 48, 0, 0, 0), "creation"),
         (HEAD + b"\0" + varints(1, 0, AGE_MAX_MS + 1, 0, 0), "age"),
         (HEAD + b"\0" + varints(1, 0, 0, AGE_MAX_MS + 1, 0), "age"),
-        (HEAD + b"\1" + varints(1, 5, 0, 0, 0, 0, 13), "creation"),
-        (HEAD + b"\1" + varints(1, 5, 0, 0, 0, 0, 2), "age"),
-        (HEAD + b"\1" + varints(0, 5, 0, 0, 0, 1, 0, 3), "sequence"),
+        (HEAD + b"\1" + varints(1, 5, 0, 0, 0, 2 * 13), "creation"),
+        (HEAD + b"\1" + varints(1, 5, 0, 0, 0, 2 * 2), "age"),
+        (HEAD + b"\1" + varints(0, 5, 0, 0, 0, 1, 1, 3), "sequence"),
+        (HEAD + b"\1" + varints(0, 5, 0, 0, 0, 1, 32), "flags"),
+        (HEAD + b"\1" + varints(0, 5, 0, 0, 0, 1, 0), "flags"),
         (bytes((RUN, 3)) + varints(len(BEFORE) + 1) + BEFORE + b"\0\0" + b"\0" + varints(1, 0, 0, 0, 0), "header"),
         (bytes((RUN, 3)) + b"\0\0\0" + varints(1, 0, 0, 0, 0), "header"),
     ],
