@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge_agent.addresses import Address, spell
+from edge_agent.api_carry import serve_export, serve_import
 from edge_agent.api_door import ApiDoor, BundleUnknownError
 from edge_agent.api_listener import Listener, write_answer
 from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_message
@@ -24,6 +25,7 @@ from edge_agent.sender import UnsendableError
 from edge_agent.why_words import LANGUAGES
 
 WAIT_STATES = ("forwarded", "delivered")
+OPS = ["send", "state", "wait", "why", "status", "cancel", "act", "orders", "export", "import", "listen", "accepted"]
 
 ResultT = TypeVar("ResultT")
 
@@ -82,6 +84,12 @@ class ApiServer:
                 if request.get("op") == "accepted":
                     await self._follow(reader, writer)
                     break
+                if request.get("op") == "export":
+                    await serve_export(self._door, request, writer)
+                    break
+                if request.get("op") == "import":
+                    await serve_import(self._door, reader, writer)
+                    break
                 answer = await self._answer(request, reader)
                 if answer is None:
                     break
@@ -135,9 +143,7 @@ class ApiServer:
                 reached = await _while_connected(reader, self._door.wait(_bundle(request), state))
                 return None if reached is None else asdict(reached)
             case op:
-                raise MalformedError(
-                    f"op {op!r}: allowed: send, state, wait, why, status, cancel, act, orders, listen, accepted"
-                )
+                raise MalformedError(f"op {op!r}: allowed: {', '.join(OPS)}")
 
     async def _send(self, request: Message) -> BundleState:
         payload, precedence = request.get("payload"), request.get("precedence")

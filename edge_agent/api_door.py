@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_agent.api_messages import Message
+from edge_agent.carrying import Export, Import
 from edge_agent.client import BundleState, Delivery
 from edge_agent.core.bundle import BundleId, Origin, Precedence
 from edge_agent.core.errors import EdgeAgentError
@@ -49,6 +50,12 @@ class ApiDoor(Protocol):
 
     async def cancel(self, bundle: BundleId, by: str) -> "Cancelled":
         """What taking a bundle back came to. Raises BundleUnknownError, ActionError, RefusedError."""
+
+    def open_export(self, to: str) -> Export:
+        """A file of what waits here for ``to`` ("": for anybody). Raises EdgeAgentError."""
+
+    def open_import(self) -> Import:
+        """The way in for such a file. Raises EdgeAgentError."""
 
     async def act(self, action: str, body: Message) -> Message:
         """Do what a person presses on this node's page. Raises ActionError, RefusedError, PageMemoryError."""

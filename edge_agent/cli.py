@@ -99,6 +99,7 @@ def _add_talking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     cancel.set_defaults(run=_cancel)
 
     _add_order(commands)
+    _add_carry(commands)
 
     record = commands.add_parser("record", help="write a trace of a link as the agent measures it, to replay in a test")
     _add_config(record)
@@ -123,6 +124,19 @@ def _add_order(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     order.add_argument("--timeout", type=_seconds, metavar="S", help="stop waiting after this long")
     order.add_argument("text", nargs="+", metavar="TEXT")
     order.set_defaults(run=_order)
+
+
+def _add_carry(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    export = commands.add_parser("export", help="write what waits to a file that is carried to another node by hand")
+    export.add_argument("file", type=Path, metavar="FILE")
+    _add_config(export)
+    export.add_argument("--to", default="", metavar="NODE", help='only what is bound there, such as "command"')
+    export.set_defaults(run=_export)
+
+    take_in = commands.add_parser("import", help="take such a file in; nothing is taken twice")
+    take_in.add_argument("file", type=Path, metavar="FILE")
+    _add_config(take_in)
+    take_in.set_defaults(run=_import)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -250,6 +264,18 @@ def _order(options: argparse.Namespace) -> int:
     from edge_agent import talk_order
 
     return talk_order.order(options)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from edge_agent import talk_carry
+
+    return talk_carry.export(options)
+
+
+def _import(options: argparse.Namespace) -> int:
+    from edge_agent import talk_carry
+
+    return talk_carry.take_in(options)
 
 
 def _record(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ Each call takes a connection of its own from a small pool; a call may be cancell
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -133,6 +133,34 @@ class Client:
         """
         answer = await self._ask({"op": "cancel", "bundle": bundle, "by": by})
         return _state(answer), bool(answer["was_asked"])
+
+    async def export(self, write: Callable[[bytes], object], *, to: str = "") -> Mapping[str, Any]:  # Any: JSON
+        """Hand what waits at the agent to ``write``, sealed, in pieces; gives back ``bundles`` and ``left_out``.
+
+        ``to``: only what is bound there. Custody stays with the agent. Raises AgentRefusedError, AgentAbsentError.
+        """
+        connection = await self._connect()
+        try:
+            await connection.send({"op": "export", "to": to})
+            while "piece" in (answer := await connection.receive()):
+                write(answer["piece"])
+            return answer
+        finally:
+            connection.close()
+
+    async def take_in(self, pieces: Iterable[bytes]) -> Mapping[str, Any]:  # Any: JSON of docs/api.md, op import
+        """Give the agent a file that ``export`` wrote; what it reports is on its disk. Raises as ``export`` does."""
+        connection = await self._connect()
+        try:
+            await connection.send({"op": "import"})
+            await connection.receive()
+            for piece in pieces:
+                await connection.send({"op": "piece", "piece": piece})
+                await connection.receive()
+            await connection.send({"op": "piece", "piece": b""})
+            return await connection.receive()
+        finally:
+            connection.close()
 
     async def act(self, action: str, body: Mapping[str, Any]) -> Mapping[str, Any]:  # Any: JSON of docs/api.md
         """Do what a person presses on the node's page. Raises AgentRefusedError with the reason."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from edge_agent.accepted import AcceptedNews
 from edge_agent.api_door import BundleUnknownError, Cancelled
 from edge_agent.api_messages import Message
+from edge_agent.carrying import Export, Import
 from edge_agent.client import BundleState, Delivery
 from edge_agent.config import Config
 from edge_agent.core.bundle import COMMAND, BundleId, Origin, Precedence
@@ -21,6 +22,7 @@ from edge_agent.kit_rows import row_id
 from edge_agent.link_port import LinkPort
 from edge_agent.pages import DeskWatch
 from edge_agent.runner import Runner
+from edge_agent.security.secret_file import load_secret
 from edge_agent.sender import BundleSender
 from edge_agent.status import backlog_rows, device_rows, drop_counts, link_rows
 from edge_agent.telemetry.payloads import SOS_FLOW
@@ -121,6 +123,20 @@ class LocalDoor:
             return False
         await (await self.desks.open()).act("cancel", {"id": row_id(fate)}, self.sender.now_ms())
         return True
+
+    def open_export(self, to: str) -> Export:
+        return Export(
+            disk=self.disk,
+            report=self.runner.report(),
+            secret=load_secret(self.config.secret_file),
+            now_s=self.now_s,
+            now_ms=self.sender.now_ms,
+            to=to,
+        )
+
+    def open_import(self) -> Import:
+        secret = load_secret(self.config.secret_file)
+        return Import(runner=self.runner, secret=secret, now_s=self.now_s, now_ms=self.sender.now_ms)
 
     async def act(self, action: str, body: Message) -> Message:
         return await (await self.desks.open()).act(action, body, self.sender.now_ms())

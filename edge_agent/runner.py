@@ -6,11 +6,12 @@ once for the node's next deadline. A turn of the pump is bounded, so that socket
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
 from edge_agent.core.effects import (
     BundleAccepted,
+    BundleAdopted,
     BundleRefused,
     Effect,
     Event,
@@ -36,6 +37,7 @@ class NodeDoor(Protocol):
     def cancel(self, bundle: BundleId, now_s: float) -> bool: ...
     def settle(self, bundle: BundleId, now_s: float) -> bool: ...
     def promote(self, bundle: BundleId, now_s: float) -> bool: ...
+    def adopt(self, record: BundleRecord, payload: bytes, now_s: float) -> None: ...
     def explain(self, bundle: BundleId, now_s: float, header: BundleHeader | None = None) -> Explanation | None: ...
     def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None: ...
     def set_link(
@@ -82,6 +84,7 @@ class Runner:
         self._is_scheduled = False
         self._is_closed = False
         self._waiting: dict[BundleId, asyncio.Future[None]] = {}
+        self._adopting: dict[BundleId, asyncio.Future[BundleAdopted]] = {}
         self.unsent_frames = 0  # frames for a link that went down between decision and sending
 
     def receive(self, link: str, frames: Sequence[tuple[Hashable | None, bytes]]) -> None:
@@ -164,6 +167,19 @@ class Runner:
         """Why a bundle that waits here has not left, by its header also one that the node does not hold in memory."""
         return self._node.explain(bundle, self._loop.time(), header)
 
+    async def adopt(self, record: BundleRecord, payload: bytes) -> BundleAdopted:
+        """What came of a bundle carried here by hand. Give each name once at a time."""
+        if self._is_closed:
+            raise RefusedError(RefusalReason.STORE_FAILED, "the agent is stopping")
+        adopted: asyncio.Future[BundleAdopted] = self._loop.create_future()
+        self._adopting[record.id] = adopted
+        self._node.adopt(record, payload, self._loop.time())
+        self.pump()
+        try:
+            return await adopted
+        finally:
+            self._adopting.pop(record.id, None)
+
     def report(self) -> NodeReport:
         """What the node says of itself now."""
         return self._node.report(self._loop.time())
@@ -173,7 +189,11 @@ class Runner:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for waiting in self._waiting.values():
+        unanswered: list[asyncio.Future[Any]] = [
+            *self._waiting.values(),
+            *self._adopting.values(),
+        ]  # Any: their results
+        for waiting in unanswered:
             if not waiting.done():
                 waiting.set_exception(
                     RefusedError(RefusalReason.STORE_FAILED, "the agent stopped before it was on disk")
@@ -226,6 +246,10 @@ class Runner:
             waiting = self._waiting.get(event.bundle)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
+        elif isinstance(event, BundleAdopted):
+            adopting = self._adopting.get(event.bundle)
+            if adopting is not None and not adopting.done():
+                adopting.set_result(event)
         elif isinstance(event, BundleRefused) and event.peer is None:
             waiting = self._waiting.get(event.bundle)
             if waiting is not None and not waiting.done():

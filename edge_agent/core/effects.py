@@ -278,6 +278,26 @@ class BundleClosed(NamedTuple):
     reason: EraseReason
 
 
+class Adopted(StrEnum):
+    """What came of a bundle that was carried here by hand."""
+
+    STORED = "stored"
+    KNOWN = "known"
+    """It is here, or was."""
+    OWN = "own"
+    """It began here."""
+    EXPIRED = "expired"
+    REFUSED = "refused"
+
+
+class BundleAdopted(NamedTuple):
+    """A bundle carried here by hand was taken, or was not; ``detail`` of a refusal is for people."""
+
+    bundle: BundleId
+    adopted: Adopted
+    detail: str
+
+
 class IdentityMismatch(NamedTuple):
     """An alarm: the same bundle id arrived with another header; the first one stays."""
 
@@ -306,6 +326,7 @@ class LinkChanged(NamedTuple):
 
 Event = (
     BundleAccepted
+    | BundleAdopted
     | BundleRefused
     | BundleForwarded
     | BundleDelivered

@@ -8,10 +8,11 @@ import math
 from collections.abc import Hashable, Iterable
 from random import Random
 
+from edge_agent.core.adoption import Adoption
 from edge_agent.core.arq import SentFrame
 from edge_agent.core.arrivals import REPLY_WAIT_S, Arrivals
 from edge_agent.core.builder import FrameBuilder
-from edge_agent.core.bundle import BundleHeader, BundleId, MalformedError, Precedence
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence
 from edge_agent.core.burst_intake import BurstIntake
 from edge_agent.core.burst_sender import BurstSender
 from edge_agent.core.codec import Window
@@ -69,6 +70,7 @@ class Node:
             self.contacts, self.custody, self.arrivals, self.liveness, burst_intake, self.verdicts, self.outputs, rng
         )
         self._interventions = Interventions(self.custody, self.outputs)
+        self._adoption = Adoption(self.arrivals, self.outputs, restored.incarnation)
         self._turn = 0
         self._sweep_s = now_s + SWEEP_S
         self._wakeup_s: float | None = None
@@ -98,6 +100,11 @@ class Node:
         """
         self._is_wakeup_known = False
         return self._interventions.settle(bundle, reason, now_s)
+
+    def adopt(self, record: BundleRecord, payload: bytes, now_s: float) -> None:
+        """Take a whole bundle that was carried here by hand; BundleAdopted tells what came of it."""
+        self._is_wakeup_known = False
+        self._adoption.adopt(record, payload, now_s)
 
     def promote(self, bundle: BundleId, now_s: float) -> bool:
         """Pull a waiting bundle forward: it goes next of its class. False when it does not wait here."""

@@ -42,7 +42,7 @@ from edge_agent.disk.holdings import HeldBundle, read_largest
 from edge_agent.disk.jobs import CallJob
 from edge_agent.disk.opening import OpenStore, open_store
 from edge_agent.disk.places import read_place
-from edge_agent.disk.reader import Reader
+from edge_agent.disk.reader import Reader, read_window
 from edge_agent.disk.schema import DATABASE_NAME, connect, verify_database
 from edge_agent.disk.types import (
     SEQUENCE_MAX,
@@ -209,6 +209,14 @@ class Disk:
     async def fate(self, bundle: BundleId) -> Fate | None:
         """How far a bundle got, with all that was noted before; None when the store does not know it (any more)."""
         return await self._write(lambda tables: read_fate(tables.rows.database, bundle))  # behind what is queued
+
+    async def waiting(self, queue: QueueKey, after: BundleId | None, count: int) -> Loaded:
+        """Up to ``count`` records of one queue beyond ``after``, oldest first, with payloads that lie in the row."""
+        window, ages = (
+            LoadWindow(effect_id=0, queue=queue, after=after, newest_first=False, count=count),
+            self._store.ages,
+        )
+        return await self._reader.call(lambda database: read_window(database, ages, window, count))
 
     async def place(self, bundle: BundleId) -> int | None:
         """How many of its queue go before a waiting bundle, counted up to ``places.PLACE_MAX``; None: no wait."""
