@@ -216,7 +216,8 @@ class Disk:
             LoadWindow(effect_id=0, queue=queue, after=after, newest_first=False, count=count),
             self._store.ages,
         )
-        return await self._reader.call(lambda database: read_window(database, ages, window, count))
+        on_damaged = self._reader.on_damaged
+        return await self._reader.call(lambda database: read_window(database, ages, window, count, on_damaged))
 
     async def place(self, bundle: BundleId) -> int | None:
         """How many of its queue go before a waiting bundle, counted up to ``places.PLACE_MAX``; None: no wait."""
