@@ -91,7 +91,13 @@ class KitOrders:
             early = None  # the order itself, come again
         order = self._find(delivery)
         if order is None:
-            order = self._make(delivery, payload, early)
+            try:
+                order = self._make(delivery, payload, early)
+            except MalformedError:
+                await send_word(
+                    self._parts.sender, record.id, Progress.REFUSED_THERE, node=self._parts.config.node_id
+                )  # whoever gave it must not believe that somebody can read it
+                raise
             if order.cancelled is None and order.flow in TIMED_FLOWS:
                 order.is_expired = record.is_expired(self._parts.now_s())
             if order.cancelled is None and not order.is_expired:

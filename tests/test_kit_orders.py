@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Origin, Precedence
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Origin, Precedence
 from edge_agent.core.errors import ActionError
 from edge_agent.core.progress import Progress, furthest
 from edge_agent.disk.types import Delivery, DiskClock
@@ -277,6 +277,15 @@ async def test_the_two_bounds_of_its_age_decide_when_an_order_comes(
     await kit.arrive(FIRST, age_s=ages[0], high_s=ages[1])
     (order,) = kit.rows()
     assert (order.state, kit.node.told(FIRST)) == (state, told)
+
+
+async def test_an_order_that_nobody_can_read_is_refused_and_its_giver_is_told(tmp_path: Path) -> None:
+    """It was delivered, so without a word command would wait for an answer for ever."""
+    kit = Kit(tmp_path, KitOrders)
+    with pytest.raises(MalformedError):
+        await kit.orders.take("s", kit.delivery(FIRST, ORDER_FLOW), b"\xff\xfe")
+    assert kit.rows() == []
+    assert kit.node.told(FIRST) == {Progress.REFUSED_THERE}
 
 
 async def test_a_withdrawal_sounds_until_it_is_answered_or_over(tmp_path: Path) -> None:
