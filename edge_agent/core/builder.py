@@ -17,7 +17,7 @@ from edge_agent.core.codec import (
     put_fragment,
     put_window,
 )
-from edge_agent.core.contact import ETA_NOISE_S, SLOW_LINK_BPS, Contact
+from edge_agent.core.contact import ETA_NOISE_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.draft import Draft
@@ -25,6 +25,7 @@ from edge_agent.core.drafted_briefs import end_frame, put_brief
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import number_bytes_for, put_data, put_hello, put_hello_ack
 from edge_agent.core.hello import READS_BRIEFS, READS_RUNS
+from edge_agent.core.limits import SLOW_LINK_BPS
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.peer import Peer
 from edge_agent.core.run import RUN_GROWTH_BYTES, RunWriter
@@ -98,7 +99,7 @@ class FrameBuilder:
         draft = Draft(limit_bytes)
         features = contact.peer.features if session.is_keyed and contact.peer is not None else 0
         draft.packs_runs = bool(features & READS_RUNS)
-        if features & READS_BRIEFS and contact.link.is_slow_line:
+        if features & READS_BRIEFS and contact.limits.is_slow_line:
             draft.profiles = session.profiles_sent
         if not session.is_keyed:
             put_control(draft.body, self.contacts.own_hello(session).fields())

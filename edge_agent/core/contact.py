@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.effects import LinkChanged, LinkState
-from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
+from edge_agent.core.limits import SLOW_LINK_BPS, LinkLimits, LinkPolicy
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.pacing import Pacer, RateController, RttEstimate
 from edge_agent.core.peer import Peer
@@ -16,7 +16,6 @@ DAY_S = 86_400.0
 """What a budget of a day lasts."""
 FRAGMENT_TIME_S = 0.25
 FRAGMENT_TIME_ALARM_S = 0.1
-SLOW_LINK_BPS = 64_000
 MIN_FRAME_BYTES = 128
 """64 bytes of payload with the longest header and tag in front and behind."""
 ACK_DELAY_S = 0.012
@@ -52,14 +51,6 @@ class Link:
     """Wire bytes sent since ``day_began_s``, against the policy's budget of a day."""
     day_began_s: float = 0.0
     contacts: list["Contact"] = field(default_factory=list)
-
-    @property
-    def is_slow_line(self) -> bool:
-        """Whether this is a line of two nodes on which each byte is a millisecond of FLASH and more."""
-        limits = self.limits
-        if limits is None or limits.shape is not LinkShape.STREAM or limits.rate_bps is None:
-            return False
-        return limits.rate_bps < SLOW_LINK_BPS
 
 
 @dataclass(slots=True, eq=False)

@@ -297,7 +297,9 @@ class Contacts:
             self._rng.randbytes(SALT_BYTES),
             self.new_receive_id(link),
             now_s,
-            self.keys.short_suite if link.is_slow_line and hello.features & TAKES_SHORT_TAGS else envelope.suite,
+            self.keys.short_suite
+            if link.limits is not None and link.limits.is_slow_line and hello.features & TAKES_SHORT_TAGS
+            else envelope.suite,
             envelope.epoch,
         )
         if session is None:

@@ -213,7 +213,7 @@ class Intake:
         wants_ack, is_lazy, is_urgent = False, True, left_gap
         try:
             for block in read_blocks(body):
-                if isinstance(block, Fragment | Brief):
+                if isinstance(block, (Fragment, Brief)):
                     wants_ack, is_lazy = True, False
                     fragment = block if isinstance(block, Fragment) else session.profiles_read.rebuild(block, number)
                     if fragment is None:
@@ -226,7 +226,7 @@ class Intake:
                     self._take_ack(contact, session, block, now_s)
                 else:
                     wants_ack = True
-                    if isinstance(block, Probe | Echo):
+                    if isinstance(block, (Probe, Echo)):
                         is_lazy = False
                     self._take_word(contact, session, block, number, now_s)
         except MalformedError:

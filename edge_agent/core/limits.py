@@ -6,6 +6,7 @@ from enum import Enum
 from edge_agent.core.bundle import Precedence
 
 ALL_PRECEDENCES = frozenset(Precedence)
+SLOW_LINK_BPS = 64_000
 
 
 class LinkShape(Enum):
@@ -37,10 +38,14 @@ class LinkLimits:
     """No session, no liveness, nothing acknowledged. Kept beside ``shape``: it is asked ten times a bundle."""
     is_narrow: bool = field(init=False)
     """Whether ids are one byte: two nodes share a line of their own."""
+    is_slow_line: bool = field(init=False)
+    """Whether this is a line of two nodes on which each byte is a millisecond of FLASH and more."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_burst", self.shape is LinkShape.BURST)
         object.__setattr__(self, "is_narrow", self.shape in (LinkShape.STREAM, LinkShape.BURST))
+        is_line = self.shape is LinkShape.STREAM and self.rate_bps is not None
+        object.__setattr__(self, "is_slow_line", is_line and (self.rate_bps or 0.0) < SLOW_LINK_BPS)
         if self.mtu_bytes < 128:  # 64 bytes of payload and the longest header must fit
             raise ValueError(f"mtu_bytes {self.mtu_bytes} is below 128")
 

@@ -113,7 +113,7 @@ class Peer:
             ranges = self.custody.setdefault((block.source, block.precedence), IntervalSet())
             for start, end in block.ranges:
                 ranges.add(start, end)
-        elif isinstance(block, StoredPartly | Refused | Control):
+        elif isinstance(block, (StoredPartly, Refused, Control)):
             self.replies.append(reply)
         self._hurry(due_s)
 

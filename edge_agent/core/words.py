@@ -99,7 +99,7 @@ class WordWriter:
         assert session is not None
         if session.space.unacked_frames and draft.room_bytes >= ACK_USUAL_BYTES:
             due_s = session.space.ack_due_s
-            if contact.link.is_slow_line and due_s is not None and due_s - now_s > contact.lazy_ack_delay_s() / 4:
+            if contact.limits.is_slow_line and due_s is not None and due_s - now_s > contact.lazy_ack_delay_s() / 4:
                 return
             ack = session.space.take_ack(0, draft.room_bytes, most_times=_most_times(contact))
             if ack is not None:
@@ -192,7 +192,7 @@ class WordWriter:
 
 def _most_times(contact: Contact) -> int:
     """Arrival times worth their bytes: a line's rate is stated, and the newest frame tells whether a queue stands."""
-    return 1 if contact.link.is_slow_line else ACK_TIMES_MAX
+    return 1 if contact.limits.is_slow_line else ACK_TIMES_MAX
 
 
 def _word_eta_s(contact: Contact, now_s: float) -> float:

@@ -9,10 +9,10 @@ import pytest
 
 from edge_agent.core.arrivals import Arrivals
 from edge_agent.core.bundle import Precedence
-from edge_agent.core.contact import SLOW_LINK_BPS
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.hello import Hello
 from edge_agent.core.intake import Intake
+from edge_agent.core.limits import SLOW_LINK_BPS
 from edge_agent.security.link_keys import CCM_TAG_BYTES
 from tests.core.bench import DATAGRAM, STREAM, Bench, Flight
 from tests.properties.recording_keys import Recorder
