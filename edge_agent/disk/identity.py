@@ -56,7 +56,7 @@ def begin_session(database: sqlite3.Connection, folder: Path, file_system: FileS
         changed += outside.evidence(counted)
     if incarnation is None or changed:
         if incarnation is not None:
-            _close_numbers(database, incarnation)
+            close_numbers(database, incarnation)
         incarnation = secrets.randbits(64)
         database.execute("DELETE FROM leases")  # numbers count from 0 again under the new name
         database.execute("DELETE FROM facts WHERE name = ?", (BURST_LEASED_FACT,))
@@ -82,7 +82,7 @@ def begin_session(database: sqlite3.Connection, folder: Path, file_system: FileS
     return Identity(incarnation=incarnation, session_number=session_number, was_copied=bool(changed), starts=starts)
 
 
-def _close_numbers(database: sqlite3.Connection, incarnation: int) -> None:
+def close_numbers(database: sqlite3.Connection, incarnation: int) -> None:
     """Numbers given out under a name that ends now: a bundle of them that comes back is not new here."""
     origins = "SELECT origin FROM origins WHERE incarnation = ?"
     leases = f"SELECT origin, precedence, next_sequence FROM leases, ({origins}) WHERE next_sequence > 0"

@@ -20,6 +20,7 @@ from edge_agent.disk.identity import Identity, begin_session, to_unsigned
 from edge_agent.disk.quota import Ballast, Quota
 from edge_agent.disk.reader import read_queue_counts
 from edge_agent.disk.rows import Rows
+from edge_agent.disk.salvage import salvage
 from edge_agent.disk.schema import connect, is_damage, is_disk_full, mark_damaged, open_database
 from edge_agent.disk.types import AckedBundle, DiskClock, StoreError, StoreLockedError
 
@@ -73,7 +74,7 @@ def open_store(
     set_aside: Path | None = None
     try:
         while True:
-            database, found_aside = _open_with_ballast(folder, ballast, timestamp)
+            database, found_aside = _open_with_ballast(folder, ballast, timestamp, clock)
             set_aside = found_aside or set_aside
             try:
                 identity = begin_session(database, folder, file_system)
@@ -124,16 +125,25 @@ def open_store(
     )
 
 
-def _open_with_ballast(folder: Path, ballast: Ballast, timestamp: str) -> tuple[sqlite3.Connection, Path | None]:
-    """The database, able to take the few rows of a start: on a full disk the ballast makes room for them."""
+def _open_with_ballast(
+    folder: Path, ballast: Ballast, timestamp: str, clock: DiskClock
+) -> tuple[sqlite3.Connection, Path | None]:
+    """The database, able to take the few rows of a start: on a full disk the ballast makes room for them.
+
+    One that is damaged is set aside, and what can be read of it is in the new one.
+    """
     if not ballast.has_room(0):
         ballast.give_up()
+    file_system = ballast.file_system
     try:
-        return open_database(folder, timestamp=timestamp, file_system=ballast.file_system)
+        database, aside = open_database(folder, timestamp=timestamp, file_system=file_system)
     except sqlite3.Error as error:
         if not (is_disk_full(error) and ballast.give_up()):
             raise
-    return open_database(folder, timestamp=timestamp, file_system=ballast.file_system)
+        database, aside = open_database(folder, timestamp=timestamp, file_system=file_system)
+    if aside is not None:
+        salvage(database, aside, PayloadFiles(make_folder(folder, file_system), file_system), clock.boottime_s)
+    return database, aside
 
 
 def _restored(rows: Rows, identity: Identity, ages: Ages, now_s: float) -> Restored:

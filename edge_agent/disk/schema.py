@@ -85,15 +85,11 @@ _TABLES_3 = """
 ALTER TABLE bundles ADD COLUMN sum INTEGER;  -- CRC-32 of header and body; NULL: stored by an earlier version
 CREATE INDEX large ON bundles (row) WHERE digest IS NOT NULL;
 CREATE TABLE counts (queue INTEGER PRIMARY KEY, bundles INTEGER NOT NULL, payload_bytes INTEGER NOT NULL);
-INSERT INTO counts SELECT queue, count(*), sum(payload_bytes) FROM bundles WHERE queue IS NOT NULL GROUP BY queue;
 CREATE TABLE usage (
     precedence INTEGER NOT NULL,
     kind INTEGER NOT NULL,                   -- 0 waits for the next node, 1 delivered here, 2 delivered and settled
     bundles INTEGER NOT NULL, payload_bytes INTEGER NOT NULL, PRIMARY KEY (precedence, kind)
 ) WITHOUT ROWID;
-INSERT INTO usage
-    SELECT precedence, CASE WHEN queue IS NOT NULL THEN 0 WHEN receipt = 2 THEN 2 ELSE 1 END, count(*),
-    sum(payload_bytes) FROM bundles GROUP BY 1, 2;
 CREATE TABLE spans (
     row INTEGER PRIMARY KEY,
     origin INTEGER NOT NULL, precedence INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
@@ -107,6 +103,13 @@ CREATE TABLE damaged (
     sum INTEGER, header BLOB NOT NULL, body BLOB
 );
 """
+COUNT_ROWS = (
+    "INSERT INTO counts SELECT queue, count(*), sum(payload_bytes) FROM bundles WHERE queue IS NOT NULL GROUP BY queue",
+    "INSERT INTO usage SELECT precedence, CASE WHEN queue IS NOT NULL THEN 0 WHEN receipt = 2 THEN 2 ELSE 1 END,"
+    " count(*), sum(payload_bytes) FROM bundles GROUP BY 1, 2",
+)
+"""Fill the empty counters from the rows."""
+_TABLES_3 += "".join(f"{statement};\n" for statement in COUNT_ROWS)
 """What version 3 has more: sums that show damage, and counters in rows, so that a start counts nothing."""
 
 _log = structlog.get_logger()

@@ -9,11 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge_agent.core.bundle import BundleId
-from edge_agent.core.effects import Done, Failed
+from edge_agent.core.effects import Done, Failed, Known
 from edge_agent.disk.damage import DETAIL
-from edge_agent.disk.schema import DATABASE_NAME
+from edge_agent.disk.schema import DATABASE_NAME, mark_damaged
 from edge_agent.disk.types import FateState, Start
-from tests.disk.bench import Store, opened, pattern, queue_of
+from tests.disk.bench import PERSON, Store, opened, pattern, queue_of
 
 LARGE = 150_000
 
@@ -107,3 +107,58 @@ async def test_rows_of_an_earlier_version_have_no_sum_and_are_used(tmp_path: Pat
         assert (await store.window(queue_of(record))).records == (record,)
         assert await store.fetch_all(record) == pattern(100)
         assert await store.erase(record.id) == Done()
+
+
+async def test_what_can_be_read_of_a_damaged_database_waits_on_under_the_older_name(tmp_path: Path) -> None:
+    """Some pages of its rows are gone; consumers go on where they were, and numbers given out stay closed."""
+    async with opened(tmp_path) as store:
+        own = [store.own(400) for _ in range(400)]
+        arrived = [await store.arrive(bytes(20)) for _ in range(3)]
+        await store.disk.consumer_open("c", start=Start.ALL)
+        await store.disk.consumer_ack("c", (await store.disk.consumer_next("c"))[1].position)
+        for each in own:
+            await store.persist(each, pattern(400))
+        large = store.own(LARGE, flow="picture")
+        await store.persist(large, pattern(LARGE))
+        said = store.own(5, **PERSON)
+        await store.persist(said, b"hello")
+    path = tmp_path / DATABASE_NAME
+    garbled = garble_rows(path)
+    assert garbled > 3
+    mark_damaged(tmp_path)
+    content = path.read_bytes()
+    async with opened(tmp_path) as store:
+        aside = store.disk.report().set_aside
+        assert aside is not None
+        assert aside.read_bytes()[100:] == content[100:]
+        assert store.restored.incarnation != own[0].id.incarnation
+        window = await store.window(queue_of(own[0]))
+        assert 400 > len(window.records) >= 400 - 20 * garbled
+        for record in window.records:
+            assert await store.fetch_all(record) == pattern(400)
+        assert await store.fetch_all(large) == pattern(LARGE)
+        assert [each.payload for each in await store.disk.own_messages(5)] == [b"hello"]
+        assert await store.disk.consumer_open("c") == 2
+        assert [each.record.id for each in await store.disk.consumer_next("c")] == [arrived[2].id]
+        for record in (own[5], arrived[0]):
+            assert await store.persist(record, bytes(record.payload_bytes), is_arrival=True) == Known()
+        assert await store.persist(store.own(), bytes(10)) == Done()
+        assert await store.disk.verify() == []
+    async with opened(tmp_path) as store:
+        assert store.disk.report().set_aside is None
+        assert sum(each.bundles for each in store.restored.queues) == len(window.records) + 3
+
+
+def garble_rows(path: Path) -> int:
+    """Overwrite some leaf pages that hold rows of 400 bytes; how many."""
+    content = bytearray(path.read_bytes())
+    leaves = [
+        at
+        for at in range(4_096, len(content), 4_096)
+        if content[at] == 0x0D and pattern(400) in content[at : at + 4_096]
+    ]
+    chosen = leaves[3:-3:7]
+    for at in chosen:
+        content[at : at + 4_096] = b"\xa5" * 4_096
+    path.write_bytes(content)
+    return len(chosen)

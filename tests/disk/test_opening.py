@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from edge_agent.core.effects import Done, Failed
 from edge_agent.disk.files import PART_SUFFIX, WHOLE_SUFFIX
-from edge_agent.disk.schema import DATABASE_NAME, SCHEMA_VERSION, mark_damaged
+from edge_agent.disk.schema import DATABASE_NAME, SCHEMA_VERSION
 from edge_agent.disk.types import StoreError
 from tests.disk.bench import opened, pattern, queue_of
 
@@ -50,7 +50,7 @@ def cut_short(folder: Path) -> None:
         file.truncate(20_000)
 
 
-@pytest.mark.parametrize("harm", [garble_header, garble_pages, cut_short, mark_damaged])
+@pytest.mark.parametrize("harm", [garble_header, garble_pages, cut_short])
 async def test_a_damaged_database_is_set_aside_whole_and_told(tmp_path: Path, harm: "type[object]") -> None:
     await filled(tmp_path)
     async with opened(tmp_path) as store:
