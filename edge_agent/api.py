@@ -7,7 +7,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,8 @@ from edge_agent.ports import PluginLostError
 from edge_agent.sender import UnsendableError
 from edge_agent.why_words import LANGUAGES
 
+GROUP_MAX = 1024
+"""Payloads of one ``send_many``: an eighth of what the node takes before it refuses for want of a sync."""
 WAIT_STATES = ("forwarded", "delivered")
 OPS = ["send", "state", "wait", "why", "status", "cancel", "act", "orders", "export", "import", "listen", "accepted"]
 
@@ -119,6 +121,8 @@ class ApiServer:
         match request.get("op"):
             case "send":
                 return asdict(await self._send(request))
+            case "send_many":
+                return await self._send_many(request)
             case "status":
                 return self._door.status()
             case "state":
@@ -146,26 +150,44 @@ class ApiServer:
                 raise MalformedError(f"op {op!r}: allowed: {', '.join(OPS)}")
 
     async def _send(self, request: Message) -> BundleState:
-        payload, precedence = request.get("payload"), request.get("precedence")
-        lifetime_s, origin = request.get("lifetime_s"), request.get("origin", "machine")
+        payload = request.get("payload")
         if not isinstance(payload, bytes):
             raise MalformedError(f"payload of type {type(payload).__name__}: allowed: bytes")
-        names = {each.name.lower(): each for each in Precedence}
-        if precedence is not None and precedence not in names:
-            raise MalformedError(f"precedence {precedence!r}: allowed: {', '.join(names)}")
-        if lifetime_s is not None and (isinstance(lifetime_s, bool) or not isinstance(lifetime_s, int | float)):
-            raise MalformedError(f"lifetime_s {lifetime_s!r}: allowed: a number of seconds")
-        if origin not in ("person", "machine"):
-            raise MalformedError(f"origin {origin!r}: allowed: person, machine")
+        terms = _terms(request)
         return await self._door.send(
             payload,
-            flow=_text(request, "flow"),
-            to=_text(request, "to"),
-            precedence=None if precedence is None else names[precedence],
-            lifetime_s=lifetime_s,
-            key=_text(request, "key") if "key" in request else "",
-            origin=Origin(origin),
+            flow=terms.flow,
+            to=terms.to,
+            precedence=terms.precedence,
+            lifetime_s=terms.lifetime_s,
+            key=terms.key,
+            origin=terms.origin,
         )
+
+    async def _send_many(self, request: Message) -> Message:
+        payloads = request.get("payloads")
+        if (
+            not isinstance(payloads, list)
+            or len(payloads) > GROUP_MAX
+            or not all(type(each) is bytes for each in payloads)
+        ):
+            raise MalformedError(f"payloads: allowed: a list of at most {GROUP_MAX} times bytes")
+        terms = _terms(request)
+        told = await self._door.send_many(
+            payloads,
+            flow=terms.flow,
+            to=terms.to,
+            precedence=terms.precedence,
+            lifetime_s=terms.lifetime_s,
+            key=terms.key,
+            origin=terms.origin,
+        )
+        return {
+            "bundles": ["" if isinstance(each, RefusedError) else str(each) for each in told],
+            "refused": [
+                [at, each.reason.value, each.detail] for at, each in enumerate(told) if isinstance(each, RefusedError)
+            ],
+        }
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Tell every accepted bundle until the other side has gone."""
@@ -235,6 +257,36 @@ async def _clear_stale_socket(path: Path) -> None:
 
 def _bundle(request: Message) -> BundleId:
     return BundleId.parse(_text(request, "bundle"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Terms:
+    """How something is to be sent, as a request says it."""
+
+    flow: str
+    to: str
+    precedence: Precedence | None
+    lifetime_s: float | None
+    key: str
+    origin: Origin
+
+
+def _terms(request: Message) -> _Terms:
+    """Raises MalformedError, naming the field."""
+    precedence, lifetime_s = request.get("precedence"), request.get("lifetime_s")
+    names = {each.name.lower(): each for each in Precedence}
+    if precedence is not None and precedence not in names:
+        raise MalformedError(f"precedence {precedence!r}: allowed: {', '.join(names)}")
+    if lifetime_s is not None and (isinstance(lifetime_s, bool) or not isinstance(lifetime_s, int | float)):
+        raise MalformedError(f"lifetime_s {lifetime_s!r}: allowed: a number of seconds")
+    return _Terms(
+        flow=_text(request, "flow"),
+        to=_text(request, "to"),
+        precedence=None if precedence is None else names[precedence],
+        lifetime_s=lifetime_s,
+        key=_text(request, "key") if "key" in request else "",
+        origin=Origin(_choice(request, "origin", ("machine", "person"))),
+    )
 
 
 def _choice(request: Message, key: str, allowed: Sequence[str]) -> str:

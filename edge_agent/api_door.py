@@ -1,6 +1,6 @@
 """What the local API asks of the agent; ``local_door`` answers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from edge_agent.api_messages import Message
 from edge_agent.carrying import Export, Import
 from edge_agent.client import BundleState, Delivery
 from edge_agent.core.bundle import BundleId, Origin, Precedence
-from edge_agent.core.errors import EdgeAgentError
+from edge_agent.core.errors import EdgeAgentError, RefusedError
 
 
 class BundleUnknownError(EdgeAgentError):
@@ -38,6 +38,19 @@ class ApiDoor(Protocol):
         origin: Origin,
     ) -> BundleState:
         """The accepted bundle. Raises RefusedError, UnsendableError."""
+
+    async def send_many(
+        self,
+        payloads: Sequence[bytes],
+        *,
+        flow: str,
+        to: str,
+        precedence: Precedence | None,
+        lifetime_s: float | None,
+        key: str,
+        origin: Origin,
+    ) -> list[BundleId | RefusedError]:
+        """For each payload its bundle, or why it was refused. Raises RefusedError, UnsendableError."""
 
     async def state(self, bundle: BundleId) -> BundleState:
         """Where a bundle is. Raises BundleUnknownError."""

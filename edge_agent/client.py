@@ -4,16 +4,18 @@ Each call takes a connection of its own from a small pool; a call may be cancell
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from edge_agent.addresses import Address, spell
 from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_message
 from edge_agent.core.errors import EdgeAgentError
 
+GROUP_BUNDLES = 512  # of one ``send_many``: more share one sync than a disk notices
+GROUP_BYTES = 8 << 20
 IDLE_CONNECTIONS = 4  # kept open for the next call
 RECONNECT_S = 0.25  # a killed agent is back within two seconds; this finds it soon and costs nothing
 
@@ -42,6 +44,14 @@ class BundleState:
     accepted_at_ms: int | None
     at_ms: int | None
     detail: str = ""
+
+
+class Sent(NamedTuple):
+    """What became of one payload of many: ``bundle`` is on disk; "" when it was refused, with the reason in a word."""
+
+    bundle: str
+    reason: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +108,30 @@ class Client:
         """
         request = {"op": "send", "payload": payload, "flow": flow, "precedence": precedence, "to": to}
         return _state(await self._ask({**request, "lifetime_s": lifetime_s, "key": key, "origin": origin}))
+
+    async def send_many(
+        self,
+        payloads: Iterable[bytes],
+        *,
+        flow: str,
+        precedence: str | None = None,
+        to: str = "command",
+        lifetime_s: float | None = None,
+        key: str = "",
+        origin: str = "machine",
+    ) -> list[Sent]:
+        """The same for many payloads of one flow, in groups that share a sync: each that has an id is on disk.
+
+        What the agent does not take (a full store) is told of each payload. Raises AgentAbsentError, after which
+        nobody knows of the group under way, and AgentRefusedError for terms that are not allowed.
+        """
+        terms = {"flow": flow, "precedence": precedence, "to": to, "lifetime_s": lifetime_s, "key": key}
+        told: list[Sent] = []
+        for group in _groups(payloads):
+            answer = await self._ask({"op": "send_many", "payloads": group, **terms, "origin": origin})
+            refused = {at: (reason, detail) for at, reason, detail in answer["refused"]}
+            told += [Sent(bundle, *refused.get(at, ("", ""))) for at, bundle in enumerate(answer["bundles"])]
+        return told
 
     async def state(self, bundle: str) -> BundleState:
         """Where a bundle is now. Raises AgentRefusedError when this agent does not know it."""
@@ -308,6 +342,20 @@ class _Connection:
 
     def _absent(self) -> AgentAbsentError:
         return AgentAbsentError(f"the agent at {self._where} stopped before it answered")
+
+
+def _groups(payloads: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Payloads in groups of GROUP_BUNDLES and about GROUP_BYTES at most."""
+    group: list[bytes] = []
+    group_bytes = 0
+    for payload in payloads:
+        if group and (len(group) == GROUP_BUNDLES or group_bytes + len(payload) > GROUP_BYTES):
+            yield group
+            group, group_bytes = [], 0
+        group.append(payload)
+        group_bytes += len(payload)
+    if group:
+        yield group
 
 
 def _state(answer: Message) -> BundleState:

@@ -10,7 +10,7 @@ from edge_agent.carrying import Export, Import
 from edge_agent.client import BundleState, Delivery
 from edge_agent.config import Config
 from edge_agent.core.bundle import COMMAND, BundleId, Origin, Precedence
-from edge_agent.core.errors import ActionError
+from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.core.progress import ENDS
 from edge_agent.core.report import NodeReport
 from edge_agent.deliveries import Deliveries
@@ -66,6 +66,21 @@ class LocalDoor:
         )
         now_ms = self.sender.now_ms()
         return BundleState(bundle=str(bundle), state="accepted", accepted_at_ms=now_ms, at_ms=now_ms)
+
+    async def send_many(
+        self,
+        payloads: Sequence[bytes],
+        *,
+        flow: str,
+        to: str,
+        precedence: Precedence | None,
+        lifetime_s: float | None,
+        key: str,
+        origin: Origin,
+    ) -> list[BundleId | RefusedError]:
+        return await self.sender.submit_many(
+            payloads, flow=flow, to=to, precedence=precedence, lifetime_s=lifetime_s, key=key, origin=origin
+        )
 
     async def state(self, bundle: BundleId) -> BundleState:
         return state_of(await self.fate(bundle))

@@ -139,6 +139,36 @@ class Runner:
             self._waiting.pop(bundle, None)
         return bundle
 
+    async def submit_many(
+        self, header: BundleHeader, precedence: Precedence, payloads: Sequence[bytes]
+    ) -> list[BundleId | RefusedError]:
+        """For each payload the id of a bundle that is on disk, or why it was not taken. One turn for all."""
+        if self._is_closed:
+            raise RefusedError(RefusalReason.STORE_FAILED, "the agent is stopping")
+        now_s = self._loop.time()
+        results: list[BundleId | RefusedError] = []
+        for payload in payloads:
+            try:
+                bundle = self._node.submit(header, precedence, payload, now_s)
+            except RefusedError as error:
+                results.append(error)
+                continue
+            self._waiting[bundle] = self._loop.create_future()
+            results.append(bundle)
+        self.pump()
+        try:
+            for at, told in enumerate(results):
+                if not isinstance(told, RefusedError):
+                    try:
+                        await self._waiting[told]
+                    except RefusedError as error:
+                        results[at] = error
+        finally:
+            for told in results:
+                if not isinstance(told, RefusedError):
+                    self._waiting.pop(told, None)
+        return results
+
     def cancel(self, bundle: BundleId) -> bool:
         """Withdraw a bundle of which nothing has left; False when it is too late."""
         is_cancelled = self._node.cancel(bundle, self._loop.time())

@@ -1,7 +1,7 @@
 """Makes bundles of payloads: fills in what the flow's configuration says and hands them to the runner."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_agent.core.bundle import (
@@ -15,8 +15,8 @@ from edge_agent.core.bundle import (
     Origin,
     Precedence,
 )
-from edge_agent.core.errors import EdgeAgentError
-from edge_agent.flows import FlowTable
+from edge_agent.core.errors import EdgeAgentError, RefusedError
+from edge_agent.flows import FlowTable, FlowTerms
 from edge_agent.runner import Runner
 
 
@@ -60,6 +60,44 @@ class BundleSender:
 
         Raises RefusedError with the node's reason, UnsendableError for a field that is not allowed.
         """
+        terms, header = self._header(flow, to, lifetime_s, key, origin, created_at_ms, operation_id)
+        bundle = await self.runner.submit(header, terms.precedence if precedence is None else precedence, payload)
+        self.on_accepted(flow, payload)
+        return bundle
+
+    async def submit_many(
+        self,
+        payloads: Sequence[bytes],
+        *,
+        flow: str,
+        to: str = COMMAND,
+        precedence: Precedence | None = None,
+        lifetime_s: float | None = None,
+        key: str = "",
+        origin: Origin = Origin.MACHINE,
+    ) -> list[BundleId | RefusedError]:
+        """The same for many payloads of one flow: for each its id, or why the node did not take it.
+
+        Raises UnsendableError, and RefusedError when the agent is stopping.
+        """
+        terms, header = self._header(flow, to, lifetime_s, key, origin, None, b"")
+        told = await self.runner.submit_many(header, terms.precedence if precedence is None else precedence, payloads)
+        for payload, each in zip(payloads, told, strict=True):
+            if not isinstance(each, RefusedError):
+                self.on_accepted(flow, payload)
+        return told
+
+    def _header(
+        self,
+        flow: str,
+        to: str,
+        lifetime_s: float | None,
+        key: str,
+        origin: Origin,
+        created_at_ms: int | None,
+        operation_id: bytes,
+    ) -> tuple[FlowTerms, BundleHeader]:
+        """What holds for the flow, and the header made of it. Raises UnsendableError."""
         if not 0 < len(flow.encode()) <= FLOW_NAME_MAX_BYTES:
             raise UnsendableError(f"flow {flow!r}: allowed: 1 to {FLOW_NAME_MAX_BYTES} bytes")
         if NODE_ID_PATTERN.fullmatch(to) is None:
@@ -69,7 +107,7 @@ class BundleSender:
         if lifetime_s is not None and not 0 < lifetime_s <= LIFETIME_MAX_S:
             raise UnsendableError(f"lifetime {lifetime_s} s: allowed: above 0 and at most {LIFETIME_MAX_S}")
         terms = self.flows.terms(flow)
-        header = BundleHeader(
+        return terms, BundleHeader(
             destination=to,
             flow=flow,
             order=terms.order,
@@ -79,6 +117,3 @@ class BundleSender:
             key=key,
             operation_id=operation_id,
         )
-        bundle = await self.runner.submit(header, terms.precedence if precedence is None else precedence, payload)
-        self.on_accepted(flow, payload)
-        return bundle
