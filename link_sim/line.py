@@ -57,7 +57,7 @@ class Line(Generic[Frame]):
     )
 
     carry: Callable[[int, int, Frame], int | None]
-    """``offer`` for who needs only ``deliver_at_ns`` of the verdict, at half the cost. Always the same function."""
+    """``offer`` for who needs only ``deliver_at_ns`` of it, at two thirds of the cost. Always the same function."""
 
     def __init__(
         self,
