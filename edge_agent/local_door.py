@@ -179,6 +179,7 @@ class LocalDoor:
                 "is_full": store.is_full,
                 "was_copied": store.was_copied,
                 "set_aside": None if store.set_aside is None else str(store.set_aside),
+                "damage": store.damage,
             },
             "dropped": dict(drop_counts(report, self.links, self.runner.unsent_frames)),
         }

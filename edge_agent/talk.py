@@ -18,6 +18,10 @@ from edge_agent.config_tables import ConfigError
 from edge_agent.recorder import NoSuchLinkError, Recorder
 from edge_agent.recorder import record as run_recorder
 
+SENTENCE_S = 2.0
+ARRIVED_WORDS = ("delivered", "held", "read", "done")
+"""States of what is at its destination, durably; ``held`` waits there for a person."""
+
 
 def send(options: argparse.Namespace) -> int:
     """Send one file; print ``{"bundle", "state", "accepted_at"}`` for the state reached."""
@@ -70,6 +74,8 @@ def with_client(options: argparse.Namespace, talk: Callable[[Client], Coroutine[
         return asyncio.run(connected())
     except AgentRefusedError as error:
         complain(f"refused ({error.reason}): {error}" if error.reason not in str(error) else f"refused: {error}")
+        if error.reason == "store_full":
+            complain("this node's store is full and nothing less urgent can go; what fills it: edge-agent status")
         return EXIT_REFUSED
     except AgentAbsentError as error:
         complain(str(error))
@@ -96,12 +102,22 @@ async def _send(client: Client, options: argparse.Namespace, payload: bytes) -> 
             return EXIT_LATE
         _print_state(reached)
         complain(f"not {options.wait} within {options.timeout} s; it stays queued: edge-agent why {reached.bundle}")
+        complain(await _sentence(client, reached.bundle))
         return EXIT_LATE
     _print_state(reached)
-    if options.wait == "accepted" or reached.state in (options.wait, "delivered", "read", "done"):
+    if options.wait == "accepted" or reached.state in (options.wait, *ARRIVED_WORDS):
         return EXIT_DONE
-    complain(f"{reached.state}: {reached.detail}" if reached.detail else reached.state)
+    complain(await _sentence(client, reached.bundle))
     return EXIT_REFUSED
+
+
+async def _sentence(client: Client, bundle: str) -> str:
+    """What is known of a bundle, for a person; the agent may be gone by now."""
+    try:
+        async with asyncio.timeout(SENTENCE_S):
+            return await client.why(bundle, language=language_of(os.environ))
+    except (TimeoutError, AgentAbsentError):
+        return "the agent does not answer now; what it accepted is on its disk"
 
 
 def _print_state(reached: BundleState) -> None:
@@ -160,6 +176,20 @@ def _print_status(report: Mapping[str, Any]) -> None:  # Any: JSON, as DESIGN se
                 f"  waiting {precedence.upper()}: {waiting['bundles']} bundles, {waiting['bytes']} bytes, "
                 f"oldest {waiting['oldest_age_s']:.0f} s"
             )
+    _print_store(report["store"])
+
+
+def _print_store(store: Mapping[str, Any]) -> None:  # Any: as above
+    share = 100 * store["used_bytes"] / store["quota_bytes"]
+    print_text(f"  store: {store['used_bytes'] / 1e6:.1f} of {store['quota_bytes'] / 1e6:.0f} MB used ({share:.0f} %)")
+    if store["is_full"]:
+        print_text("  store: THE DISK IS FULL: only calls for help are still taken; free some space")
+    if store["set_aside"]:
+        print_text(f"  store: a damaged database was set aside at this start: {store['set_aside']}")
+    if store["damage"]:
+        print_text(f"  store: DAMAGED, the next start sets it aside: {store['damage']}")
+    if store["was_copied"]:
+        print_text("  store: this data directory was copied or restored; it goes on under new numbers")
 
 
 async def _why(client: Client, options: argparse.Namespace) -> int:
