@@ -160,6 +160,11 @@ def is_damage(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def is_io_failure(error: Exception) -> bool:
+    """Whether an error says that a write or a sync did not reach the disk."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
+
+
 def is_disk_full(error: Exception) -> bool:
     """Whether an error says that there is no room (SQLITE_FULL; a full disk can also show as a failed write)."""
     code = getattr(error, "sqlite_errorcode", 0)

@@ -24,7 +24,7 @@ from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.jobs import EffectJob, FileJob, Job
 from edge_agent.disk.pace import Pace
 from edge_agent.disk.quota import Ballast
-from edge_agent.disk.schema import is_damage, is_disk_full, mark_damaged
+from edge_agent.disk.schema import is_damage, is_disk_full, is_io_failure, mark_damaged
 from edge_agent.disk.types import ROW_PAYLOAD_BYTES
 
 BATCH_JOBS = 1_000  # about 10 ms of work; beyond it a commit is already as cheap as it gets
@@ -59,6 +59,8 @@ class Writer:
     """The last transaction was of FLASH alone."""
     _is_closing: bool = False
     _is_failing: bool = False
+    _is_untrusted: bool = False
+    """A write or sync of the database has failed since its log was last written out as a whole."""
 
     def __post_init__(self) -> None:
         # The node asks before the thread has begun, and asks again only after a commit: told 0, a command post that
@@ -154,13 +156,13 @@ class Writer:
     def _move_files(self) -> list[Job]:
         """Move one step of bytes to files and sync them; gives back the jobs that are ready for their row."""
         written: list[FileJob | EffectJob] = []
-        touched: dict[BundleId, None] = {}
+        moved: dict[BundleId, list[FileJob]] = {}
         step_bytes = budget_bytes = self.pace.file_step_bytes
         began_s = time.perf_counter()
         while self._file_jobs and budget_bytes > 0:
             job = self._file_jobs[0]
             if isinstance(job, FileJob):
-                budget_bytes -= self._advance(job, budget_bytes, touched)
+                budget_bytes -= self._advance(job, budget_bytes, moved)
                 if not job.is_written:
                     break
             with self._wake:
@@ -170,16 +172,17 @@ class Writer:
             written.append(job)
             if isinstance(job, EffectJob):
                 break  # pieces that come after the part was dropped begin a new one
-        for bundle in touched:
-            self._guard(written, bundle, partial(self.files.sync, bundle))
-        if touched:
+        for bundle, jobs in moved.items():
+            # also one that has bytes left to move: a sync that failed is not made good by the next that succeeds
+            self._guard(jobs, bundle, partial(self.files.sync, bundle))
+        if moved:
             self.pace.note(step_bytes - budget_bytes, time.perf_counter() - began_s)
         for job in written:
             if isinstance(job, FileJob) and job.outcome is None:
                 self._guard([job], job.effect.bundle, partial(job.complete, self.tables.rows))
         return list(written)
 
-    def _advance(self, job: FileJob, step_bytes: int, touched: dict[BundleId, None]) -> int:
+    def _advance(self, job: FileJob, step_bytes: int, moved: dict[BundleId, list[FileJob]]) -> int:
         """Write the next step of one job; gives back its bytes."""
         if not job.is_begun:
             self._begin(job)
@@ -187,7 +190,7 @@ class Writer:
             return 0
         sizes: list[int] = []
         self._guard([job], job.effect.bundle, lambda: sizes.append(job.write(step_bytes)))
-        touched[job.effect.bundle] = None
+        moved.setdefault(job.effect.bundle, []).append(job)
         return sum(sizes)
 
     def _begin(self, job: FileJob) -> None:
@@ -204,7 +207,7 @@ class Writer:
         if error is not None:
             job.outcome = _failure(error)
 
-    def _guard(self, jobs: Sequence[FileJob | EffectJob], bundle: BundleId, act: Callable[[], object]) -> None:
+    def _guard(self, jobs: Sequence[FileJob], bundle: BundleId, act: Callable[[], object]) -> None:
         """Run something on a bundle's file; a failure is the outcome of its jobs, not the end of the thread."""
         try:
             act()
@@ -212,7 +215,7 @@ class Writer:
             failed = _failure(error)
             _log.warning("payload_file_failed", bundle=str(bundle), reason=failed.detail)
             for job in jobs:
-                if isinstance(job, FileJob) and job.effect.bundle == bundle and job.outcome is None:
+                if job.outcome is None:
                     job.outcome = failed
 
     def _commit(self, jobs: list[Job]) -> None:
@@ -254,6 +257,8 @@ class Writer:
         database = rows.database
         rows.begin()
         try:
+            if self._is_untrusted:
+                self._regain_trust(database)
             database.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 job.run(self.tables)
@@ -265,6 +270,7 @@ class Writer:
                 database.execute("ROLLBACK")
             rows.rollback()
             self.tables.load()
+            self._is_untrusted = self._is_untrusted or is_io_failure(error)
             return error
         self.pace.note(sum(map(_payload_bytes, jobs)), time.perf_counter() - began_s)
         rows.starts.write_outside()
@@ -275,6 +281,18 @@ class Writer:
         self._clean_up(calls)
         self.answers.give(outcomes, calls)
         return None
+
+    def _regain_trust(self, database: sqlite3.Connection) -> None:
+        """After a failed write or sync the log counts as lost until all of it is in the database and synced.
+
+        The kernel may call pages clean that never got there, and the next sync would succeed in vain. Raises
+        sqlite3.Error while the disk still fails, or readers are in the way.
+        """
+        is_busy, *_ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise sqlite3.OperationalError("the log cannot be written anew while it is read")
+        self._is_untrusted = False
+        _log.warning("store_trusted_again", path=str(self.ballast.folder))
 
     def _clean_up(self, calls: list[Call]) -> None:
         """After a commit: delete files whose rows are gone, tell of evicted bundles, forget file jobs done."""

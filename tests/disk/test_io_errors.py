@@ -1,0 +1,110 @@
+"""A disk that fails now and then: what did not reach it is never called stored, and the store goes on loudly."""
+
+import errno
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from edge_agent.core.bundle import Precedence
+from edge_agent.core.effects import Done, Failed
+from edge_agent.core.errors import RefusalReason
+from edge_agent.disk.file_system import FileSystem
+from tests.disk.bench import PERSON, opened, pattern, queue_of
+
+LARGE_BYTES = 3 << 20  # three steps of a fast disk
+
+
+@dataclass
+class Faults:
+    """What the disk says next; the SQLite codes of statements, how many syncs of files still succeed."""
+
+    codes: list[int] = field(default_factory=list)
+    good_syncs: int | None = None
+    statements: list[str] = field(default_factory=list)
+
+
+class _Connection(sqlite3.Connection):
+    faults: Faults
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # Any: what sqlite3 takes
+        self.faults.statements.append(sql)
+        if sql == "COMMIT" and self.faults.codes:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = self.faults.codes.pop(0)
+            raise error
+        return super().execute(sql, *parameters)
+
+
+class FailingFileSystem(FileSystem):
+    """The machine's own with faults; the writer's connection is the first one."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+
+    def connect(self, path: Path) -> sqlite3.Connection:
+        faults = self.faults
+
+        class Connection(_Connection):
+            pass
+
+        Connection.faults = faults
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Connection)
+
+    def sync(self, descriptor: int) -> None:
+        if self.faults.good_syncs is not None:
+            self.faults.good_syncs -= 1
+            if self.faults.good_syncs == -1:
+                raise OSError(errno.EIO, "Input/output error")
+        super().sync(descriptor)
+
+
+async def test_after_a_failed_sync_the_log_is_written_out_before_anything_is_believed(tmp_path: Path) -> None:
+    disk = FailingFileSystem()
+    with capture_logs() as logs:
+        async with opened(tmp_path, file_system=disk) as store:
+            kept = store.own(100)
+            assert await store.persist(kept, pattern(100)) == Done()
+            disk.faults.codes.append(sqlite3.SQLITE_IOERR | (4 << 8))  # SQLITE_IOERR_FSYNC
+            lost = store.own(100)
+            outcome = await store.persist(lost, pattern(100))
+            assert isinstance(outcome, Failed)
+            assert outcome.reason is RefusalReason.STORE_FAILED
+            disk.faults.statements.clear()
+            after = store.own(100)
+            assert await store.persist(after, pattern(100)) == Done()
+            assert disk.faults.statements[0].startswith("PRAGMA wal_checkpoint")
+            assert await store.persist(store.own(100, flow="other"), pattern(100)) == Done()
+            assert sum("wal_checkpoint" in each for each in disk.faults.statements) == 1
+            assert [record.id for record in (await store.window(queue_of(kept))).records] == [kept.id, after.id]
+    events = [each["event"] for each in logs]
+    assert events.index("store_failed") < events.index("store_trusted_again")
+
+
+@pytest.mark.parametrize("good_syncs", [0, 1, 2])
+async def test_a_file_of_which_one_step_did_not_reach_the_disk_is_not_stored(tmp_path: Path, good_syncs: int) -> None:
+    """Also when the sync after the failed one succeeds: the kernel had called those pages clean."""
+    disk = FailingFileSystem()
+    async with opened(tmp_path, file_system=disk) as store:
+        await store.persist(store.own(100), pattern(100))
+        disk.faults.good_syncs = good_syncs
+        record = store.own(LARGE_BYTES, flow="picture")
+        outcome = await store.persist(record, pattern(LARGE_BYTES))
+        assert isinstance(outcome, Failed)
+        assert (await store.window(queue_of(record))).records == ()
+
+
+async def test_a_file_whose_row_was_rolled_back_is_not_called_stored(tmp_path: Path) -> None:
+    """The disk is full at the commit: the second try, for those that cannot wait, must not answer for the first."""
+    disk = FailingFileSystem()
+    async with opened(tmp_path, file_system=disk) as store:
+        large = store.own(200_000, flow="picture")
+        disk.faults.codes.append(sqlite3.SQLITE_FULL)
+        waits = store.persist(large, pattern(200_000))
+        sos = store.own(200, precedence=Precedence.FLASH, **PERSON)
+        assert isinstance(await waits, Failed)
+        assert await store.persist(sos, pattern(200)) == Done()
+        assert (await store.window(queue_of(large))).records == ()
