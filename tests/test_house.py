@@ -128,14 +128,36 @@ def imported_packages(tree: ast.AST) -> set[str]:
 
 
 def overlong_functions(tree: ast.AST) -> list[str]:
-    """Functions longer than a screen, with their lengths."""
-    return [
-        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.end_lineno is not None
-        and node.end_lineno - node.lineno + 1 > FUNCTION_LINES_MAX
-    ]
+    """Functions longer than a screen, with their lengths; one that holds others is read, and counted, without them."""
+    faults, unseen = [], list(_functions_in(tree))
+    while unseen:
+        node = unseen.pop()
+        held = list(_functions_in(node))
+        unseen += held
+        lines = _lines(node) - sum(map(_lines, held))
+        if lines > FUNCTION_LINES_MAX:
+            faults.append(f"{node.name}: {lines} lines")
+    return faults
+
+
+def _functions_in(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The outermost functions inside ``node``."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield each
+        else:
+            yield from _functions_in(each)
+
+
+def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+@pytest.mark.parametrize(("own", "held", "is_overlong"), [(68, 60, False), (71, 0, True), (20, 71, True)])
+def test_a_function_is_measured_without_those_it_holds(own: int, held: int, is_overlong: bool) -> None:
+    inner = ["    def inner():", *["        x = 1"] * (held - 1)] if held else []
+    text = "\n".join(["def outer():", *["    y = 1"] * (own - 1), *inner])
+    assert bool(overlong_functions(ast.parse(text))) is is_overlong
 
 
 @pytest.fixture(scope="module", name="copied")
