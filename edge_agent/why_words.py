@@ -33,7 +33,7 @@ _GRADES_ZH = {
     Precedence.ROUTINE: "平急",
     Precedence.DEFERRED: "缓传",
 }
-_REASONS_ZH = {"no answer": "无应答", "starting": "正在启动"}
+_REASONS_ZH = {"no answer": "无应答", "starting": "正在启动", "asked": "已问对方,等回答"}
 
 _WORDS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "waiting": ("waiting: {what}", "等待中:{what}"),
