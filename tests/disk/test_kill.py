@@ -13,6 +13,7 @@ from tests.disk.promises import Promises
 from tests.disk.victim import QUOTA_BYTES
 
 KILLS = 20
+KILLS_MAX = 80
 SEED = 20_260_405
 
 
@@ -34,7 +35,9 @@ async def test_nothing_promised_is_lost_over_twenty_kills(tmp_path: Path) -> Non
     rng = random.Random(SEED)
     print(f"seed {SEED}")
     promises = Promises()
-    for kill in range(KILLS):
+    for kill in range(KILLS_MAX):
+        if kill >= KILLS and kill % 4 == 0 and len(promises.stored) > 100 and promises.erased:
+            break  # on a slow disk a victim says little in its life: then there are more of them
         for line in run_and_kill(tmp_path, rng.randrange(1 << 30), rng.uniform(0.0, 0.15)):
             promises.hear(line)
         if kill % 4 == 3:
