@@ -167,6 +167,8 @@ class Store:
         space = (f"{source}{incarnation}", int(precedence))
         seen = dict(self.restored.seen).get((source, incarnation, precedence))
         arrived = seen.last_range()[1] if seen else 0
+        begun = [part.bundle for part in self.restored.parts if part.bundle[:3] == (source, incarnation, precedence)]
+        arrived = max([arrived, *(bundle.sequence + 1 for bundle in begun)])  # the rest of a part is not another bundle
         first = self.restored.next_sequences[precedence] if source == self.node_id else arrived
         sequence = changes.pop("sequence", None)
         if sequence is None:

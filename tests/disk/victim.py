@@ -8,13 +8,16 @@ Run as ``python -m tests.disk.victim FOLDER SEED``.
 import asyncio
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from edge_agent.core.bundle import BundleRecord, Precedence
-from edge_agent.core.effects import BurstWindow, Done
+from edge_agent.core.effects import BurstWindow, Done, Failed, Known, Outcome
+from edge_agent.core.errors import RefusalReason
+from edge_agent.disk.types import StoreError
 from tests.disk.bench import PEER_INCARNATION, Store, opened, pattern
 
 SIZES = (0, 20, 20, 200, 200, 5_000, 60_000, 90_000, 300_000)
@@ -26,6 +29,7 @@ MASK = (1 << 64) - 1
 
 
 Say = Callable[..., None]  # any number of words
+Ask = Callable[[Callable[[], Awaitable[Outcome]]], Awaitable[None]]  # begins an effect until it is done
 
 
 def say_aloud(*words: object) -> None:
@@ -33,84 +37,105 @@ def say_aloud(*words: object) -> None:
     sys.stdout.flush()
 
 
-async def submit_and_erase(store: Store, rng: random.Random, say: Say) -> None:
+async def ask_once(begin: Callable[[], Awaitable[Outcome]]) -> None:
+    """On a sound disk everything is done at the first time."""
+    outcome = await begin()
+    assert outcome == Done(), outcome
+
+
+async def ask_again(begin: Callable[[], Awaitable[Outcome]]) -> None:
+    """On a disk that fails now and then: until it is done, or was all the time."""
+    while not isinstance(outcome := await begin(), Done | Known):
+        assert isinstance(outcome, Failed), outcome
+        assert outcome.reason in (RefusalReason.STORE_FAILED, RefusalReason.STORE_FULL), outcome
+        await asyncio.sleep(0)
+
+
+async def submit_and_erase(store: Store, rng: random.Random, say: Say, ask: Ask) -> None:
     """Own bundles: stored, and about half of them handed on."""
     while True:
         record = store.own(rng.choice(SIZES), precedence=rng.choice(list(Precedence)))
-        assert await store.persist(record, pattern(record.payload_bytes, record.id.sequence)) == Done()
+        payload = pattern(record.payload_bytes, record.id.sequence)
+        await ask(partial(store.persist, record, payload))
         say("stored", record.id, record.payload_bytes)
         if rng.random() < 0.5:
             say("erasing", record.id)
-            assert await store.erase(record.id) == Done()
+            await ask(partial(store.erase, record.id))
             say("erased", record.id)
 
 
-async def receive(store: Store, rng: random.Random, say: Say) -> None:
+async def receive(store: Store, rng: random.Random, say: Say, ask: Ask) -> None:
     """Bundles that arrive, large ones in pieces."""
     while True:
         record = store.arriving(rng.choice(SIZES), precedence=rng.choice(list(Precedence)))
         if record.payload_bytes > 65_536:
-            await receive_pieces(store, record, rng, say)
+            await receive_pieces(store, record, rng, say, ask)
         else:
             payload = pattern(record.payload_bytes, record.id.sequence)
-            assert await store.persist(record, payload, is_arrival=True) == Done()
+            await ask(partial(store.persist, record, payload, is_arrival=True))
         say("stored", record.id, record.payload_bytes)
 
 
-async def receive_pieces(store: Store, record: BundleRecord, rng: random.Random, say: Say) -> None:
+async def receive_pieces(store: Store, record: BundleRecord, rng: random.Random, say: Say, ask: Ask) -> None:
     size, payload = record.payload_bytes, pattern(record.payload_bytes, record.id.sequence)
     starts = list(range(0, size, PIECE_BYTES))
     rng.shuffle(starts)
     for start in starts:
         is_last = start == starts[-1]
         piece = payload[start : start + PIECE_BYTES]
-        done = store.persist_piece(record.id, size, start, piece, record=record if is_last else None)
-        assert await done == Done()
+        await ask(partial(store.persist_piece, record.id, size, start, piece, record=record if is_last else None))
         if not is_last:
             say("part", record.id, size, start, start + len(piece))
 
 
-async def consume(store: Store, say: Say) -> None:
+async def consume(store: Store, say: Say, ask: Ask) -> None:
     """The board: acknowledges what it gets."""
-    await store.disk.consumer_open("board")
+
+    async def take_some() -> Outcome:
+        try:
+            await store.disk.consumer_open("board")
+            found = await store.disk.consumer_next("board", limit=8)
+            if found:
+                await store.disk.consumer_ack("board", found[-1].position)
+                say("acked", found[-1].position)
+        except StoreError as error:
+            return Failed(RefusalReason.STORE_FAILED, str(error))
+        return Done()
+
     while True:
-        found = await store.disk.consumer_next("board", limit=8)
-        if found:
-            await store.disk.consumer_ack("board", found[-1].position)
-            say("acked", found[-1].position)
-        else:
-            await asyncio.sleep(0.001)
+        await ask(take_some)
+        await asyncio.sleep(0.001)
 
 
-async def lease_numbers(store: Store, say: Say) -> None:
+async def lease_numbers(store: Store, say: Say, ask: Ask) -> None:
     """The sender of burst frames: some numbers at a time, each used once it is leased."""
     leased = store.restored.burst_leased
     while True:
         leased += LEASED_AT_A_TIME
-        assert await store.lease(leased) == Done()
+        await ask(partial(store.lease, leased))
         say("leased", leased)
 
 
-async def take_bursts(store: Store, say: Say) -> None:
+async def take_bursts(store: Store, say: Say, ask: Ask) -> None:
     """The receiver of burst frames: every third number is lost, each window is kept before it counts."""
     window = store.restored.burst_windows[0] if store.restored.burst_windows else BurstWindow(7, PEER_INCARNATION, 0, 1)
     while True:
         steps = 2 if window.highest % 3 == 1 else 1
         window = window._replace(highest=window.highest + steps, mask=(window.mask << steps | 1) & MASK)
-        assert await store.sync(window) == Done()
+        await ask(partial(store.sync, window))
         say("window", window.highest, window.mask)
 
 
-async def work(store: Store, rng: random.Random, say: Say) -> None:
+async def work(store: Store, rng: random.Random, say: Say, ask: Ask = ask_once) -> None:
     """All of it at once, until cancelled."""
     say("opened", store.restored.session_number, store.restored.burst_leased)
     async with asyncio.TaskGroup() as group:
         for _ in range(SIDE_BY_SIDE):
-            group.create_task(submit_and_erase(store, rng, say), name="submit")
-        group.create_task(receive(store, rng, say), name="receive")
-        group.create_task(consume(store, say), name="consume")
-        group.create_task(lease_numbers(store, say), name="lease")
-        group.create_task(take_bursts(store, say), name="bursts")
+            group.create_task(submit_and_erase(store, rng, say, ask), name="submit")
+        group.create_task(receive(store, rng, say, ask), name="receive")
+        group.create_task(consume(store, say, ask), name="consume")
+        group.create_task(lease_numbers(store, say, ask), name="lease")
+        group.create_task(take_bursts(store, say, ask), name="bursts")
 
 
 async def main(folder: Path, seed: int) -> None:

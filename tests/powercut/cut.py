@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.powercut.journal import ROOT, Entry, Journal, Link, Resize, Said, Sync, Unlink, Write
+from tests.powercut.journal import ROOT, Entry, Journal, Link, Resize, Said, Sync, SyncFailed, Unlink, Write
 
 SECTOR_BYTES = 512
 
@@ -55,6 +55,9 @@ def cut_power(journal: Journal, at: int, rng: random.Random) -> CutDisk:
             files.setdefault(entry.node, []).append(entry)
         elif isinstance(entry, Sync):
             _apply(disk, files.pop(entry.node, ()))
+        elif isinstance(entry, SyncFailed):
+            if lost := files.pop(entry.node, ()):
+                _apply(disk, _left(lost, rng))
         elif isinstance(entry, Link | Unlink):
             folders.setdefault(entry.folder, []).append(entry)
         else:

@@ -28,6 +28,15 @@ class Sync(NamedTuple):
     node: int
 
 
+class SyncFailed(NamedTuple):
+    """A sync of a file failed: what was done to it before may be on disk or not, and no later sync brings it there.
+
+    (Linux marks the pages clean all the same.)
+    """
+
+    node: int
+
+
 class Link(NamedTuple):
     """A name that is new there; ``old`` is the one it had in the same folder, if any."""
 
@@ -57,7 +66,7 @@ class Said(NamedTuple):
     line: str
 
 
-Entry = Write | Resize | Sync | Link | Unlink | SyncFolder | Said
+Entry = Write | Resize | Sync | SyncFailed | Link | Unlink | SyncFolder | Said
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from edge_agent.core.errors import EdgeAgentError
 from tests.disk.bench import Clock, opened
 from tests.disk.promises import Promises
-from tests.disk.victim import QUOTA_BYTES, work
+from tests.disk.victim import QUOTA_BYTES, ask_again, ask_once, work
 from tests.powercut.cut import CutDisk, cut_power
 from tests.powercut.journal import ROOT, Entry, Journal, Said
 from tests.powercut.recorder import RecordingFileSystem, RestoredFileSystem
@@ -50,8 +50,10 @@ class _Base:
     nodes_used: int = 0
 
 
-def prove(seed: int, cuts: int, recorder: Recorder = RecordingFileSystem) -> CutOutcome:
+def prove(seed: int, cuts: int, recorder: Recorder = RecordingFileSystem, failing_ratio: float = 0.0) -> CutOutcome:
     """Make so many cuts, or fewer when promises are broken; each is looked at on a disk of its own.
+
+    ``failing_ratio`` of the writes and syncs fail with an I/O error on the way.
 
     Not to be called inside a running loop.
     """
@@ -59,7 +61,7 @@ def prove(seed: int, cuts: int, recorder: Recorder = RecordingFileSystem) -> Cut
     run = 0
     with capture_logs():
         while outcome.cuts < cuts and not outcome.breaches:
-            journal = _record(base, rng, recorder)
+            journal = _record(base, rng, recorder, failing_ratio)
             base = _cut_and_check(journal, base, rng, outcome, f"seed {seed}, run {run}", cuts)
             run += 1
             if run % RUNS_A_CHAIN == 0:
@@ -71,7 +73,7 @@ def _new() -> _Base:
     return _Base(CutDisk({}, {ROOT: {}}), Promises())
 
 
-def _record(base: _Base, rng: random.Random, recorder: Recorder) -> Journal:
+def _record(base: _Base, rng: random.Random, recorder: Recorder, failing_ratio: float) -> Journal:
     """One run of the victim on the disk of ``base``, told entry by entry."""
     with tempfile.TemporaryDirectory(prefix="powercut-") as name:
         folder = Path(name)
@@ -83,13 +85,13 @@ def _record(base: _Base, rng: random.Random, recorder: Recorder) -> Journal:
         journal.start_above(base.nodes_used)
         files = recorder(folder, nodes, journal)
         try:
-            asyncio.run(_work(folder, files, rng.randrange(1 << 30)))
+            asyncio.run(_work(folder, files, rng.randrange(1 << 30), failing_ratio))
         finally:
             files.close_vfs()
         return journal
 
 
-async def _work(folder: Path, files: RecordingFileSystem, seed: int) -> None:
+async def _work(folder: Path, files: RecordingFileSystem, seed: int, failing_ratio: float) -> None:
     enough, said = asyncio.Event(), itertools.count(1)
 
     def say(*words: object) -> None:
@@ -98,10 +100,13 @@ async def _work(folder: Path, files: RecordingFileSystem, seed: int) -> None:
             enough.set()
 
     async with opened(folder, quota_bytes=QUOTA_BYTES, clock=Clock(), file_system=files) as store:
-        working = asyncio.create_task(work(store, random.Random(seed), say), name="victim")
+        files.failing_ratio = failing_ratio
+        ask = ask_again if failing_ratio else ask_once
+        working = asyncio.create_task(work(store, random.Random(seed), say, ask), name="victim")
         waiting = asyncio.create_task(enough.wait(), name="enough")
         threads = asyncio.create_task(store.disk.watch(), name="threads")
         await asyncio.wait([working, waiting, threads], return_when=asyncio.FIRST_COMPLETED)
+        files.failing_ratio = 0.0
         for each in (working, threads):
             if each.done():
                 each.result()  # it ends by a defect only

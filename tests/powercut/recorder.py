@@ -3,8 +3,10 @@
 apsw brings an SQLite of its own beside Python's; the code of the store is the same, and so is the file format.
 """
 
+import errno
 import itertools
 import os
+import random
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +15,7 @@ import apsw
 
 from edge_agent.disk.file_system import FileSystem
 from tests.powercut.apsw_connection import ApswConnection
-from tests.powercut.journal import Journal, Link, Resize, Sync, SyncFolder, Unlink, Write
+from tests.powercut.journal import Journal, Link, Resize, Sync, SyncFailed, SyncFolder, Unlink, Write
 
 _VFS_NUMBERS = itertools.count()
 _UNSYNCED_NAMES = ("-journal", "-wal")  # SQLite syncs the folder of these with the first sync of a new one
@@ -57,6 +59,9 @@ class RecordingFileSystem(RestoredFileSystem):
 
     def __init__(self, root: Path, nodes: Mapping[Path, int], journal: Journal) -> None:
         super().__init__(root, nodes, journal)
+        self.failing_ratio = 0.0
+        """Of writes and syncs, how many fail from now on."""
+        self._chance = random.Random(len(nodes))
         self._descriptors: dict[int, int] = {}
         self._vfs = _RecordingVfs(self)
 
@@ -77,6 +82,8 @@ class RecordingFileSystem(RestoredFileSystem):
 
     def write(self, descriptor: int, offset: int, piece: bytes | memoryview) -> int:
         """As the machine's."""
+        if self.fails():
+            raise OSError(errno.EIO, "injected")
         written = super().write(descriptor, offset, piece)
         self.journal.note(Write(self._descriptors[descriptor], offset, bytes(piece[:written])))
         return written
@@ -88,6 +95,9 @@ class RecordingFileSystem(RestoredFileSystem):
 
     def sync(self, descriptor: int) -> None:
         """Noted only: the machine stays on."""
+        if self.fails():
+            self.journal.note(SyncFailed(self._descriptors[descriptor]))
+            raise OSError(errno.EIO, "injected")
         self.journal.note(Sync(self._descriptors[descriptor]))
 
     def close(self, descriptor: int) -> None:
@@ -116,6 +126,10 @@ class RecordingFileSystem(RestoredFileSystem):
     def sync_folder(self, folder: Path) -> None:
         """Noted only."""
         self.journal.note(SyncFolder(self.name_of(folder)))
+
+    def fails(self) -> bool:
+        """Whether the disk fails this time."""
+        return self.failing_ratio > 0 and self._chance.random() < self.failing_ratio
 
     def made(self, path: Path, *, is_folder: bool = False) -> int:
         """A new name in the journal; its node."""
@@ -170,6 +184,8 @@ class _RecordingFile(apsw.VFSFile):
         self.syncs_folder = False
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802  # SQLite's name
+        if self._files.fails():
+            raise apsw.IOError("injected")
         super().xWrite(data, offset)
         self._files.journal.note(Write(self._files.node(self._path), offset, bytes(data)))
 
@@ -178,6 +194,9 @@ class _RecordingFile(apsw.VFSFile):
         self._files.journal.note(Resize(self._files.node(self._path), newsize))
 
     def xSync(self, flags: int) -> None:  # noqa: N802  # SQLite's name
+        if self._files.fails():
+            self._files.journal.note(SyncFailed(self._files.node(self._path)))
+            raise apsw.IOError("injected")
         self._files.journal.note(Sync(self._files.node(self._path)))
         if self.syncs_folder:
             self.syncs_folder = False

@@ -17,6 +17,7 @@ from tests.powercut.proof import prove
 pytestmark = pytest.mark.slow
 
 CUTS = 40
+FAILING_CUTS = 10
 CUTS_TO_FIND = 200  # at most, for a planted fault
 
 
@@ -63,6 +64,13 @@ def test_no_promise_is_broken_by_power_cuts() -> None:
     assert outcome.cuts == CUTS
     assert outcome.promises > 20 * CUTS
     assert outcome.unsynced > CUTS
+
+
+def test_no_promise_is_broken_when_the_disk_fails_now_and_then() -> None:
+    outcome = prove(2, FAILING_CUTS, failing_ratio=0.01)
+    print(outcome)
+    assert outcome.breaches == []
+    assert outcome.cuts == FAILING_CUTS
 
 
 def answers_before_commit(tree: Path) -> None:
