@@ -81,13 +81,13 @@ def test_send_reaches_listen_in_all_five_precedences(pair: Pair) -> None:
 def test_an_order_reaches_a_kit_and_bytes_come_as_base64(pair: Pair) -> None:
     pair.kit.wait_for("link_changed", state="up")
     pair.command.wait_for("link_changed", state="up")
-    listener = listen(pair.kit.config, "--count", "1", "--since", "all")
-    edge_agent(
-        "send", "--config", pair.command.config, "--flow", "order", "--to", "kit-1", "--wait", "delivered",
-        "--timeout", 30, stdin=b"\xff\x00",
-    )  # fmt: skip
-    line = json.loads(listener.communicate(timeout=30)[0])
-    assert (line["payload_b64"], line["bytes"], line["precedence"]) == ("/wA=", 2, "immediate")
+    listener = listen(pair.kit.config, "--count", "2", "--since", "all", "--flow", "[of]*")
+    base = ("send", "--config", pair.command.config, "--to", "kit-1", "--wait", "delivered", "--timeout", 30, "--flow")
+    edge_agent(*base, "order", stdin="去北堤".encode())
+    edge_agent(*base, "file", stdin=b"\xff\x00")
+    order, file = [json.loads(line) for line in listener.communicate(timeout=30)[0].splitlines()]
+    assert (order["payload"], order["precedence"]) == ("去北堤", "immediate")
+    assert (file["payload_b64"], file["bytes"], file["precedence"]) == ("/wA=", 2, "routine")
 
 
 def test_what_nobody_reads_is_forwarded_and_not_delivered(pair: Pair) -> None:
