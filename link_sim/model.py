@@ -9,7 +9,6 @@ flies stays where it is and goes on, in order, when the outage ends. What each p
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
@@ -73,8 +72,7 @@ _OUTAGE, _OVERSIZE, _AGED, _DROP = Fate.OUTAGE, Fate.OVERSIZE, Fate.AGED, Outage
 _verdict = tuple.__new__  # a quarter of the cost of calling the class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PlainParts:
+class PlainParts(NamedTuple):
     """What a plain link is made of until its next change (``link_sim.plain_path``).
 
     ``draw_loss`` for random loss, ``is_taken`` for another kind; ``lag_ns``: how far the link's clock is behind the

@@ -43,6 +43,12 @@ class VerdictLog:
         self.sizes_bytes.append(frame_bytes)
         self.dues_ns.append(due_ns)
 
+    def drop(self, fate: int, due_ns: int) -> int | None:
+        """The end of a record whose time and bytes are in their columns; None, for a frame that never comes out."""
+        self.fates.append((len(self.dues_ns), fate))
+        self.dues_ns.append(due_ns)
+        return None
+
     def remark(self, now_ns: int, what: int, first: int, second: int) -> None:
         """Something else that happened; ``what`` is below 0."""
         self._remarks += 1
