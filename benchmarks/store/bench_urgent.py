@@ -56,6 +56,10 @@ async def _next(heard: AsyncIterator[Delivery]) -> Delivery:
     return await anext(heard)
 
 
+async def _waiting(kit: Client) -> int:
+    return int((await kit.status())["backlog"]["routine"]["bundles"])
+
+
 async def _run(waiting: int, tries: int) -> _Urgent:
     folder = await asyncio.to_thread(backlog_folder, waiting)
     post = agents.free_address()
@@ -73,12 +77,12 @@ async def _run(waiting: int, tries: int) -> _Urgent:
         ):
             await agents.until_links_up(kit_agent, 1)
             await asyncio.sleep(TRAINED_S)
-            rss_bytes = kit_agent.rss_bytes()
+            rss_bytes, before = kit_agent.rss_bytes(), await _waiting(kit)
             async with watch_lateness() as lateness:
                 latencies_s = await _tries(kit, command, tries)
-            backlog = (await kit.status())["backlog"]["routine"]["bundles"]
-            if not backlog:
-                raise AssertionError("nothing was waiting any more behind the last SOS")
+            after = await _waiting(kit)
+            if not 0 < after < before:
+                raise AssertionError(f"{before} waited before the tries and {after} after them: nothing was in the way")
             return _Urgent(latencies_s=latencies_s, rss_bytes=rss_bytes, late_p99_ms=lateness.p99_ms)
 
 
