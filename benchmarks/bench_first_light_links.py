@@ -26,8 +26,8 @@ from edge_agent import loop as agent_loop
 from edge_agent.addresses import HostPort
 from edge_agent.client import Client
 from link_sim.profiles import PathProfile, serial_profile
-from link_sim.pty_proxy import PtyProxy
-from link_sim.udp_proxy import UdpProxy
+from link_sim.real_time.pty_proxy import PtyProxy
+from link_sim.real_time.udp_proxy import UdpProxy
 
 ALARM_FRAGMENT_S = 0.122
 """Tries follow each other inside the minute after a FLASH, in which a frame of the picture is 117 bytes on the wire."""

@@ -16,9 +16,9 @@ from edge_agent.core.report import NodeSettings
 from edge_agent.core.stream_framing import StreamFramer
 from edge_agent.security.link_keys import DeploymentKeys
 from edge_agent.security.secret_file import SECRET_BYTES
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
+from link_sim.nodes.world import World
 from link_sim.profiles import UDP_IPV4_OVERHEAD_BYTES, serial_profile, serial_rate_bps
-from link_sim.world import World
 from transports.serial_radio.transport import default_mtu_bytes
 
 BAUD_RATE = 9600

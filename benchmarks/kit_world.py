@@ -20,7 +20,7 @@ from benchmarks import agents
 from edge_agent.addresses import HostPort
 from edge_agent.core.errors import EdgeAgentError
 from link_sim.profiles import profile
-from link_sim.pty_proxy import PtyProxy
+from link_sim.real_time.pty_proxy import PtyProxy
 
 SENSORS = 5
 _BROKER_READY_S = 10.0

@@ -1,4 +1,4 @@
-"""A link's own measurements over time, as lines of a trace (the CSV of ``link_sim.trace_files``).
+"""A link's own measurements over time, as lines of a trace (the CSV of ``link_sim.traces.files``).
 
 Up is the way from this node: its rate is the agent's estimate in wire bits a second. What the peer could send is not
 known here and stays empty. While the link is away both rates are 0: from the first frame without an answer, not from

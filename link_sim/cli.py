@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         add_device_arguments(device)
         return device_command(parser.parse_args(words))
     if words[:1] == ["explore"]:
-        from link_sim import explorer
+        from link_sim.judge import explorer
 
         explorer.add_arguments(explore)
         return explorer.run(parser.parse_args(words))

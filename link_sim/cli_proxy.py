@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_agent.addresses import HostPort, parse_host_port
-from link_sim.control import ControlError, ControlServer
 from link_sim.errors import ProfileError
-from link_sim.live import LiveLink
-from link_sim.machine import doubts_about
 from link_sim.profiles import NAMED, PathProfile, profile, serial_rate_bps
+from link_sim.real_time.control import ControlError, ControlServer
+from link_sim.real_time.live import LiveLink
+from link_sim.real_time.machine import doubts_about
 
 EXIT_USAGE = 2
 Described = Callable[[], dict[str, object]]
@@ -101,7 +101,7 @@ async def _open(
     """Start the proxy asked for, add to ``ready`` where it is; its link, and what reports on it."""
     name, seed = arguments.name, arguments.seed
     if arguments.kind == "pty":
-        from link_sim.pty_proxy import PtyProxy  # POSIX only, and the others work elsewhere too
+        from link_sim.real_time.pty_proxy import PtyProxy  # POSIX only, and the others work elsewhere too
 
         line = await stack.enter_async_context(
             PtyProxy(name, chosen, seed=seed, a_link=arguments.a, b_link=arguments.b)
@@ -110,12 +110,12 @@ async def _open(
         return line.link, line.describe
     listen, upstream = _any_port(arguments.listen), parse_host_port(arguments.to)
     if arguments.kind == "tcp":
-        from link_sim.tcp_proxy import TcpProxy  # each kind is ready sooner without the others
+        from link_sim.real_time.tcp_proxy import TcpProxy  # each kind is ready sooner without the others
 
         tcp = await stack.enter_async_context(TcpProxy(name, chosen, listen=listen, upstream=upstream, seed=seed))
         ready |= {"listen": str(tcp.address), "to": str(upstream)}
         return tcp.link, tcp.describe
-    from link_sim.udp_proxy import UdpProxy  # as above
+    from link_sim.real_time.udp_proxy import UdpProxy  # as above
 
     udp = await stack.enter_async_context(UdpProxy(name, chosen, listen=listen, upstream=upstream, seed=seed))
     ready |= {"listen": str(udp.address), "to": str(upstream)}

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from edge_agent.config_tables import ConfigError
-from link_sim.scenario_file import load_scenario
-from link_sim.scenario_run import Evidence, RunReport, run_scenario
+from link_sim.scenarios.file import load_scenario
+from link_sim.scenarios.run import Evidence, RunReport, run_scenario
 
 EXIT_OF = {"pass": 0, "fail": 1, "inconclusive": 3}
 

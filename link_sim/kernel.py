@@ -25,9 +25,9 @@ from pathlib import Path as FilePath
 from types import TracebackType
 from typing import Self, TypeVar
 
-from link_sim.live import LiveLine, LiveLink, live_link
-from link_sim.model import spoiled
+from link_sim.link.model import spoiled
 from link_sim.profiles import UDP_IPV4_OVERHEAD_BYTES, PathProfile
+from link_sim.real_time.live import LiveLine, LiveLink, live_link
 
 DEVICE_MTU_BYTES = 1500  # where the profile has none: that of Ethernet
 _DRAIN = 64  # packets a wake-up, as with datagrams

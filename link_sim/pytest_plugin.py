@@ -26,9 +26,9 @@ import pytest
 
 if TYPE_CHECKING:
     from link_sim.evidence.recorder import Recorder
-    from link_sim.live_links import LiveLinks
-    from link_sim.net import Net
-    from link_sim.virtual_loop import VirtualLoop
+    from link_sim.real_time.live_links import LiveLinks
+    from link_sim.virtual.loop import VirtualLoop
+    from link_sim.virtual.net import Net
 
 DEFAULT_SEED = 1
 _VIRTUAL = ("net", "virtual_loop")
@@ -80,7 +80,7 @@ def _in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable
         if "net" in fixtures:
             fixtures["net"].run(main)
         else:
-            from link_sim.virtual_loop import run_virtual_in
+            from link_sim.virtual.loop import run_virtual_in
 
             run_virtual_in(fixtures["virtual_loop"], main)
 
@@ -99,7 +99,7 @@ def link_seed(request: pytest.FixtureRequest) -> int:
 def net(request: pytest.FixtureRequest, link_seed: int) -> "Net":
     """Nodes and links in virtual time; an async test that asks for it runs there."""
     from link_sim.evidence.recorder import Recorder
-    from link_sim.net import Net
+    from link_sim.virtual.net import Net
 
     made = Net(seed=link_seed)
     if _evidence_of(request.config) != "none":
@@ -117,7 +117,7 @@ def _record(request: pytest.FixtureRequest, fixture: str, recorder: "Recorder") 
 @pytest.fixture
 def virtual_loop(link_seed: int) -> Iterator["VirtualLoop"]:
     """An event loop whose clock jumps; an async test that asks for it runs there."""
-    from link_sim.virtual_loop import VirtualLoop
+    from link_sim.virtual.loop import VirtualLoop
 
     loop = VirtualLoop(seed=link_seed)
     yield loop
@@ -129,7 +129,7 @@ def virtual_loop(link_seed: int) -> Iterator["VirtualLoop"]:
 def link(request: pytest.FixtureRequest, link_seed: int) -> "LiveLinks":
     """Makes links in real time: ``async with link.udp("vsat", to=(host, port)) as proxy``."""
     from link_sim.evidence.recorder import Recorder
-    from link_sim.live_links import LiveLinks
+    from link_sim.real_time.live_links import LiveLinks
 
     recorder = None
     if _evidence_of(request.config) != "none":

@@ -19,7 +19,7 @@ _SIDE_BY_SIDE = (  # slow ones that measure no time and share nothing: they run 
     "tests/link_sim/scenarios/",
     "tests/link_sim/test_pytest_evidence.py",
     "tests/link_sim/test_pytest_plugin.py",
-    "tests/link_sim/test_world_core.py",
+    "tests/link_sim/nodes/test_world_core.py",
     "tests/link_sim/test_wheel.py",
     "tests/link_sim/traces/",
     "tests/link_sim/virtual/",
@@ -38,9 +38,9 @@ _SIDE_BY_SIDE = (  # slow ones that measure no time and share nothing: they run 
 )
 _ALONE = (  # these measure time, or fill the machine's own buffers: nothing runs beside them
     "tests/link_sim/test_kernel.py",
-    "tests/link_sim/test_pty_proxy.py",
-    "tests/link_sim/test_tcp_proxy.py",
-    "tests/link_sim/test_udp_proxy.py",
+    "tests/link_sim/real_time/test_pty_proxy.py",
+    "tests/link_sim/real_time/test_tcp_proxy.py",
+    "tests/link_sim/real_time/test_udp_proxy.py",
     "tests/link_sim/traces/test_record_live.py",
 )
 _NEED_MORE = ("kernel", "device", "browser")  # markers of tests that --fast leaves out besides slow

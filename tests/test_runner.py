@@ -21,7 +21,7 @@ from edge_agent.core.report import NodeSettings
 from edge_agent.link_port import LinkPort
 from edge_agent.loop import AgentLoop
 from edge_agent.runner import Runner
-from link_sim.disk import MemoryDisk
+from link_sim.nodes.disk import MemoryDisk
 from transports.udp import UdpTransport
 
 

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from benchmarks.rows import Bench, Figure
-from link_sim.explorer import SPAN_S, SeedOutcome, StateFile, go_on, summary
+from link_sim.judge.explorer import SPAN_S, SeedOutcome, StateFile, go_on, summary
 
 ROOT = Path(__file__).parents[2]
 SEEDS, QUICK_SEEDS = 1000, 40

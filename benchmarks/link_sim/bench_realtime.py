@@ -16,10 +16,10 @@ from benchmarks.lateness import Lateness, watch_lateness
 from benchmarks.link_sim.udp_traffic import HOST, Arrivals, UnreadSink, free_port, listening, recording
 from benchmarks.rows import Bench, Figure
 from edge_agent.addresses import HostPort
-from link_sim.alarm import make_alarm
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
 from link_sim.profiles import PathProfile
-from link_sim.udp_proxy import UdpProxy
+from link_sim.real_time.alarm import make_alarm
+from link_sim.real_time.udp_proxy import UdpProxy
 
 FRAME_BYTES, OVERHEAD_BYTES = 1200, 28
 SPECIMEN: Mapping[str, object] = {  # every effect the row asks for, and a rate that only a full core exceeds

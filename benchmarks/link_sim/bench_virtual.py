@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 
 from benchmarks.rows import Bench, Figure
-from link_sim.line import Line
-from link_sim.link_profile import LinkProfile
-from link_sim.net import Net
-from link_sim.virtual_loop import VirtualLoop
+from link_sim.link.line import Line
+from link_sim.link.link_profile import LinkProfile
+from link_sim.virtual.loop import VirtualLoop
+from link_sim.virtual.net import Net
 
 TIMERS = 100
 FRAME_BYTES = 1200

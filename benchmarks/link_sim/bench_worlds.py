@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.rows import Bench, Figure
 from edge_agent.core.bundle import BundleHeader, FlowOrder, Precedence
 from edge_agent.core.report import NodeSettings
-from link_sim.link_profile import LinkProfile
-from link_sim.world import World
+from link_sim.link.link_profile import LinkProfile
+from link_sim.nodes.world import World
 
 ROOT = Path(__file__).parents[2]
 MINUTES_S = 600

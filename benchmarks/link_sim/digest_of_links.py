@@ -6,12 +6,12 @@
 import random
 import sys
 
-from link_sim.delays import JitterShape
-from link_sim.line import Line
-from link_sim.link_profile import LinkProfile
-from link_sim.media import Medium
-from link_sim.model import Outage, spoiled
-from link_sim.queues import QueueKind
+from link_sim.link.delays import JitterShape
+from link_sim.link.line import Line
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.media import Medium
+from link_sim.link.model import Outage, spoiled
+from link_sim.link.queues import QueueKind
 
 FRAMES = 400
 PROFILES = (

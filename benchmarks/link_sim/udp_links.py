@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 
 from edge_agent.addresses import HostPort
 from link_sim.profiles import PathProfile, profile_from
-from link_sim.udp_proxy import UdpProxy
+from link_sim.real_time.udp_proxy import UdpProxy
 
 HOST = "127.0.0.1"
 

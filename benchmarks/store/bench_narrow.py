@@ -5,7 +5,7 @@ from benchmarks.store.virtual_pair import CREATED_AT_MS, VirtualPair, header
 from edge_agent.core.bundle import FlowOrder, Precedence
 from edge_agent.core.limits import LinkLimits, LinkShape
 from edge_agent.telemetry.payloads import Position
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
 from link_sim.profiles import SERIAL_FRAMING_BYTES
 
 RATE_BPS = 300

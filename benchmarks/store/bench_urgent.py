@@ -16,9 +16,9 @@ from benchmarks.store.backlogs import backlog_folder, write_configs
 from edge_agent import loop as agent_loop
 from edge_agent.addresses import HostPort
 from edge_agent.client import Client, Delivery
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
 from link_sim.profiles import UDP_IPV4_OVERHEAD_BYTES, PathProfile
-from link_sim.udp_proxy import UdpProxy
+from link_sim.real_time.udp_proxy import UdpProxy
 
 RATE_BPS = 64_000
 DELAY_S = 0.020

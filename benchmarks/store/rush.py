@@ -4,9 +4,9 @@ from functools import partial
 
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Origin, Precedence
 from edge_agent.core.report import NodeSettings
-from link_sim.link_profile import LinkProfile
-from link_sim.seat import payload_bytes_of
-from link_sim.world import World
+from link_sim.link.link_profile import LinkProfile
+from link_sim.nodes.seat import payload_bytes_of
+from link_sim.nodes.world import World
 
 LINK = LinkProfile(rate_bps=2_000_000, delay_s=0.03)
 FRAME_S = 1428 * 8 / 2_000_000

@@ -8,9 +8,9 @@ from edge_agent.core.limits import LinkLimits
 from edge_agent.core.report import NodeSettings
 from edge_agent.security.link_keys import DeploymentKeys
 from edge_agent.security.secret_file import SECRET_BYTES
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
+from link_sim.nodes.world import World
 from link_sim.profiles import UDP_IPV4_OVERHEAD_BYTES
-from link_sim.world import World
 
 KIT, POST, LINK = "kit-1", "command-1", "a"
 MET_S = 5.0  # both know each other and have keys by then

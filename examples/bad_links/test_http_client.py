@@ -17,7 +17,7 @@ import uvicorn
 
 from examples.bad_links.worse import worse
 from link_sim.assertions import assert_gap_below
-from link_sim.live_links import LiveLinks
+from link_sim.real_time.live_links import LiveLinks
 
 TILE = bytes(60_000)
 TILES = 3

@@ -14,8 +14,8 @@ import pytest
 
 from examples.bad_links.worse import worse
 from link_sim.assertions import assert_delivered_within, assert_no_duplicates
-from link_sim.live_links import LiveLinks
-from link_sim.model import Outage
+from link_sim.link.model import Outage
+from link_sim.real_time.live_links import LiveLinks
 
 READINGS = 20
 EVERY_S = 0.2

@@ -14,7 +14,7 @@ import pytest
 
 from examples.bad_links.worse import worse
 from link_sim.assertions import assert_delivered_within
-from link_sim.live_links import LiveLinks
+from link_sim.real_time.live_links import LiveLinks
 
 FRAMES = 50  # five seconds
 PATIENCE_S = 5.0

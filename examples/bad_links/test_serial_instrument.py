@@ -16,8 +16,8 @@ import serial
 
 from link_sim.devices.modbus import ModbusSlave, RegisterMap, crc16
 from link_sim.devices.pty_bench import PtyBench
-from link_sim.live_links import LiveLinks
 from link_sim.profiles import serial_profile
+from link_sim.real_time.live_links import LiveLinks
 
 ROUNDS = 100
 TRIES = 4

@@ -16,9 +16,9 @@ from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack
 
 from examples.bad_links.worse import worse
 from link_sim.assertions import assert_gap_below
-from link_sim.live_links import LiveLinks
 from link_sim.profiles import PathProfile
-from link_sim.udp_proxy import UdpProxy
+from link_sim.real_time.live_links import LiveLinks
+from link_sim.real_time.udp_proxy import UdpProxy
 
 CELL = "4g-congested"  # 25 ms and a long tail each way, 1 % loss
 TALK_S = 4.0

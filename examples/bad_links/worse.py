@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
 from link_sim.profiles import PathProfile, profile
 
 

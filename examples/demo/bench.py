@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from edge_agent.addresses import HostPort
 from examples.demo.site import Site
-from link_sim.live import LiveLink
-from link_sim.model import Outage
+from link_sim.link.model import Outage
 from link_sim.profiles import profile
-from link_sim.pty_proxy import PtyProxy
-from link_sim.udp_proxy import UdpProxy
+from link_sim.real_time.live import LiveLink
+from link_sim.real_time.pty_proxy import PtyProxy
+from link_sim.real_time.udp_proxy import UdpProxy
 
 WORDS = {"4g": ("4G", "4G"), "vsat": ("卫星", "Satellite"), "radio": ("电台", "Radio")}
 SLOW_RATIO = 0.1

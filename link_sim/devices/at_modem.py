@@ -18,7 +18,7 @@ from link_sim.devices.modem_radio import REGISTRATION_NAMES, ModemRadio, RadioSt
 from link_sim.devices.modem_sms import CmsError, SmsService, refused
 from link_sim.devices.sms_pdu import ShortMessage, centre_address, deliver, parse_submit, status_report
 from link_sim.devices.stand_in import COMMON_FAULTS
-from link_sim.model import Fate
+from link_sim.link.model import Fate
 
 DEFAULT_START = datetime(2026, 1, 1, tzinfo=UTC)
 PROMPT = b"\r\n> "

@@ -19,7 +19,7 @@ from link_sim.devices.errors import DeviceError
 from link_sim.devices.faults import Fault, FaultKind
 from link_sim.devices.message_network import Message, MessageNetwork
 from link_sim.devices.stand_in import COMMON_FAULTS, StandIn
-from link_sim.model import Outage
+from link_sim.link.model import Outage
 
 SENTENCE_BYTES_MAX = 4096  # the longest, 1,750 bytes as hexadecimal digits, has about 3,550
 DEFAULT_START = datetime(2026, 1, 1, tzinfo=UTC)

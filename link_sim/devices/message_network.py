@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from link_sim.line import Line
-from link_sim.link_profile import LinkProfile
-from link_sim.model import Fate, Verdict
-from link_sim.services import NS_PER_S
-from link_sim.streams import derived_seed
+from link_sim.link.line import Line
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Fate, Verdict
+from link_sim.link.services import NS_PER_S
+from link_sim.link.streams import derived_seed
 
 MAILBOX_MAX = 50  # Iridium's mobile-terminated queue (SBD developers guide 6.2.2); others are given the same
 MAILBOX_LIFE_S = 5 * 86_400.0  # the same guide: kept for five days

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from link_sim.alarm import Alarm, make_alarm
 from link_sim.devices.errors import DeviceError
 from link_sim.devices.stand_in import StandIn
-from link_sim.services import NS_PER_S
+from link_sim.link.services import NS_PER_S
+from link_sim.real_time.alarm import Alarm, make_alarm
 
 _READ_MAX_BYTES = 4096
 

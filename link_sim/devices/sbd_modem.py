@@ -14,7 +14,7 @@ from link_sim.devices.errors import DeviceError
 from link_sim.devices.faults import Fault, FaultKind
 from link_sim.devices.message_network import Message, MessageNetwork
 from link_sim.devices.stand_in import COMMON_FAULTS
-from link_sim.model import Fate, Outage
+from link_sim.link.model import Fate, Outage
 
 MO_BYTES_MAX = 340  # 9601 and 9602
 MT_BYTES_MAX = 270

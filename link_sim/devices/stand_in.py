@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from link_sim.devices.faults import Fault, FaultKind, FaultScript
 from link_sim.devices.outbox import Outbox
-from link_sim.streams import stream
+from link_sim.link.streams import stream
 
 LOG_LINES_MAX = 10_000  # the newest are kept: hours of an ordinary test
 COMMON_FAULTS = frozenset((FaultKind.UNPLUG, FaultKind.SILENT, FaultKind.SLOW, FaultKind.PARTIAL, FaultKind.GARBAGE))

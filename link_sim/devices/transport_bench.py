@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from link_sim.devices.errors import DeviceError
 from link_sim.devices.stand_in import StandIn
-from link_sim.endpoints.serial import SerialPort
-from link_sim.net import Net
-from link_sim.net_node import NetNode
+from link_sim.virtual.endpoints.serial import SerialPort
+from link_sim.virtual.net import Net
+from link_sim.virtual.net_node import NetNode
 
 
 @dataclass(slots=True)

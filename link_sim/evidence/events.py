@@ -3,9 +3,9 @@
 import json
 from typing import Any, TextIO
 
-from link_sim.line import Line
-from link_sim.model import Fate, Verdict
-from link_sim.services import NEVER_NS, NS_PER_S
+from link_sim.link.line import Line
+from link_sim.link.model import Fate, Verdict
+from link_sim.link.services import NEVER_NS, NS_PER_S
 
 
 class EventLog:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from link_sim.endpoints.segment import Flag, Segment
+from link_sim.virtual.endpoints.segment import Flag, Segment
 
 _FLAGS: Mapping[int, str] = MappingProxyType({Flag.SYN: "SYN", Flag.FIN: "FIN", Flag.RST: "RST", Flag.PROBE: "PROBE"})
 

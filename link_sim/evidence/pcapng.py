@@ -6,8 +6,8 @@ Source of the format: IETF draft-ietf-opsawg-pcapng. Frames carry no link layer 
 import struct
 from typing import BinaryIO
 
-from link_sim.line import Line
-from link_sim.model import Verdict
+from link_sim.link.line import Line
+from link_sim.link.model import Verdict
 
 _SECTION, _INTERFACE, _PACKET = 0x0A0D0D0A, 1, 6
 _BYTE_ORDER = 0x1A2B3C4D

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from link_sim.evidence.queue_curve import Look, QueueCurve, look_at
-from link_sim.line import Line
-from link_sim.model import Fate, Verdict
-from link_sim.services import NS_PER_S
+from link_sim.link.line import Line
+from link_sim.link.model import Fate, Verdict
+from link_sim.link.services import NS_PER_S
 
 BINS = 240
 WIDTH, LEFT, RIGHT, TOP = 960, 90, 70, 50

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from link_sim.line import Line
+from link_sim.link.line import Line
 
 
 class Look(NamedTuple):

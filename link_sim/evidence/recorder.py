@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from link_sim.endpoints.way import LinkEvent, WayEvent
 from link_sim.evidence.events import EventLog, sent_at_ns
 from link_sim.evidence.frames import payload_of, words_of
 from link_sim.evidence.pcapng import Capture
 from link_sim.evidence.plot import Plot
 from link_sim.evidence.queue_curve import Look, look_at
-from link_sim.line import Line
-from link_sim.link_profile import LinkProfile
-from link_sim.live import LiveLink
-from link_sim.model import Fate, Outage, Verdict
-from link_sim.net import Net
+from link_sim.link.line import Line
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Fate, Outage, Verdict
+from link_sim.link.services import NS_PER_S
 from link_sim.profiles import profile_table
-from link_sim.services import NS_PER_S
+from link_sim.real_time.live import LiveLink
+from link_sim.virtual.endpoints.way import LinkEvent, WayEvent
+from link_sim.virtual.net import Net
 
 EVENTS_MAX = 100_000  # the newest are kept: some 50 MB, and a file that an editor still opens
 BYTES_MAX = 32 << 20  # of frames, which fill memory before their number does

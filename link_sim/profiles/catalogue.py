@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import Any
 
 from link_sim.errors import ProfileError
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
 from link_sim.profiles.path import PathProfile
 from link_sim.profiles.tables import profile_from
 from link_sim.profiles.varied import varied_schedule
-from link_sim.trace_files import Way
+from link_sim.traces.files import Way
 
 _FOLDER = Path(__file__).parent / "named"
 _DIRECTIONS = ("both", "up", "down")

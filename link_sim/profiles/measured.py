@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from link_sim.errors import ProfileError
-from link_sim.trace_files import PathTrace, Way, read_trace
-from link_sim.traces import LinkTrace
+from link_sim.traces.files import PathTrace, Way, read_trace
+from link_sim.traces.trace import LinkTrace
 
 _FOLDER = Path(__file__).parent / "traces"
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
 
 UDP_IPV4_OVERHEAD_BYTES = 28  # RFC 791 header without options, 20; RFC 768, 8
 SERIAL_FRAMING_BYTES = 8  # COBS code and end, 2; CRC, 4; a second code byte beyond 254 bytes and a flag, 2

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from link_sim.errors import ProfileError
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.services import NS_PER_S, OPPORTUNITY_BYTES
 from link_sim.profiles.tables import profile_from
-from link_sim.services import NS_PER_S, OPPORTUNITY_BYTES
-from link_sim.trace_edit import scale
-from link_sim.traces import LinkTrace
+from link_sim.traces.edit import scale
+from link_sim.traces.trace import LinkTrace
 
 
 def at_rate(where: str, profile: LinkProfile, rate_bps: int) -> LinkProfile:

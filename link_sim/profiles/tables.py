@@ -6,13 +6,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from link_sim.delays import JitterShape
 from link_sim.errors import ProfileError
-from link_sim.link_profile import LinkProfile
+from link_sim.link.delays import JitterShape
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.queues import QueueKind
 from link_sim.profiles.measured import find_trace
-from link_sim.queues import QueueKind
-from link_sim.trace_files import Way, with_loop
-from link_sim.traces import LinkTrace
+from link_sim.traces.files import Way, with_loop
+from link_sim.traces.trace import LinkTrace
 
 _ENUMS: Mapping[str, type[JitterShape] | type[QueueKind]] = MappingProxyType(
     {"jitter_shape": JitterShape, "queue_kind": QueueKind}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from link_sim.errors import ProfileError
-from link_sim.streams import stream
+from link_sim.link.streams import stream
 
 Levels = Sequence[tuple[float, int]]
 """Points (share of the time, bit/s) of the rates between outages, from share 0 to share 1."""

@@ -17,7 +17,7 @@ from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.node import Node
 from edge_agent.core.report import NodeSettings
 from edge_agent.security.link_keys import DeploymentKeys
-from link_sim.disk import MemoryDisk
+from link_sim.nodes.disk import MemoryDisk
 
 SECRET = bytes(range(32))
 DATAGRAM = LinkLimits(shape=LinkShape.DATAGRAM, mtu_bytes=1400, overhead_bytes=28, rate_bps=1e6)

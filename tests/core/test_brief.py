@@ -23,8 +23,8 @@ from edge_agent.core.hello import READS_RUNS, Hello
 from edge_agent.core.limits import LinkLimits, LinkShape
 from edge_agent.core.report import NodeSettings
 from edge_agent.security.link_keys import DeploymentKeys
-from link_sim.link_profile import LinkProfile
-from link_sim.world import World
+from link_sim.link.link_profile import LinkProfile
+from link_sim.nodes.world import World
 from tests.core.bench import SECRET, STREAM, Bench
 from tests.core.planted import finds, holds
 

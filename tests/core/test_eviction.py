@@ -2,7 +2,7 @@
 
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Precedence
 from edge_agent.core.effects import BundleClosed, EraseReason, Evicted, QueueKey
-from link_sim.disk import MemoryDisk
+from link_sim.nodes.disk import MemoryDisk
 from tests.core.bench import Bench, Place
 
 FLOW = "text"

@@ -2,8 +2,8 @@
 
 from edge_agent.core.bundle import COMMAND, BundleHeader, Origin, Precedence
 from edge_agent.core.report import NodeSettings
-from link_sim.link_profile import LinkProfile
-from link_sim.world import World
+from link_sim.link.link_profile import LinkProfile
+from link_sim.nodes.world import World
 
 
 def test_a_full_post_takes_flash_and_nothing_else() -> None:

@@ -8,8 +8,8 @@ from edge_agent.core.contacts import Contacts
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import FrameClass, read_envelope
 from edge_agent.core.report import NodeSettings
-from link_sim.link_profile import LinkProfile
-from link_sim.world import World
+from link_sim.link.link_profile import LinkProfile
+from link_sim.nodes.world import World
 from tests.core.bench import STREAM, Bench
 
 READING = BundleHeader(destination=COMMAND, flow="reading")

@@ -9,11 +9,11 @@ from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
 from edge_agent.core.limits import LinkLimits, LinkShape
 from edge_agent.core.pacing import CATCH_UP_S, Pacer, WindowedMinimum
 from edge_agent.core.report import NodeSettings
-from link_sim.link_profile import LinkProfile
-from link_sim.model import Outage
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Outage
+from link_sim.link.services import NS_PER_S
+from link_sim.nodes.world import World
 from link_sim.profiles import profile
-from link_sim.services import NS_PER_S
-from link_sim.world import World
 from tests.core.planted import finds, holds
 
 RATE_BPS = 5_000_000

@@ -5,8 +5,8 @@ import pytest
 from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
 from edge_agent.core.frame import Direction, FrameCipher, NullKeys, SessionSalts
 from edge_agent.core.report import NodeSettings
-from link_sim.link_profile import LinkProfile
-from link_sim.world import World
+from link_sim.link.link_profile import LinkProfile
+from link_sim.nodes.world import World
 
 
 class CountedKeys(NullKeys):

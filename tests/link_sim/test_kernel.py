@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from link_sim.link_profile import LinkProfile
-from link_sim.live import LATE_LIMIT_MS
-from link_sim.model import Outage
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Outage
 from link_sim.profiles import PathProfile
+from link_sim.real_time.live import LATE_LIMIT_MS
 from tests.components import require
 
 kernel = pytest.importorskip("link_sim.kernel", reason="TUN devices and namespaces are Linux'", exc_type=ImportError)

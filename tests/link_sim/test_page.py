@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from link_sim.scenario_file import CHECK_KINDS, load_scenario
-from link_sim.scenario_run import run_scenario
+from link_sim.scenarios.file import CHECK_KINDS, load_scenario
+from link_sim.scenarios.run import run_scenario
 
 PAGE = Path(__file__).parents[2] / "docs/link_sim.md"
 

@@ -53,7 +53,7 @@ async def test_torn_down(net, late):
 """
 LIVE = """
 import asyncio, pytest
-from link_sim.live import LiveLink
+from link_sim.real_time.live import LiveLink
 
 async def talk(link):
     async def serve(reader, writer):

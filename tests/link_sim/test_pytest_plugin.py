@@ -8,7 +8,7 @@ import pytest
 
 TEN_LINES = """
 import asyncio
-from link_sim.net_changes import outage
+from link_sim.virtual.changes import outage
 
 async def test_a_call_survives_a_tunnel(net):
     kit, command = net.node("kit"), net.node("command")
@@ -128,7 +128,7 @@ def test_a_stuck_test_ends_and_says_who_waits(tmp_path: Path) -> None:
 def test_links_in_real_time_carry_and_a_late_one_makes_a_failure_inconclusive(tmp_path: Path) -> None:
     text = """
 import asyncio, pytest
-from link_sim.live import LiveLink
+from link_sim.real_time.live import LiveLink
 
 @pytest.mark.asyncio
 async def test_echo(link):

@@ -1,12 +1,12 @@
 """Seeds at which the explorer once found a defect of the core. Each has a test of its own beside the code as well.
 
-A seed names a world only as long as ``link_sim/trial.py`` and ``link_sim/faults.py`` draw as they did; the tests
-named here do not depend on that.
+A seed names a world only as long as ``link_sim/judge/trial.py`` and ``link_sim/judge/faults.py`` draw as they did; the
+tests named here do not depend on that.
 """
 
 import pytest
 
-from link_sim.explorer import explore
+from link_sim.judge.explorer import explore
 
 FLASH_FIRST = "tests/core/test_flash_first.py"
 SHARES = "tests/core/test_share_credit.py"

@@ -8,11 +8,11 @@ from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
 from edge_agent.core.effects import Done, Effect, Erase, Outcome, Restored
 from edge_agent.core.report import NodeSettings
 from edge_agent.disk.seen import SeenNumbers
-from link_sim.ledger import BrokenPromiseError
-from link_sim.link_profile import LinkProfile
-from link_sim.store_disk import StoreDisk, StoreFolder
-from link_sim.trial import Trial
-from link_sim.world import World
+from link_sim.judge.trial import Trial
+from link_sim.link.link_profile import LinkProfile
+from link_sim.nodes.ledger import BrokenPromiseError
+from link_sim.nodes.store_disk import StoreDisk, StoreFolder
+from link_sim.nodes.world import World
 
 SPAN_S = 60.0
 SEEDS = (10, 20)

@@ -11,7 +11,7 @@ from edge_agent.core.frame import NullKeys
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.node import Node
 from edge_agent.core.report import NodeSettings
-from link_sim.disk import MemoryDisk
+from link_sim.nodes.disk import MemoryDisk
 from transports.serial_radio.turns import TURN_S, Line, TurnKeeper, TurnWrite
 
 LINE = Line(byte_s=1 / 960, overhead_bytes=9, mtu_bytes=230, turnaround_s=0.05)

@@ -16,8 +16,8 @@ from link_sim.devices.faults import Fault, FaultKind
 from link_sim.devices.message_network import MessageNetwork
 from link_sim.devices.modem_radio import RadioStep, Registration
 from link_sim.devices.pty_bench import PtyBench
-from link_sim.link_profile import LinkProfile
-from link_sim.model import Outage
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Outage
 from tests.components import require
 
 KIT, COMMAND = "8613900000001", "8613900000002"

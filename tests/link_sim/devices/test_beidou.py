@@ -10,8 +10,8 @@ from link_sim.devices.beidou import BeidouTerminal, Generation
 from link_sim.devices.errors import DeviceError
 from link_sim.devices.faults import Fault, FaultKind
 from link_sim.devices.message_network import MessageNetwork
-from link_sim.link_profile import LinkProfile
-from link_sim.model import Outage
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Outage
 from tests.components import shared_dir
 
 KIT, COMMAND = "0200001", "0200002"

@@ -13,8 +13,8 @@ from link_sim.devices.gnss import GnssReceiver
 from link_sim.devices.message_network import MessageNetwork
 from link_sim.devices.pty_bench import PtyBench
 from link_sim.devices.sbd_modem import SbdModem
-from link_sim.link_profile import LinkProfile
-from link_sim.model import Outage
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Outage
 from tests.link_sim.devices.serial_port import SerialPort
 
 pytestmark = [pytest.mark.device, pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")]

@@ -7,8 +7,8 @@ from link_sim.devices.faults import Fault, FaultKind
 from link_sim.devices.message_network import Message, MessageNetwork
 from link_sim.devices.sbd_modem import SbdModem
 from link_sim.devices.stand_in import StandIn
-from link_sim.link_profile import LinkProfile
-from link_sim.model import Outage
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Outage
 
 KIT, COMMAND = "300000000000001", "300000000000002"
 HELLO = b"hello\x02\x14"  # the vector of the 9601 manual: payload and sum

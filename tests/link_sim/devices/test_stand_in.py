@@ -15,7 +15,7 @@ from link_sim.devices.modbus import ModbusSlave, RegisterMap, crc16
 from link_sim.devices.outbox import Outbox
 from link_sim.devices.sbd_modem import SbdModem
 from link_sim.devices.stand_in import StandIn
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
 
 FAULTS = (
     Fault(kind=FaultKind.UNPLUG, from_s=30, until_s=33),

@@ -10,9 +10,9 @@ from link_sim.devices.faults import Fault, FaultKind
 from link_sim.devices.gnss import GnssReceiver
 from link_sim.devices.message_network import MessageNetwork
 from link_sim.devices.transport_bench import TransportBench
-from link_sim.link_profile import LinkProfile
-from link_sim.net import Net
+from link_sim.link.link_profile import LinkProfile
 from link_sim.profiles import serial_profile
+from link_sim.virtual.net import Net
 
 SENDS = b"$CCTXA,0200002,1,2,A468656C6C6F*76\r\n"
 LOG = b"".join(b"$GNRMC,12000%d.00,A*00\r\n" % second for second in range(5))

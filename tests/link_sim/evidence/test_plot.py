@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from link_sim.evidence.plot import BINS, Plot
 from link_sim.evidence.queue_curve import QueueCurve, look_at
-from link_sim.line import Line
-from link_sim.link_profile import LinkProfile
-from link_sim.model import Outage
+from link_sim.link.line import Line
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Outage
 
 MS = 1_000_000
 SPAN_MS, BIN_MS = 2000, 10

@@ -12,13 +12,13 @@ import pytest
 from link_sim.evidence import recorder as recorder_module
 from link_sim.evidence.frames import words_of
 from link_sim.evidence.recorder import Recorder
-from link_sim.link_profile import LinkProfile
-from link_sim.live import Direction, live_link
-from link_sim.net import Net
-from link_sim.net_changes import numbers, outage
+from link_sim.link.link_profile import LinkProfile
 from link_sim.profiles import PathProfile
-from link_sim.segments import Segment as ProxySegment
-from link_sim.segments import SegmentKind, SegmentLine, Stream
+from link_sim.real_time.live import Direction, live_link
+from link_sim.virtual.changes import numbers, outage
+from link_sim.virtual.net import Net
+from link_sim.virtual.segments import Segment as ProxySegment
+from link_sim.virtual.segments import SegmentKind, SegmentLine, Stream
 
 COMMENT, NAME = 1, 2
 

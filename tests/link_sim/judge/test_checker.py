@@ -9,14 +9,14 @@ from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
 from edge_agent.core.limits import LinkPolicy
 from edge_agent.core.node import Node
 from edge_agent.core.report import NodeSettings
-from link_sim.checker import Checker
-from link_sim.door import NodeMaker
-from link_sim.ledger import BrokenPromiseError
-from link_sim.link_profile import LinkProfile
-from link_sim.open_keys import OpenKeys
-from link_sim.trial import RADIO_LIMITS
-from link_sim.watch import NoWatch, Watch
-from link_sim.world import World
+from link_sim.judge.checker import Checker
+from link_sim.judge.open_keys import OpenKeys
+from link_sim.judge.trial import RADIO_LIMITS
+from link_sim.link.link_profile import LinkProfile
+from link_sim.nodes.door import NodeMaker
+from link_sim.nodes.ledger import BrokenPromiseError
+from link_sim.nodes.watch import NoWatch, Watch
+from link_sim.nodes.world import World
 from tests.link_sim.judge import faulty_nodes
 
 RADIO = LinkProfile(rate_bps=7680, delay_s=0.01, queue_bytes=4096)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from edge_agent.core.node import Node
-from link_sim import explorer
-from link_sim.door import NodeMaker
-from link_sim.explorer import ExplorerStateError, SeedOutcome, StateFile, explore, first_breach
-from link_sim.faults import FaultKind
-from link_sim.trial import BUNDLES_HZ, LEAST_DELIVERED_HZ, LEAST_FAULTS, Trial
+from link_sim.judge import explorer
+from link_sim.judge.explorer import ExplorerStateError, SeedOutcome, StateFile, explore, first_breach
+from link_sim.judge.faults import FaultKind
+from link_sim.judge.trial import BUNDLES_HZ, LEAST_DELIVERED_HZ, LEAST_FAULTS, Trial
+from link_sim.nodes.door import NodeMaker
 from tests.link_sim.judge import faulty_nodes
 
 CHECK_SPAN_S = 20.0
@@ -76,14 +76,14 @@ class SaysNothing(Node):
 
 
 def test_an_idle_world_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("link_sim.trial.SETTLE_S", 10.0)
+    monkeypatch.setattr("link_sim.judge.trial.SETTLE_S", 10.0)
     outcome = explore(1, span_s=20.0, make_node=SaysNothing)
     assert outcome.delivered == 0
     assert "still wait" in outcome.breach
 
 
 def test_few_deliveries_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("link_sim.trial.LEAST_DELIVERED_HZ", 100.0)
+    monkeypatch.setattr("link_sim.judge.trial.LEAST_DELIVERED_HZ", 100.0)
     assert "prove nothing; at least 1000 are wanted" in explore(1, span_s=10.0).breach
 
 

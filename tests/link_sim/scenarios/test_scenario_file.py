@@ -7,7 +7,7 @@ import pytest
 from edge_agent.config_tables import ConfigError
 from link_sim.durations import seconds
 from link_sim.errors import ProfileError
-from link_sim.scenario_file import load_scenario
+from link_sim.scenarios.file import load_scenario
 
 SOUND = """
 duration = "120s"

@@ -10,9 +10,9 @@ import pytest
 
 from link_sim.cli_run import EXIT_OF
 from link_sim.profiles import PathProfile
-from link_sim.scenario import Scenario
-from link_sim.scenario_file import load_scenario
-from link_sim.scenario_run import Evidence, RunReport, run_scenario
+from link_sim.scenarios.file import load_scenario
+from link_sim.scenarios.run import Evidence, RunReport, run_scenario
+from link_sim.scenarios.scenario import Scenario
 
 CONFIG = Path(__file__).parents[3] / "config" / "scenarios"
 

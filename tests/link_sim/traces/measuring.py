@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from link_sim.link_profile import LinkProfile
-from link_sim.model import Fate, LinkModel
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Fate, LinkModel
 
 NS_PER_S = 1_000_000_000
 AHEAD = 3  # frames that a saturating sender keeps waiting

@@ -1,7 +1,7 @@
 """A sender that always has something gets exactly the delivery times that a mahimahi file lists, round after round.
 
 The reference here is written from the rule alone (one line, one frame of 1,500 bytes, and again from the last line on)
-and shares nothing with ``link_sim.services``.
+and shares nothing with ``link_sim.link.services``.
 """
 
 from collections import Counter
@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from link_sim.link_profile import LinkProfile
-from link_sim.model import LinkModel
-from link_sim.trace_files import mahimahi_trace
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import LinkModel
+from link_sim.traces.files import mahimahi_trace
 from tests.components import shared_dir
 
 MS = 1_000_000

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from link_sim.errors import ProfileError
-from link_sim.link_profile import LinkProfile
-from link_sim.model import LinkModel
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import LinkModel
 from link_sim.profiles import (
     NAMED,
     SERIAL_FRAMING_BYTES,
@@ -26,7 +26,7 @@ from link_sim.profiles import (
     shipped_traces,
     varied_schedule,
 )
-from link_sim.trace_files import Way
+from link_sim.traces.files import Way
 from tests.link_sim.traces.measuring import probe, saturate
 
 WANTED = {

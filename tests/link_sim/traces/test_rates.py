@@ -7,14 +7,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from link_sim.errors import ProfileError
-from link_sim.link_profile import LinkProfile
-from link_sim.live import Direction, LiveLink, live_link
-from link_sim.model import LinkModel
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import LinkModel
+from link_sim.link.services import NS_PER_S
 from link_sim.profiles import NAMED, PathProfile
 from link_sim.profiles.rates import at_rate
-from link_sim.services import NS_PER_S
-from link_sim.trace_files import mahimahi_trace
-from link_sim.traces import LinkTrace, TraceRow
+from link_sim.real_time.live import Direction, LiveLink, live_link
+from link_sim.traces.files import mahimahi_trace
+from link_sim.traces.trace import LinkTrace, TraceRow
 
 FRAME_BYTES = 100
 

@@ -6,8 +6,8 @@ import pytest
 
 from edge_agent.link_record import LinkSample, csv_text, trace_lines
 from link_sim.errors import ProfileError
-from link_sim.record import trace_of
-from link_sim.trace_files import Way, read_csv
+from link_sim.traces.files import Way, read_csv
+from link_sim.traces.record import trace_of
 
 S = 1_000_000_000
 

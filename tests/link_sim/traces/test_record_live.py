@@ -18,12 +18,12 @@ from edge_agent.client import Client
 from edge_agent.config import load_api_address
 from edge_agent.link_record import LinkSample
 from edge_agent.recorder import Recorder
-from link_sim.link_profile import LinkProfile
+from link_sim.link.link_profile import LinkProfile
 from link_sim.profiles import UDP_IPV4_OVERHEAD_BYTES, PathProfile
-from link_sim.record import trace_of
-from link_sim.trace_files import Way, read_trace
-from link_sim.trace_stats import stats
-from link_sim.udp_proxy import UdpProxy
+from link_sim.real_time.udp_proxy import UdpProxy
+from link_sim.traces.files import Way, read_trace
+from link_sim.traces.record import trace_of
+from link_sim.traces.stats import stats
 from tests.integration.agents import AgentProcess, attempt, edge_agent, free_port, running, udp_link, write_pair
 from tests.link_sim.traces.measuring import saturate
 

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from link_sim.errors import ProfileError
-from link_sim.trace_edit import binned, cut, loop, scale, stitch, stretch
-from link_sim.trace_files import mahimahi_trace, read_csv, read_mahimahi
-from link_sim.trace_stats import stats
-from link_sim.traces import LinkTrace, TraceRow
+from link_sim.traces.edit import binned, cut, loop, scale, stitch, stretch
+from link_sim.traces.files import mahimahi_trace, read_csv, read_mahimahi
+from link_sim.traces.stats import stats
+from link_sim.traces.trace import LinkTrace, TraceRow
 from tests.components import shared_dir
 
 MS = 1_000_000

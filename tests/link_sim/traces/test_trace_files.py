@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from link_sim.errors import ProfileError
-from link_sim.trace_files import PathTrace, Way, read_csv, read_mahimahi, read_trace, write_csv, write_mahimahi
-from link_sim.traces import LinkTrace, TraceRow
+from link_sim.traces.files import PathTrace, Way, read_csv, read_mahimahi, read_trace, write_csv, write_mahimahi
+from link_sim.traces.trace import LinkTrace, TraceRow
 from tests.components import shared_dir
 
 MS = 1_000_000

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from link_sim.trace_files import Way, read_trace
-from link_sim.trace_stats import Outages, Spread, gaps, stats
-from link_sim.traces import LinkTrace, TraceRow
+from link_sim.traces.files import Way, read_trace
+from link_sim.traces.stats import Outages, Spread, gaps, stats
+from link_sim.traces.trace import LinkTrace, TraceRow
 from tests.components import shared_dir
 
 S = 1_000_000_000

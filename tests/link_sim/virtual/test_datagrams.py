@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from link_sim.link_profile import LinkProfile
-from link_sim.net import Net
+from link_sim.link.link_profile import LinkProfile
+from link_sim.virtual.net import Net
 from tests.link_sim.virtual.worlds import Heard, two_nodes
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from link_sim.endpoints.link_end import Datagram
-from link_sim.endpoints.way import LinkEvent, WayEvent
 from link_sim.errors import ProfileError
-from link_sim.link_profile import LinkProfile
-from link_sim.model import Fate
-from link_sim.net import Net
-from link_sim.net_changes import Change, Schedule, numbers, outage, rate, restore
-from link_sim.virtual_loop import run_virtual
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Fate
+from link_sim.virtual.changes import Change, Schedule, numbers, outage, rate, restore
+from link_sim.virtual.endpoints.link_end import Datagram
+from link_sim.virtual.endpoints.way import LinkEvent, WayEvent
+from link_sim.virtual.loop import run_virtual
+from link_sim.virtual.net import Net
 from tests.link_sim.virtual.worlds import Heard, echo, two_nodes
 
 ROOT = Path(__file__).parents[3]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from link_sim.link_profile import LinkProfile
-from link_sim.net_changes import outage
+from link_sim.link.link_profile import LinkProfile
 from link_sim.profiles import PathProfile, serial_profile, serial_rate_bps
+from link_sim.virtual.changes import outage
 from tests.link_sim.virtual.worlds import two_nodes
 
 

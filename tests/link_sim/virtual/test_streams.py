@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from link_sim.endpoints.segment import HEADER_BYTES, StreamSettings
-from link_sim.endpoints.send_side import SendSide
-from link_sim.link_profile import LinkProfile
-from link_sim.model import Outage
-from link_sim.net import Net
-from link_sim.net_changes import outage
+from link_sim.link.link_profile import LinkProfile
+from link_sim.link.model import Outage
 from link_sim.profiles import PathProfile
+from link_sim.virtual.changes import outage
+from link_sim.virtual.endpoints.segment import HEADER_BYTES, StreamSettings
+from link_sim.virtual.endpoints.send_side import SendSide
+from link_sim.virtual.net import Net
 from tests.link_sim.virtual.worlds import echo, two_nodes
 
 NS_PER_MS = 1_000_000

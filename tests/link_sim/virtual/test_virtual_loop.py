@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from link_sim.real_guard import NotVirtualError
-from link_sim.stuck import StuckError
-from link_sim.virtual_loop import VirtualLoop, run_virtual
+from link_sim.virtual.loop import VirtualLoop, run_virtual
+from link_sim.virtual.real_guard import NotVirtualError
+from link_sim.virtual.stuck import StuckError
 
 
 def test_an_hour_passes_at_once_and_exactly() -> None:

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from link_sim.endpoints.segment import StreamSettings
-from link_sim.link_profile import LinkProfile
-from link_sim.net import Net
-from link_sim.net_changes import Schedule
+from link_sim.link.link_profile import LinkProfile
 from link_sim.profiles import PathProfile
+from link_sim.virtual.changes import Schedule
+from link_sim.virtual.endpoints.segment import StreamSettings
+from link_sim.virtual.net import Net
 
 
 def two_nodes(

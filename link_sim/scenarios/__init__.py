@@ -1,0 +1,1 @@
+"""Scenarios: nodes, links, traffic, faults and checks in a file, and the run that judges them."""

@@ -1,0 +1,1 @@
+"""Traces: what one direction of a real link did over time, read, edited, measured and recorded."""
