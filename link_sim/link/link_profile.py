@@ -19,6 +19,7 @@ _RATIOS = (
     "corrupt_ratio",
     "noise_ratio",
 )
+_WHOLE = ("rate_bps", "queue_bytes", "overhead_bytes", "mtu_bytes")
 _SPANS = ("schedule_period_s", "step_period_s", "queue_s", "interval_s", "poll_s")
 
 
@@ -77,6 +78,7 @@ class LinkProfile:
             value = getattr(self, each.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise ProfileError(f"{each.name} {value}: allowed is a finite number")
+        self._make_whole()
         if self.rate_bps is not None and self.rate_bps < 1:
             raise ProfileError(f"rate_bps {self.rate_bps}: allowed is 1 or more, or none for no limit")
         if not 0 <= self.delay_s <= LONGEST_DELAY_S:
@@ -95,6 +97,15 @@ class LinkProfile:
             if span_s is not None and span_s <= 0:
                 raise ProfileError(f"{name} {span_s}: allowed is above 0, or none")
         self._check_rest()
+
+    def _make_whole(self) -> None:
+        """Numbers written as 1e6 are the whole numbers that they mean."""
+        for name in _WHOLE:
+            number = getattr(self, name)
+            if number is not None:
+                object.__setattr__(self, name, _whole(name, number))
+        rates = tuple((from_s, _whole("rate_schedule: rate", rate_bps)) for from_s, rate_bps in self.rate_schedule)
+        object.__setattr__(self, "rate_schedule", rates)
 
     def _check_jitter(self) -> None:
         longest_s = self.delay_s if self.jitter_shape is JitterShape.EVEN else LONGEST_DELAY_S
@@ -123,3 +134,9 @@ class LinkProfile:
             raise ProfileError(f"{text}; rate_schedule = [] beside it leaves it to rate_bps")
         if self.schedule_period_s is not None and not self.rate_schedule:
             raise ProfileError(f"schedule_period_s {self.schedule_period_s}: rate_schedule is missing")
+
+
+def _whole(name: str, number: float) -> int:
+    if not math.isfinite(number) or number != int(number):
+        raise ProfileError(f"{name} {number}: allowed is a whole number")
+    return int(number)

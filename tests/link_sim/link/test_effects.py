@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from statistics import fmean
+from typing import cast
 
 import pytest
 
@@ -299,3 +300,15 @@ def test_a_table_gives_the_profile_back() -> None:
         reorders=True,
     )
     assert profile_from("again", profile_table(profile)) == profile
+
+
+def test_a_number_written_as_1e6_is_the_whole_number_and_others_are_refused() -> None:
+    written = LinkProfile(rate_bps=cast(int, 1e6), queue_bytes=cast(int, 1e4), mtu_bytes=cast(int, 1.4e3))
+    whole = LinkProfile(rate_bps=1_000_000, queue_bytes=10_000, mtu_bytes=1_400)
+    lines = [Line[bytes](profile, 1) for profile in (written, whole)]
+    for line in lines:
+        line.offer(0, 100, b"frame")
+    assert lines[0].model.digest() == lines[1].model.digest()
+    assert LinkProfile(rate_schedule=((0, cast(int, 1e6)),)) == LinkProfile(rate_schedule=((0, 1_000_000),))
+    with pytest.raises(ProfileError, match=r"rate_bps 0\.5: allowed is a whole number"):
+        LinkProfile(rate_bps=cast(int, 0.5))

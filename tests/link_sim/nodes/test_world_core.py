@@ -8,7 +8,7 @@ import pytest
 
 import link_sim
 from edge_agent.core.bundle import COMMAND, BundleHeader, FlowOrder, Precedence
-from edge_agent.core.effects import Done, Effect, Outcome, Persist, Restored
+from edge_agent.core.effects import Done, Effect, Known, Outcome, Persist, Restored
 from edge_agent.core.errors import RefusedError
 from edge_agent.core.frame import LinkKeys
 from edge_agent.core.node import Node
@@ -145,12 +145,19 @@ class AcknowledgesEarly(Node):
 
 
 class ForgetsWhatItSaw(Node):
-    """The planted fault: after a restart, what had arrived before is new."""
+    """After a restart what had arrived before is new in memory; the store still knows it."""
 
     def __init__(
         self, settings: NodeSettings, keys: LinkKeys, rng: random.Random, restored: Restored, now_s: float
     ) -> None:
         super().__init__(settings, keys, rng, replace(restored, seen=()), now_s)
+
+
+class ForgetsAndWillNotHear(ForgetsWhatItSaw):
+    """The planted fault: it takes the store's word that a bundle is known for one that it is new, too."""
+
+    def complete(self, effect_id: int, outcome: Outcome, now_s: float) -> None:
+        super().complete(effect_id, Done() if isinstance(outcome, Known) else outcome, now_s)
 
 
 def run_seeds(make_node: NodeMaker) -> None:
@@ -159,9 +166,14 @@ def run_seeds(make_node: NodeMaker) -> None:
 
 
 @pytest.mark.slow
+def test_what_a_node_forgets_its_store_remembers() -> None:
+    run_seeds(ForgetsWhatItSaw)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faulty", "complaint"),
-    [(AcknowledgesEarly, "delivered and not on disk"), (ForgetsWhatItSaw, "delivered twice")],
+    [(AcknowledgesEarly, "delivered and not on disk"), (ForgetsAndWillNotHear, "delivered twice")],
 )
 def test_a_planted_fault_is_found_within_ten_seeds(faulty: NodeMaker, complaint: str) -> None:
     with pytest.raises(BrokenPromiseError, match=complaint):
