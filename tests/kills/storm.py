@@ -214,12 +214,18 @@ class Storm:
                     self.ledger.answer(state.bundle, payload)
 
     async def _listen(self) -> None:
-        await self.post.until_ready()  # the first time; the client goes on over all other lives
         async with self.post.client as client:
-            async for each in client.listen("text", since="all", consumer="outlet"):
-                self.ledger.hear(each.bundle, each.position, each.payload, redelivered=each.redelivered)
-                self.heard.set()
-                await self.may_hear.wait()
+            while True:
+                await self.post.until_ready()
+                try:
+                    async for each in client.listen("text", since="all", consumer="outlet"):
+                        self.ledger.hear(each.bundle, each.position, each.payload, redelivered=each.redelivered)
+                        self.heard.set()
+                        await self.may_hear.wait()
+                except (
+                    AgentAbsentError
+                ):  # killed before the first connection; the client itself goes on over later lives
+                    await asyncio.sleep(RETRY_S)
 
     async def _settle(self) -> None:
         """Until all is there, or the kit holds nothing and nothing comes: then the ledger says what is missing."""

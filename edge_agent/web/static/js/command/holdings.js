@@ -39,6 +39,6 @@ function largestList(ctx, unit) {
     h("ul", {}, unit.largest.map((item) => h("li", { class: "largest-row", key: item.bundle, "data-item": item.bundle },
       h("span", {}, whatWord(say, item.flow.split(".", 1)[0])), h("span", { class: "number" }, size(item.bytes)),
       h("span", { class: "number soft" }, item.age_s === null || item.age_s === undefined ? "" : duration(item.age_s * 1000)),
-      item.asked ? h("span", { class: "soft" }, say(`held.asked_${item.asked}`))
+      item.asked ? h("span", { class: "soft" }, say(item.asked === "pull" ? "held.asked_pull" : "held.asked_cancel"))
         : h("span", { class: "largest-acts" }, ask("pull", "held.pull", item), ask("drop", "held.drop", item))))));
 }
