@@ -42,6 +42,7 @@ _ALONE = (  # these measure time, or fill the machine's own buffers: nothing run
     "tests/link_sim/real_time/test_tcp_proxy.py",
     "tests/link_sim/real_time/test_udp_proxy.py",
     "tests/link_sim/traces/test_record_live.py",
+    "tests/web/test_pages_real.py::test_sos_waits_at_a_kit_alone",  # the page shall say within 3 s that its server is gone
 )
 _NEED_MORE = ("kernel", "device", "browser")  # markers of tests that --fast leaves out besides slow
 
@@ -70,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(item.get_closest_marker(name) for name in _NEED_MORE):
             item.add_marker("slow")
         where = item.path.relative_to(root).as_posix() if item.path.is_relative_to(root) else ""
-        if where.startswith(_ALONE):
+        if f"{where}::{item.name}".startswith(_ALONE):
             item.add_marker("alone")
         elif where.startswith(_SIDE_BY_SIDE):
             item.add_marker("side_by_side")
