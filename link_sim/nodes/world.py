@@ -438,7 +438,7 @@ class World:
         if not port.is_plugged or len(frame) > port.limits.mtu_bytes:
             self.counts["frames_oversize" if port.is_plugged else "frames_on_unplugged_link"] += 1
             return
-        way.line.offer(self._now_ns, len(frame), frame)
+        way.line.carry(self._now_ns, len(frame), frame)
         if way.armed_ns is None:
             self._arm_way(way)
 
