@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from benchmarks.percentiles import p99
 from benchmarks.rows import Bench, Figure
 from benchmarks.tapped_keys import FlashFrames, TappedKeys
+from benchmarks.yardstick import yardstick_cpu_s
 from edge_agent.core.bundle import BundleHeader, BundleId, Origin, Precedence
 from edge_agent.core.limits import LinkLimits, LinkShape
 from edge_agent.core.report import NodeSettings
@@ -136,19 +137,11 @@ def _hour_cpu(simulated_s: int) -> Figure:
     before_s = time.process_time()
     world.run_until(simulated_s + 5.0)
     cpu_s = time.process_time() - before_s
-    yardstick_s = _yardstick_cpu_s()
+    yardstick_s = yardstick_cpu_s()
     world.audit()
     if world.ledger.tally().waiting:
         raise AssertionError(f"{world.ledger.tally().waiting} bundles still wait")
     return Figure(value=cpu_s * 3600 / simulated_s, reference=yardstick_s)
-
-
-def _yardstick_cpu_s() -> float:
-    """CPU seconds of four million dictionary stores in plain Python: what this machine gives at this moment."""
-    before_s, kept = time.process_time(), dict[int, int]()
-    for number in range(4_000_000):
-        kept[number & 1023] = number
-    return time.process_time() - before_s
 
 
 def rows(quick: bool) -> list[Bench]:

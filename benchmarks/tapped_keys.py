@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from edge_agent.core.blocks import Fragment
 from edge_agent.core.bundle import Precedence
-from edge_agent.core.codec import Fragment, read_blocks
+from edge_agent.core.codec import read_blocks
 from edge_agent.core.frame import Direction, FrameCipher, SessionSalts
 from edge_agent.security.link_keys import DeploymentKeys
 

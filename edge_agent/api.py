@@ -7,13 +7,13 @@ import asyncio
 import os
 import stat
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edge_agent.addresses import Address, spell
 from edge_agent.api_carry import serve_export, serve_import
-from edge_agent.api_door import ApiDoor, BundleUnknownError
+from edge_agent.api_door import ApiDoor, BundleUnknownError, SendTerms
 from edge_agent.api_listener import Listener, write_answer
 from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_message
 from edge_agent.client import BundleState
@@ -153,16 +153,7 @@ class ApiServer:
         payload = request.get("payload")
         if not isinstance(payload, bytes):
             raise MalformedError(f"payload of type {type(payload).__name__}: allowed: bytes")
-        terms = _terms(request)
-        return await self._door.send(
-            payload,
-            flow=terms.flow,
-            to=terms.to,
-            precedence=terms.precedence,
-            lifetime_s=terms.lifetime_s,
-            key=terms.key,
-            origin=terms.origin,
-        )
+        return await self._door.send(payload, _terms(request))
 
     async def _send_many(self, request: Message) -> Message:
         payloads = request.get("payloads")
@@ -172,16 +163,7 @@ class ApiServer:
             or not all(type(each) is bytes for each in payloads)
         ):
             raise MalformedError(f"payloads: allowed: a list of at most {GROUP_MAX} times bytes")
-        terms = _terms(request)
-        told = await self._door.send_many(
-            payloads,
-            flow=terms.flow,
-            to=terms.to,
-            precedence=terms.precedence,
-            lifetime_s=terms.lifetime_s,
-            key=terms.key,
-            origin=terms.origin,
-        )
+        told = await self._door.send_many(payloads, _terms(request))
         return {
             "bundles": ["" if isinstance(each, RefusedError) else str(each) for each in told],
             "refused": [
@@ -259,19 +241,7 @@ def _bundle(request: Message) -> BundleId:
     return BundleId.parse(_text(request, "bundle"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Terms:
-    """How something is to be sent, as a request says it."""
-
-    flow: str
-    to: str
-    precedence: Precedence | None
-    lifetime_s: float | None
-    key: str
-    origin: Origin
-
-
-def _terms(request: Message) -> _Terms:
+def _terms(request: Message) -> SendTerms:
     """Raises MalformedError, naming the field."""
     precedence, lifetime_s = request.get("precedence"), request.get("lifetime_s")
     names = {each.name.lower(): each for each in Precedence}
@@ -279,7 +249,7 @@ def _terms(request: Message) -> _Terms:
         raise MalformedError(f"precedence {precedence!r}: allowed: {', '.join(names)}")
     if lifetime_s is not None and (isinstance(lifetime_s, bool) or not isinstance(lifetime_s, int | float)):
         raise MalformedError(f"lifetime_s {lifetime_s!r}: allowed: a number of seconds")
-    return _Terms(
+    return SendTerms(
         flow=_text(request, "flow"),
         to=_text(request, "to"),
         precedence=None if precedence is None else names[precedence],

@@ -23,33 +23,25 @@ class Cancelled:
     was_asked: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendTerms:
+    """How something is to be sent, as a request says it; ``precedence`` and ``lifetime_s`` None: as its flow says."""
+
+    flow: str
+    to: str
+    precedence: Precedence | None
+    lifetime_s: float | None
+    key: str
+    origin: Origin
+
+
 class ApiDoor(Protocol):
     """What the API asks of the agent."""
 
-    async def send(
-        self,
-        payload: bytes,
-        *,
-        flow: str,
-        to: str,
-        precedence: Precedence | None,
-        lifetime_s: float | None,
-        key: str,
-        origin: Origin,
-    ) -> BundleState:
+    async def send(self, payload: bytes, terms: SendTerms) -> BundleState:
         """The accepted bundle. Raises RefusedError, UnsendableError."""
 
-    async def send_many(
-        self,
-        payloads: Sequence[bytes],
-        *,
-        flow: str,
-        to: str,
-        precedence: Precedence | None,
-        lifetime_s: float | None,
-        key: str,
-        origin: Origin,
-    ) -> list[BundleId | RefusedError]:
+    async def send_many(self, payloads: Sequence[bytes], terms: SendTerms) -> list[BundleId | RefusedError]:
         """For each payload its bundle, or why it was refused. Raises RefusedError, UnsendableError."""
 
     async def state(self, bundle: BundleId) -> BundleState:

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.accepted import AcceptedNews
-from edge_agent.api_door import BundleUnknownError, Cancelled
+from edge_agent.api_door import BundleUnknownError, Cancelled, SendTerms
 from edge_agent.api_messages import Message
 from edge_agent.carrying import Export, Import
 from edge_agent.client import BundleState, Delivery
 from edge_agent.config import Config
-from edge_agent.core.bundle import COMMAND, BundleId, Origin, Precedence
+from edge_agent.core.bundle import COMMAND, BundleId, Origin
 from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.core.progress import ENDS
 from edge_agent.core.report import NodeReport
@@ -50,36 +50,28 @@ class LocalDoor:
     def __post_init__(self) -> None:
         self.fates = FateWatch(self.fate, lambda: self.disk.set_states(()))
 
-    async def send(
-        self,
-        payload: bytes,
-        *,
-        flow: str,
-        to: str,
-        precedence: Precedence | None,
-        lifetime_s: float | None,
-        key: str,
-        origin: Origin,
-    ) -> BundleState:
+    async def send(self, payload: bytes, terms: SendTerms) -> BundleState:
         bundle = await self.sender.submit(
-            payload, flow=flow, to=to, precedence=precedence, lifetime_s=lifetime_s, key=key, origin=origin
+            payload,
+            flow=terms.flow,
+            to=terms.to,
+            precedence=terms.precedence,
+            lifetime_s=terms.lifetime_s,
+            key=terms.key,
+            origin=terms.origin,
         )
         now_ms = self.sender.now_ms()
         return BundleState(bundle=str(bundle), state="accepted", accepted_at_ms=now_ms, at_ms=now_ms)
 
-    async def send_many(
-        self,
-        payloads: Sequence[bytes],
-        *,
-        flow: str,
-        to: str,
-        precedence: Precedence | None,
-        lifetime_s: float | None,
-        key: str,
-        origin: Origin,
-    ) -> list[BundleId | RefusedError]:
+    async def send_many(self, payloads: Sequence[bytes], terms: SendTerms) -> list[BundleId | RefusedError]:
         return await self.sender.submit_many(
-            payloads, flow=flow, to=to, precedence=precedence, lifetime_s=lifetime_s, key=key, origin=origin
+            payloads,
+            flow=terms.flow,
+            to=terms.to,
+            precedence=terms.precedence,
+            lifetime_s=terms.lifetime_s,
+            key=terms.key,
+            origin=terms.origin,
         )
 
     async def state(self, bundle: BundleId) -> BundleState:

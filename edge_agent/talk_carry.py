@@ -2,12 +2,12 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from edge_agent.cli import EXIT_DONE, EXIT_REFUSED, EXIT_USAGE
 from edge_agent.client import Client
+from edge_agent.disk.file_system import MACHINE
 from edge_agent.talk import complain, print_line, with_client
 
 PIECE_BYTES = 1 << 20
@@ -37,7 +37,7 @@ async def _export(client: Client, file: Path, to: str) -> int:
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
-        _sync_folder(file.parent)
+        MACHINE.sync_folder(file.parent)
     except OSError as error:
         complain(f"{file}: {error.strerror}")
         return EXIT_REFUSED
@@ -67,13 +67,3 @@ def _pieces(file: Path) -> Iterator[bytes]:
     with file.open("rb") as opened:
         while piece := opened.read(PIECE_BYTES):
             yield piece
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the file's name durable."""
-    if sys.platform != "win32":  # Windows has no handle of a folder to sync
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -4,11 +4,11 @@ Outcomes are kept in ``build/explorer``, by the sources that made them, so that 
 """
 
 import sys
-import time
 from hashlib import blake2b
 from pathlib import Path
 
 from benchmarks.rows import Bench, Figure
+from benchmarks.yardstick import yardstick_cpu_s
 from link_sim.judge.explorer import SPAN_S, SeedOutcome, StateFile, go_on, summary
 
 ROOT = Path(__file__).parents[2]
@@ -54,15 +54,7 @@ def _minutes(seeds: int) -> Figure:
     """CPU minutes that 1,000 seeds take on each of two cores; the reference is the yardstick of this run, in CPU s."""
     outcomes = _proof(seeds)
     cpu_s = sum(outcome.cpu_s for outcome in outcomes) / len(outcomes)
-    return Figure(value=SEEDS * cpu_s / CORES / 60, reference=_yardstick_cpu_s())
-
-
-def _yardstick_cpu_s() -> float:
-    """CPU seconds of four million dictionary stores in plain Python: what this machine gives at this moment."""
-    before_s, kept = time.process_time(), dict[int, int]()
-    for number in range(4_000_000):
-        kept[number & 1023] = number
-    return time.process_time() - before_s
+    return Figure(value=SEEDS * cpu_s / CORES / 60, reference=yardstick_cpu_s())
 
 
 def rows(quick: bool) -> list[Bench]:

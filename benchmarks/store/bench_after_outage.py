@@ -47,7 +47,7 @@ def _newest_position(records: int) -> Figure:
     return Figure(value=arrived.get(newest, pair.world.now_s) - pair.plugged_s - 2 * delay_s, reference=records)
 
 
-def _drained(rate_bps: float, delay_s: float, bundles: int) -> tuple[VirtualPair, float]:
+def _drained(rate_bps: int, delay_s: float, bundles: int) -> tuple[VirtualPair, float]:
     """A backlog of 100-byte bundles that drained, and in how many seconds."""
     pair = VirtualPair(udp_profile(rate_bps, delay_s))
     created_ms = CREATED_AT_MS

@@ -17,7 +17,7 @@ MET_S = 5.0  # both know each other and have keys by then
 CREATED_AT_MS = 1_767_225_600_000  # as long on the wire as today's
 
 
-def udp_profile(rate_bps: float, delay_s: float) -> LinkProfile:
+def udp_profile(rate_bps: int, delay_s: float) -> LinkProfile:
     """A link with 200 ms of queue, at least ten frames."""
     queue_bytes = max(15_000, round(rate_bps / 8 * 0.2))
     return LinkProfile(

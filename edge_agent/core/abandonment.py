@@ -4,8 +4,8 @@ CONTROL [4, precedence, sequence], with source and incarnation behind them where
 receiver forgets the part it has, and nothing else: the number stays open, for fragments under way may follow.
 """
 
+from edge_agent.core.blocks import SEQUENCE_MAX, Control
 from edge_agent.core.bundle import NODE_ID_PATTERN, BundleId, MalformedError, Precedence
-from edge_agent.core.codec import SEQUENCE_MAX, Control
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.peer import Peer
 

@@ -7,8 +7,8 @@ in a new frame on whatever link is best. Source of the two thresholds: RFC 9002,
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from edge_agent.core.blocks import TICK_S, Ack
 from edge_agent.core.brief import ProfileUse
-from edge_agent.core.codec import TICK_S, Ack
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.peer import Reply
 

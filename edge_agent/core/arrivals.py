@@ -7,9 +7,9 @@ what has surely expired on its way ends here: its number closes, its sender hear
 
 from collections import deque
 
+from edge_agent.core.blocks import Fragment, Refused, StoredPartly
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence, header_hash
 from edge_agent.core.closed_numbers import ClosedNumbers
-from edge_agent.core.codec import Fragment, Refused, StoredPartly
 from edge_agent.core.effects import (
     ArrivalExpired,
     BundleDelivered,

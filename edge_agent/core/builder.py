@@ -7,16 +7,9 @@ from collections.abc import Hashable
 
 from edge_agent.core.arq import Piece, SentFrame
 from edge_agent.core.arrivals import Arrivals
+from edge_agent.core.blocks import AGE_MAX_MS, Fragment, Source
 from edge_agent.core.bundle import COMMAND, Precedence
-from edge_agent.core.codec import (
-    AGE_MAX_MS,
-    Fragment,
-    Source,
-    put_ack,
-    put_control,
-    put_fragment,
-    put_window,
-)
+from edge_agent.core.codec import put_ack, put_control, put_fragment, put_window
 from edge_agent.core.contact import ETA_NOISE_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody

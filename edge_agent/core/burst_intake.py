@@ -3,9 +3,10 @@
 from collections.abc import Hashable
 
 from edge_agent.core.arrivals import Arrivals
+from edge_agent.core.blocks import Block, Fragment, Refused, Source, Stored
 from edge_agent.core.bundle import MalformedError
 from edge_agent.core.burst_numbers import BurstWindows
-from edge_agent.core.codec import Block, Fragment, Refused, Source, Stored, read_blocks
+from edge_agent.core.codec import read_blocks
 from edge_agent.core.contact import Link
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.effects import Failed, Outcome, Restored, SyncWindow

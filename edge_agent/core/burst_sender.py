@@ -5,10 +5,11 @@ urgent bytes go a second time, after minutes. They are the last resort: used whi
 by FLASH also for its second copy.
 """
 
+from edge_agent.core.blocks import Refused, Source, Stored
 from edge_agent.core.builder import FRAGMENT_FIXED_BYTES, charge, fragment_of
 from edge_agent.core.bundle import COMMAND, Precedence
 from edge_agent.core.burst_numbers import BurstNumbers
-from edge_agent.core.codec import Refused, Source, Stored, put_fragment, put_refused
+from edge_agent.core.codec import put_fragment, put_refused
 from edge_agent.core.contact import Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from edge_agent.core.abandonment import abandonment
 from edge_agent.core.admission import FlashAllowance
 from edge_agent.core.begun_before import BegunBefore
+from edge_agent.core.blocks import Source
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, FlowOrder, Precedence
-from edge_agent.core.codec import Source
 from edge_agent.core.dormant import DormantQueue
 from edge_agent.core.effects import (
     BundleAccepted,

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from edge_agent.core.blocks import Control
 from edge_agent.core.bundle import NODE_ID_PATTERN, MalformedError
-from edge_agent.core.codec import Control, read_blocks
+from edge_agent.core.codec import read_blocks
 
 HELLO_KIND = 1
 HELLO_FIELDS = 7

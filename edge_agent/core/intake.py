@@ -6,10 +6,7 @@ from random import Random
 from edge_agent.core.abandonment import ABANDON_KIND, read_abandoned
 from edge_agent.core.arq import Arrived
 from edge_agent.core.arrivals import Arrivals
-from edge_agent.core.brief import PROFILE_KIND
-from edge_agent.core.bundle import MalformedError, Precedence
-from edge_agent.core.burst_intake import BurstIntake
-from edge_agent.core.codec import (
+from edge_agent.core.blocks import (
     PROBE,
     TOKEN_BYTES,
     Ack,
@@ -23,9 +20,11 @@ from edge_agent.core.codec import (
     Stored,
     StoredPartly,
     Window,
-    put_token,
-    read_blocks,
 )
+from edge_agent.core.brief import PROFILE_KIND
+from edge_agent.core.bundle import MalformedError, Precedence
+from edge_agent.core.burst_intake import BurstIntake
+from edge_agent.core.codec import put_token, read_blocks
 from edge_agent.core.contact import ACK_FRAMES, Contact, Link
 from edge_agent.core.contacts import HELD_EARLY_BYTES, Contacts
 from edge_agent.core.custody import Custody

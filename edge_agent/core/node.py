@@ -11,11 +11,11 @@ from random import Random
 from edge_agent.core.adoption import Adoption
 from edge_agent.core.arq import SentFrame
 from edge_agent.core.arrivals import REPLY_WAIT_S, Arrivals
+from edge_agent.core.blocks import Window
 from edge_agent.core.builder import FrameBuilder
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence
 from edge_agent.core.burst_intake import BurstIntake
 from edge_agent.core.burst_sender import BurstSender
-from edge_agent.core.codec import Window
 from edge_agent.core.contact import DAY_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody

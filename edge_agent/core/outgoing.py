@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from edge_agent.core.blocks import Source
 from edge_agent.core.bundle import BundleRecord, Precedence
-from edge_agent.core.codec import Source
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.core.peer import Peer
 

@@ -4,8 +4,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from edge_agent.core.blocks import Block, Control, Refused, Source, Stored, StoredPartly
 from edge_agent.core.bundle import COMMAND, BundleId, Precedence
-from edge_agent.core.codec import Block, Control, Refused, Source, Stored, StoredPartly
 from edge_agent.core.intervals import IntervalSet
 
 FIRST_WINDOW_BYTES = 64 << 10

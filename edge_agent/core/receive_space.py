@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from edge_agent.core.codec import ACK_TIMES_MAX, TICK_S, Ack, put_ack
+from edge_agent.core.blocks import ACK_TIMES_MAX, TICK_S, Ack
+from edge_agent.core.codec import put_ack
 from edge_agent.core.intervals import IntervalSet
 
 KEPT_RANGES = 128

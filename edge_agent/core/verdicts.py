@@ -1,8 +1,8 @@
 """What a peer says of bundles in custody here: it has stored them, or a part of one, or it will not take one now."""
 
 from edge_agent.core.begun_before import go_on
+from edge_agent.core.blocks import Refused, Source, Stored, StoredPartly, Window
 from edge_agent.core.bundle import COMMAND, BundleId, Precedence
-from edge_agent.core.codec import Refused, Source, Stored, StoredPartly, Window
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import BundleRefused

@@ -4,8 +4,7 @@ from itertools import islice
 from typing import TypeVar
 
 from edge_agent.core.arrivals import Arrivals
-from edge_agent.core.bundle import Precedence
-from edge_agent.core.codec import (
+from edge_agent.core.blocks import (
     ACK_TIMES_MAX,
     ECHO,
     PROBE,
@@ -15,13 +14,9 @@ from edge_agent.core.codec import (
     Stored,
     StoredPartly,
     Window,
-    put_ack,
-    put_control,
-    put_refused,
-    put_stored,
-    put_stored_partly,
-    put_token,
 )
+from edge_agent.core.bundle import Precedence
+from edge_agent.core.codec import put_ack, put_control, put_refused, put_stored, put_stored_partly, put_token
 from edge_agent.core.codec import put_window as write_window
 from edge_agent.core.contact import ETA_NOISE_S, Contact
 from edge_agent.core.contacts import Contacts

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from edge_agent.core.arrivals import PARTIALS_MAX
+from edge_agent.core.blocks import Brief, Control, Fragment, Stored
 from edge_agent.core.brief import PROFILE_KIND, ProfileReader
 from edge_agent.core.bundle import BundleId, MalformedError, Precedence
-from edge_agent.core.codec import Brief, Control, Fragment, Stored, read_blocks
+from edge_agent.core.codec import read_blocks
 from edge_agent.core.contact import Contact
 from edge_agent.core.contacts import HELD_EARLY_BYTES
 from edge_agent.core.custody import SUBMITTING_MAX

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Iterator
 from itertools import islice
 
+from edge_agent.core.blocks import Fragment
 from edge_agent.core.bundle import COMMAND, BundleId, Precedence
-from edge_agent.core.codec import Fragment
 from edge_agent.core.contact import Contact
 from edge_agent.core.node import Node
 from edge_agent.core.outgoing import Outgoing

@@ -5,8 +5,9 @@ import pytest
 from benchmarks.bench_first_light_virtual import FLASH_BYTES, flash_tries, radio_limits
 from benchmarks.percentiles import p99
 from benchmarks.tapped_keys import FlashFrames
+from edge_agent.core.blocks import Fragment
 from edge_agent.core.bundle import Precedence
-from edge_agent.core.codec import Fragment, put_fragment
+from edge_agent.core.codec import put_fragment
 from edge_agent.core.pacing import CATCH_UP_S
 
 ALARM_FRAME_S = 0.123  # 64 bytes of payload and what a frame costs beside it, at 960 bytes a second

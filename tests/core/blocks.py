@@ -5,8 +5,7 @@ from types import MappingProxyType
 
 from hypothesis import strategies as st
 
-from edge_agent.core.bundle import Precedence
-from edge_agent.core.codec import (
+from edge_agent.core.blocks import (
     ACK_TIMES_MAX,
     AGE_MAX_MS,
     ECHO,
@@ -27,6 +26,9 @@ from edge_agent.core.codec import (
     Stored,
     StoredPartly,
     Window,
+)
+from edge_agent.core.bundle import Precedence
+from edge_agent.core.codec import (
     put_ack,
     put_control,
     put_fragment,

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from edge_agent.core.codec import PROBE, TOKEN_BYTES
+from edge_agent.core.blocks import PROBE, TOKEN_BYTES
 from edge_agent.core.contact import Contact
 from edge_agent.core.draft import Draft
 from edge_agent.core.envelope import FrameClass, put_data, read_envelope

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 
 from edge_agent.core.arq import LOST_KEPT, Arq, Piece
-from edge_agent.core.codec import Ack
+from edge_agent.core.blocks import Ack
 from tests.core.planted import finds, holds
 from tests.core.sending import outgoing, sent
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from edge_agent.core.blocks import Fragment
 from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
-from edge_agent.core.codec import Fragment
 from edge_agent.core.effects import ArrivalExpired, Persist
 from tests.core.bench import Bench, Place
 

@@ -1,8 +1,8 @@
 """Closed numbers: bounded in memory, and what is forgotten there is still given out once."""
 
+from edge_agent.core.blocks import Fragment
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Precedence
 from edge_agent.core.closed_numbers import RANGES_MAX, ClosedNumbers
-from edge_agent.core.codec import Fragment
 from edge_agent.core.effects import Restored
 from edge_agent.core.intervals import IntervalSet
 from tests.core.bench import Bench

@@ -9,18 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.core.blocks import ACK, BUNDLE_MAX_BYTES, CONTROL, FRAGMENT, REFUSED, SEQUENCE_MAX, STORED, Block
 from edge_agent.core.bundle import BundleHeader, MalformedError
-from edge_agent.core.codec import (
-    ACK,
-    BUNDLE_MAX_BYTES,
-    CONTROL,
-    FRAGMENT,
-    REFUSED,
-    SEQUENCE_MAX,
-    STORED,
-    Block,
-    read_blocks,
-)
+from edge_agent.core.codec import read_blocks
 from edge_agent.core.varint import put_varint
 from tests.core.blocks import BLOCKS, BLOCKS_OF, write
 from tests.core.planted import finds, holds

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from edge_agent.core.arrivals import PARTIALS_MAX, RETRY_DROPPED_S, RETRY_FULL_S, Arrivals
+from edge_agent.core.blocks import Fragment
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, FlowOrder, Precedence
-from edge_agent.core.codec import Fragment
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import BundleClosed, BundleForwarded, BundleRefused, Done, EraseReason, Persist
 from edge_agent.core.errors import RefusalReason

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from edge_agent.core.blocks import Brief, Control, Fragment
 from edge_agent.core.brief import PROFILE_KIND, ProfileReader
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Precedence
-from edge_agent.core.codec import Brief, Control, Fragment, read_blocks
+from edge_agent.core.codec import read_blocks
 from edge_agent.core.effects import Failed, Fetch
 from edge_agent.core.envelope import FrameClass, read_envelope
 from edge_agent.core.errors import RefusalReason

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 
 from edge_agent.core import words
+from edge_agent.core.blocks import Refused, StoredPartly
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Precedence
-from edge_agent.core.codec import Refused, StoredPartly
 from edge_agent.core.draft import Draft
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.peer import Peer, Reply

@@ -6,8 +6,8 @@ import pytest
 
 from edge_agent.core.arrivals import SYNC_WAIT_S, UNSYNCED_BYTES_MAX
 from edge_agent.core.begun_before import BEGUN_MAX, BegunBefore
+from edge_agent.core.blocks import Fragment
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Origin, Precedence
-from edge_agent.core.codec import Fragment
 from edge_agent.core.effects import LoadWindow
 from edge_agent.core.peer import Peer
 from edge_agent.core.verdicts import LEAVE_S

@@ -9,9 +9,7 @@ import pytest
 
 from edge_agent.core import intake
 from edge_agent.core.arrivals import PARTIAL_BYTES_MAX, PARTIALS_MAX
-from edge_agent.core.brief import PROFILE_KIND
-from edge_agent.core.bundle import COMMAND, BundleHeader, FlowOrder, MalformedError, Precedence
-from edge_agent.core.codec import (
+from edge_agent.core.blocks import (
     ACK,
     ECHO,
     PROBE,
@@ -25,6 +23,10 @@ from edge_agent.core.codec import (
     Stored,
     StoredPartly,
     Window,
+)
+from edge_agent.core.brief import PROFILE_KIND
+from edge_agent.core.bundle import COMMAND, BundleHeader, FlowOrder, MalformedError, Precedence
+from edge_agent.core.codec import (
     put_ack,
     put_control,
     put_fragment,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.core import codec
-from edge_agent.core.codec import Block
+from edge_agent.core.blocks import Block, Source
 from edge_agent.core.envelope import FrameClass
 from tests.core.blocks import BLOCKS, write
 from tests.fuzz.target import Target, body_of_blocks, fuzz, mutated
@@ -95,11 +95,11 @@ def test_every_class_of_frame_may_hold_anything(frame_class: FrameClass) -> None
 def test_a_fault_in_the_parser_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted fault: a range that goes below zero is not looked at, and an explicit source need not be a name."""
 
-    def careless(reader: codec.ByteReader, marks: int) -> codec.Source | None:
+    def careless(reader: codec.ByteReader, marks: int) -> Source | None:
         if not marks & 8:
             return None
         incarnation = int.from_bytes(reader.take(8), "big")
-        return codec.Source(reader.take(reader.byte()).decode("ascii"), incarnation)
+        return Source(reader.take(reader.byte()).decode("ascii"), incarnation)
 
     monkeypatch.setattr("edge_agent.core.codec.read_source", careless)
     target = Target(1)

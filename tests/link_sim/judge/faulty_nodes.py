@@ -3,8 +3,8 @@
 import random
 from collections.abc import Callable
 
+from edge_agent.core.blocks import Fragment
 from edge_agent.core.bundle import BundleId, Precedence
-from edge_agent.core.codec import Fragment
 from edge_agent.core.effects import Effect, EraseReason, Persist, Restored, Transmit
 from edge_agent.core.frame import LinkKeys
 from edge_agent.core.intervals import IntervalSet
