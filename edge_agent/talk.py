@@ -73,7 +73,8 @@ def with_client(options: argparse.Namespace, talk: Callable[[Client], Coroutine[
     try:
         return asyncio.run(connected())
     except AgentRefusedError as error:
-        complain(f"refused ({error.reason}): {error}" if error.reason not in str(error) else f"refused: {error}")
+        says_all = error.reason == "not_done" or error.reason in str(error)
+        complain(f"refused: {error}" if says_all else f"refused ({error.reason}): {error}")
         if error.reason == "store_full":
             complain("this node's store is full and nothing less urgent can go; what fills it: edge-agent status")
         return EXIT_REFUSED

@@ -18,6 +18,7 @@ ORDER_MAX = 4000
 ORDER_LIFETIME_S = 3600.0
 LIFETIME_LEAST_S, LIFETIME_MOST_S = 60, 604_800
 FLOWS = (ORDER_FLOW, WITHDRAW_FLOW)
+SAID_MAX = 12  # names in a refusal: what a person reads
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -83,7 +84,9 @@ class OrderDesk:
             raise ActionError(f"to {wanted!r}: allowed: a list of units, empty for all")
         unknown = [each for each in wanted if each not in known]
         if unknown and (known or self.door.hears_reports):
-            raise ActionError(f"to {unknown!r}: allowed: a list of units known here, empty for all")
+            allowed = [*sorted(known)[:SAID_MAX], *(f"group {each.name}" for each in self.groups[:SAID_MAX])]
+            what = ", ".join(allowed) or "no unit has reported yet"
+            raise ActionError(f"to {', '.join(unknown)}: not known here; allowed: {what}")
         units = list(dict.fromkeys(wanted or self.board.units))
         if not units:
             raise ActionError("no unit has reported yet")

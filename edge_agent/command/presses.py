@@ -67,7 +67,7 @@ class Presses:
             return wanted_text(body, "by", NAME_MAX)
         duty = self._board.duty
         if duty is None:
-            raise ActionError("nobody is on duty: enter a name first")
+            raise ActionError("nobody is on duty: enter a name first (edge-agent order: --by NAME)")
         return str(duty["name"])
 
     async def _duty(self, body: Mapping[str, Any], now_ms: int) -> Json:

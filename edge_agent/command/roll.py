@@ -19,4 +19,4 @@ def call_roll(order: Order, name_of: Callable[[str], str]) -> Json:
 def spell_roll(roll: Json) -> str:
     """One line for a terminal: "40 teams: 31 read, 6 delivered, 3 not reached"."""
     counts = [f"{len(roll[kind])} {word}" for kind, word in _WORDS.items() if roll[kind]]
-    return f"{roll['teams']} teams: {', '.join(counts)}" if counts else "no team"
+    return f"{roll['teams']} {'team' if roll['teams'] == 1 else 'teams'}: {', '.join(counts)}" if counts else "no team"

@@ -61,7 +61,7 @@ async def test_what_is_no_order_is_refused_in_words(door: MemoryDoor) -> None:
         ({"text": " "}, "text: a text of 1 to"),
         ({"text": "撤", "group": "sea"}, "group 'sea': allowed: coast, hills"),
         ({"text": "撤", "group": "hills"}, "no unit of it has reported yet"),
-        ({"text": "撤", "to": ["kit-99"]}, "a list of units known here"),
+        ({"text": "撤", "to": ["kit-99"]}, "to kit-99: not known here; allowed: .*kit-11.*, group coast"),
         ({"text": "撤", "flow": "sos"}, "flow 'sos': allowed: order, withdraw"),
         ({"text": "撤", "lifetime_s": 5}, "lifetime_s 5: allowed"),
     ):

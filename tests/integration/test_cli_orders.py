@@ -125,4 +125,4 @@ def test_an_order_to_one_unit_ends_with_0_once_it_is_there_and_an_unknown_name_i
         "--wait", "delivered", "--timeout", "30", "去北堤",
     )  # fmt: skip
     assert one.returncode == 0, one.stderr.decode()
-    assert json.loads(one.stdout.splitlines()[-1])["summary"] == "1 teams: 1 delivered"
+    assert json.loads(one.stdout.splitlines()[-1])["summary"] == "1 team: 1 delivered"
