@@ -119,6 +119,7 @@ class Agent:
             node_id=config.node_id,
             number=config.number,
             role=config.role,
+            store_quota_bytes=config.quota_bytes,
             free_store_bytes=self._disk.free_bytes(),
         )
         node = Node(settings, keys, SystemRandom(), restored, self._started_s)

@@ -118,6 +118,8 @@ class Arrivals:
         if precedence is not Precedence.FLASH or length > CHUNK_BYTES:  # the store keeps a reserve for calls for help
             if self.room.lacks_store(length, precedence):
                 self._refuse(bundle, peer, RefusalReason.STORE_FULL, RETRY_FULL_S, now_s)
+                self.room.has_turned_away = True
+                peer.told_window_bytes = -1  # it hears what there is room for, and when there is more
                 return None
             if self.room.lacks_memory(length, precedence):
                 self._refuse(bundle, peer, RefusalReason.PARTIAL_DROPPED, self.room.retry_s(), now_s)

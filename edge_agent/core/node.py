@@ -173,7 +173,14 @@ class Node:
 
     def set_free_bytes(self, free_bytes: int) -> None:
         """What the store can still take; bounds what peers may open."""
-        self.arrivals.room.free_bytes = free_bytes
+        room = self.arrivals.room
+        room.free_bytes = free_bytes
+        if room.has_turned_away:
+            for peer in self.contacts.peers.values():
+                if room.has_grown(peer):
+                    peer.told_window_bytes = -1
+                    room.has_turned_away = self._is_wakeup_known = False
+                    self.scheduler.version += 1
 
     def set_store_rate(self, store_bps: float) -> None:
         """How many payload bits a second the store syncs; two seconds of it are shared among the peers that send."""

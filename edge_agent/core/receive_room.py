@@ -17,6 +17,8 @@ TOTAL_LEAST_BYTES = 256 << 10
 """The window over all peers on the slowest disk: four of the largest bundles that are joined in memory."""
 RESERVE_BYTES = 8 << 20
 """Room for FLASH and IMMEDIATE beyond the window, over all peers, never lent to others."""
+KEPT_SHARE = 1 / 16
+"""Of a small store no more than this is kept free for them: the quota keeps a reserve of its own."""
 RESERVE_LEAST_BYTES = CHUNK_BYTES
 PEER_LEAST_BYTES = 2048
 """A share is never smaller: a reading and a position; a longer bundle goes alone."""
@@ -38,12 +40,16 @@ class ReceiveRoom:
     memory_bytes: int = 0
     """What of it can lie in memory."""
     free_bytes: int = field(init=False)
+    has_turned_away: bool = False
+    """A bundle was refused for want of store since room was last told."""
+    _kept_bytes: int = field(init=False)
     _total_bytes: int = field(init=False)
     _store_bps: float | None = None
     _active: dict[str, Peer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.free_bytes = self.settings.free_store_bytes
+        self._kept_bytes = min(RESERVE_BYTES, int(self.settings.store_quota_bytes * KEPT_SHARE))
         self._total_bytes = self.settings.receive_window_bytes
 
     def set_store_rate(self, store_bps: float) -> None:
@@ -54,7 +60,7 @@ class ReceiveRoom:
 
     def window_bytes(self, peer: Peer) -> int:
         """What this peer may open now."""
-        free_bytes = self.free_bytes - self.reserved_bytes - RESERVE_BYTES
+        free_bytes = self.free_bytes - self.reserved_bytes - self._kept_bytes
         if free_bytes <= 0:
             return 0
         peers = len(self._active) + (peer.node_id not in self._active)
@@ -92,7 +98,7 @@ class ReceiveRoom:
     def lacks_store(self, payload_bytes: int, precedence: Precedence) -> bool:
         """Whether the store has no room for a bundle."""
         room_bytes = self.free_bytes - self.reserved_bytes
-        return payload_bytes > room_bytes - (0 if precedence <= Precedence.IMMEDIATE else RESERVE_BYTES)
+        return payload_bytes > room_bytes - (0 if precedence <= Precedence.IMMEDIATE else self._kept_bytes)
 
     def lacks_memory(self, payload_bytes: int, precedence: Precedence) -> bool:
         """Whether too much is under way to begin one more; the first may always."""

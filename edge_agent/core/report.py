@@ -118,6 +118,7 @@ class NodeSettings:
     receive_window_bytes: int = 64 << 20  # opened and not yet stored, per peer, over all links together
     flash_allowance: tuple[int, int] = (6, 4096)  # machine FLASH bundles and bytes a minute and flow
     fast_liveness: bool = True
+    store_quota_bytes: int = 1 << 40
     free_store_bytes: int = 1 << 40  # what the store can still take; the shell updates it by ``Node.set_free_bytes``
     class_share_ratio: float = 0.05
     rekey_frames: int = 1 << 31  # half of what one AES-GCM key may seal (NIST SP 800-38D, section 8.3)

@@ -1,17 +1,24 @@
 """What a peer says of bundles in custody here: it has stored them, or a part of one, or it will not take one now."""
 
+from collections import deque
+
 from edge_agent.core.begun_before import go_on
 from edge_agent.core.blocks import Refused, Source, Stored, StoredPartly, Window
 from edge_agent.core.bundle import COMMAND, BundleId, Precedence
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import BundleRefused
+from edge_agent.core.errors import RefusalReason
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.peer import Peer
 
 LEAVE_S = 10.0
 """How long bundles below FLASH wait for a dead command node that has a part of them; most outages are shorter."""
+
+TURNED_AWAY_MAX = 1024
+"""Bundles of one peer that are tried as soon as it has room; what is forgotten waits out its time."""
+_FOR_WANT_OF_ROOM = (RefusalReason.STORE_FULL, RefusalReason.PARTIAL_DROPPED)
 
 
 class Verdicts:
@@ -21,6 +28,7 @@ class Verdicts:
         self.contacts = contacts
         self.custody = custody
         self.outputs = outputs
+        self._turned_away: dict[str, deque[Outgoing]] = {}
 
     def _own(self, source: Source | None, precedence: Precedence, sequence: int) -> BundleId:
         """The id of a bundle that the peer names: ours where it names no source."""
@@ -47,6 +55,9 @@ class Verdicts:
             self.custody.scheduler.version += 1
 
     def take_window(self, peer: Peer, block: Window, now_s: float) -> None:
+        if block.window_bytes > peer.window_bytes:  # there is room again: nobody waits out the time he was told
+            for outgoing in self._turned_away.pop(peer.node_id, ()):
+                outgoing.blocked_until_s = 0.0
         peer.window_bytes, peer.reserve_bytes = block.window_bytes, block.reserve_bytes
         peer.word_s, peer.is_stale = now_s, False
         self.custody.scheduler.version += 1
@@ -103,5 +114,7 @@ class Verdicts:
         if outgoing is None:
             return
         outgoing.blocked_until_s = now_s + block.retry_after_s
+        if block.reason in _FOR_WANT_OF_ROOM:
+            self._turned_away.setdefault(peer.node_id, deque(maxlen=TURNED_AWAY_MAX)).append(outgoing)
         self.unpin(outgoing)
         self.outputs.events.append(BundleRefused(bundle, block.reason, "", peer.node_id, block.retry_after_s))

@@ -26,6 +26,7 @@ READY_MAX_S = 20.0
 SETTLES_MAX_S = 90.0
 QUIET_S = 3.0
 LOOK_S = 0.1
+MISSING_EXPLAINED = 5
 SIZES = (4, 40, 200, 200, 1_500, 5_000)
 LARGE_BYTES = 90_000  # a file
 LARGE_RATIO = 0.02
@@ -128,7 +129,24 @@ class Storm:
                 sender.cancel()
             await self._settle()
             users[-1].cancel()
-        self.ledger.close()
+            self.ledger.close()
+            await self._explain()
+
+    async def _explain(self) -> None:
+        """What each side says of what is missing, added to the breaches."""
+        missing = self.ledger.missing()[:MISSING_EXPLAINED]
+        for victim in (self.kit, self.post) if missing else ():
+            async with victim.client as client:
+                status = await client.status()
+                self.ledger.breaches.append(
+                    f"{victim.config.stem}: backlog {status['backlog']}, dropped {status['dropped']}"
+                )
+                for bundle in missing:
+                    try:
+                        told = str(dict(await client.explain(bundle)))
+                    except AgentRefusedError as error:
+                        told = str(error)
+                    self.ledger.breaches.append(f"{bundle}: {victim.config.stem} says {told}")
 
     def _ways(self) -> list[Callable[[], Awaitable[None]]]:
         return [
