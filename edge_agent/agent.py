@@ -293,9 +293,10 @@ class Agent:
                 log.error("bundle_identity_mismatch", bundle=str(event.bundle), peer=event.peer)
 
     def _delivered(self, event: BundleDelivered) -> None:
-        if event.record.header.flow in RECEIPT_FLOWS:
+        flow = event.record.header.flow
+        if flow in RECEIPT_FLOWS:
             self._receipt_arrived.set()
-        self._deliveries.arrived()
+        self._deliveries.arrived(flow)
         log.debug("bundle_delivered", bundle=str(event.record.id), peer=event.peer, via=event.via)
 
     def _settled(self, bundle: BundleId) -> None:

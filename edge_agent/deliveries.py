@@ -14,6 +14,7 @@ from edge_agent.disk.types import Start
 BATCH = 64
 PASSING_PREFIX = "passing."
 """Begins the names of consumers that end with their connection."""
+_GLOB_SIGNS = frozenset("*?[")
 
 
 class Deliveries:
@@ -21,12 +22,14 @@ class Deliveries:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._news: set[asyncio.Event] = set()
+        self._flows: dict[str, str] = {}
+        self._news: dict[asyncio.Event, str] = {}
 
-    def arrived(self) -> None:
-        """A bundle for this node is on disk."""
-        for news in self._news:
-            news.set()
+    def arrived(self, flow: str) -> None:
+        """A bundle of ``flow`` for this node is on disk: whoever may want it looks. Of patterns only the disk knows."""
+        for news, wanted in self._news.items():
+            if wanted == flow or not _GLOB_SIGNS.isdisjoint(wanted):
+                news.set()
 
     async def open(self, name: str | None, flow: str, since: str | None, after: int | None) -> str:
         """The name of a consumer that starts where it is told. Raises MalformedError for a wrong ``since``."""
@@ -35,12 +38,14 @@ class Deliveries:
             start = Start.ALL if since == "all" else BundleId.parse(since)
         name = name or f"{PASSING_PREFIX}{secrets.token_hex(6)}"
         await self._disk.consumer_open(name, flow, start)
+        self._flows[name] = flow
         if after is not None:
             await self._disk.consumer_ack(name, after)
         return name
 
     async def close(self, name: str) -> None:
         """Nobody listens under this name now; one without a name of its own is forgotten."""
+        self._flows.pop(name, None)
         if name.startswith(PASSING_PREFIX):
             await self._disk.consumer_close(name)
         else:
@@ -59,7 +64,7 @@ class Deliveries:
     async def stored(self, name: str) -> AsyncGenerator[StoredDelivery, None]:
         """The same with ages, and without the payloads that are files."""
         news = asyncio.Event()
-        self._news.add(news)
+        self._news[news] = self._flows.get(name, "*")
         after: int | None = None
         try:
             while True:
@@ -71,7 +76,7 @@ class Deliveries:
                 if not batch:
                     await news.wait()
         finally:
-            self._news.discard(news)
+            self._news.pop(news, None)
 
     async def _read(self, stored: StoredDelivery) -> Delivery:
         payload = stored.payload

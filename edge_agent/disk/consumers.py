@@ -31,6 +31,18 @@ class Place:
     flow: str
     cursor: int
     handed: int
+    barren: tuple[int, int] = (0, 0)
+    """Beyond the first position up to the second one nothing is for it: not to be looked through again."""
+
+    def skip_barren(self, after: int) -> int:
+        """Where to look on from ``after``."""
+        start, end = self.barren
+        return end if start <= after < end else after
+
+    def note_barren(self, after: int, looked_to: int) -> None:
+        """Nothing was found beyond ``after`` up to ``looked_to``."""
+        start, end = self.barren
+        self.barren = (start if start <= after <= end else after, max(after, looked_to))
 
 
 @dataclass(slots=True)
@@ -194,16 +206,18 @@ def read_deliveries(
     after: int,
     limit: int,
     on_damaged: Callable[[BundleId], None],
-) -> list[Delivery]:
-    """The next sound deliveries beyond a position, oldest first; ``redelivered`` is for the caller to say.
+) -> tuple[list[Delivery], int]:
+    """The next sound deliveries beyond a position, oldest first, and to where all that there is was looked through.
 
-    None at all means that there is none: where a batch is all damaged, the next one is looked at.
+    None at all means that there is none: where a batch is all damaged, the next one is looked at. ``redelivered`` is
+    for the caller to say.
     """
+    last = last_position(database)  # asked first: what is stored meanwhile may be missed
     while True:
         found = _read_deliveries(database, flow, after, limit)
         deliveries = [delivery for row in found if (delivery := _delivery(row, ages, on_damaged)) is not None]
         if deliveries or len(found) < limit:
-            return deliveries
+            return deliveries, last if len(found) < limit else found[-1][0]
         after = found[-1][0]
 
 

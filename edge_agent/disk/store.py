@@ -128,7 +128,7 @@ class Disk:
     def _damaged(self, bundle: BundleId) -> None:
         """Any thread: a bundle's bytes are not those that were stored."""
         files = self._store.files
-        self._writer.put(CallJob(lambda tables: tables.rows.take_out_damaged(bundle, files)))
+        self._writer.queue.put(CallJob(lambda tables: tables.rows.take_out_damaged(bundle, files)))
 
     async def watch(self) -> None:
         """Never returns before ``close``; raises what ended one of the threads, which is a defect."""
@@ -138,23 +138,23 @@ class Disk:
         """Finish what is queued, sync, and end both threads. Blocks for as long; nothing is answered any more."""
         self._checking.stop()
         self._reader.close()
-        self._writer.close()
+        self._writer.queue.close()
         self._executor.shutdown(wait=True)
         self._store.lock.close()
 
     def execute(self, effect: Effect) -> None:
         """Begin an effect; ``on_complete`` tells its outcome. Never blocks."""
         if isinstance(effect, Persist):
-            refusal = self._writer.put_effect(effect) if is_storable(effect.bundle) else _too_large(effect.bundle)
+            refusal = self._writer.queue.put_effect(effect) if is_storable(effect.bundle) else _too_large(effect.bundle)
             if refusal is not None:
                 self._answers.give([(effect.effect_id, refusal)], [])
         elif isinstance(effect, Erase):
             self._erasing[effect.effect_id] = effect.bundles
             for _, gone in self._windows.values():
                 gone.update(effect.bundles)
-            self._writer.put_effect(effect)
+            self._writer.queue.put_effect(effect)
         elif isinstance(effect, LeaseNumbers | SyncWindow):
-            self._writer.put_effect(effect)
+            self._writer.queue.put_effect(effect)
         elif isinstance(effect, Fetch):
             self._reader.fetch(effect)
         elif isinstance(effect, LoadBundle):
@@ -258,9 +258,11 @@ class Disk:
             raise UnknownConsumerError(f"consumer {name!r} was not opened")
         ages, flow = self._store.ages, place.flow
         after = place.cursor if after_position is None else after_position
-        found = await self._reader.call(
-            lambda database: read_deliveries(database, ages, flow, after, limit, self._damaged)
+        begin = place.skip_barren(after)
+        found, looked_to = await self._reader.call(
+            lambda database: read_deliveries(database, ages, flow, begin, limit, self._damaged)
         )
+        place.note_barren(found[-1].position if found else begin, looked_to)
         if not found:
             return []
         last = found[-1].position
@@ -318,7 +320,7 @@ class Disk:
 
     async def _write(self, function: Callable[[Consumers], ResultT]) -> ResultT:
         future: asyncio.Future[ResultT] = self._answers.loop.create_future()
-        self._writer.put(CallJob(function, future))
+        self._writer.queue.put(CallJob(function, future))
         return await future
 
 

@@ -1,43 +1,38 @@
-"""The one thread that changes the store: jobs in, one transaction for all that wait, answers after its sync.
+"""The one thread that changes the store: jobs in, one transaction for all that are due, answers after its sync.
 
-The next transaction begins when the last sync returned, not on a timer: a lone bundle waits for one sync, a flood
-batches itself. Bytes of files move in steps between transactions, so that a large picture holds nobody up.
+The next transaction begins when the last sync returned: a lone bundle waits for one sync, a flood batches itself
+(``job_queue``). Bytes of files move in steps between transactions, so that a large picture holds nobody up.
 """
 
 import errno
 import sqlite3
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
-from edge_agent.core.bundle import BundleId, Origin, Precedence
-from edge_agent.core.effects import Erase, EraseReason, Evicted, Failed, LeaseNumbers, Outcome, Persist, SyncWindow
+from edge_agent.core.bundle import BundleId, Origin
+from edge_agent.core.effects import Evicted, Failed, Outcome
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.answers import Answers, Call
 from edge_agent.disk.consumers import Consumers
 from edge_agent.disk.files import PayloadFiles
+from edge_agent.disk.job_queue import JobQueue, is_flash, payload_bytes_of
 from edge_agent.disk.jobs import EffectJob, FileJob, Job
 from edge_agent.disk.pace import Pace
 from edge_agent.disk.quota import Ballast
 from edge_agent.disk.schema import is_damage, is_disk_full, is_io_failure, mark_damaged
-from edge_agent.disk.types import ROW_PAYLOAD_BYTES
 
-BATCH_JOBS = 1_000  # about 10 ms of work; beyond it a commit is already as cheap as it gets
 SHRINK_PAGES = 512  # 2 MiB: a few ms
-INTAKE_JOBS = 20_000  # the core has at most 8,192 submits under way; the rest is erasures and news
-INTAKE_BYTES = 64 << 20  # what one peer may have on its way (receive_window_bytes)
 
 _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Writer:
-    """Owns the writing connection. ``put`` and ``close`` come from the loop's thread, ``run`` is the thread."""
+    """Owns the writing connection. Jobs come by ``queue``; ``run`` is the thread."""
 
     tables: Consumers
     files: PayloadFiles
@@ -46,76 +41,24 @@ class Writer:
     on_evicted: Callable[[list[Evicted]], None] | None
     pace: Pace = field(default_factory=Pace)
     disk_free_bytes: int = field(init=False)
+    queue: JobQueue = field(init=False)
     is_full: bool = False
     """Whether the disk itself (not the quota) is full."""
-    _wake: threading.Condition = field(default_factory=threading.Condition)
-    _urgent: deque[Job] = field(default_factory=deque)
-    _waiting: deque[Job] = field(default_factory=deque)
-    _file_jobs: deque[FileJob | EffectJob] = field(default_factory=deque)
-    _queued_bytes: int = 0
-    _flash_jobs: int = 0
-    """Of those in ``_urgent``: bundles of FLASH."""
-    _was_lone: bool = False
-    """The last transaction was of FLASH alone."""
-    _is_closing: bool = False
     _is_failing: bool = False
     _is_untrusted: bool = False
     """A write or sync of the database has failed since its log was last written out as a whole."""
 
     def __post_init__(self) -> None:
+        self.queue = JobQueue(self.files)
         # The node asks before the thread has begun, and asks again only after a commit: told 0, a command post that
         # has nothing to store yet would refuse everything, and so never store anything.
         self.disk_free_bytes = self.ballast.disk_free_bytes()
-
-    def put_effect(self, effect: Persist | Erase | LeaseNumbers | SyncWindow) -> Failed | None:
-        """Queue an effect; a Failed when the intake is full, which only a Persist can meet."""
-        if isinstance(effect, Erase):
-            is_partial = effect.reason is EraseReason.PARTIAL_DROPPED  # keeps its place among the bundle's pieces
-            with self._wake:
-                (self._file_jobs if is_partial else self._waiting).append(EffectJob(effect))
-                self._wake.notify()
-            return None
-        if not isinstance(effect, Persist):
-            with self._wake:
-                self._urgent.append(EffectJob(effect))  # a frame, perhaps an SOS, waits for it
-                self._wake.notify()
-            return None
-        with self._wake:
-            jobs = len(self._waiting) + len(self._urgent) + len(self._file_jobs)
-            if jobs >= INTAKE_JOBS or (self._queued_bytes and self._queued_bytes + len(effect.payload) > INTAKE_BYTES):
-                return Failed(
-                    RefusalReason.STORE_FULL,
-                    f"{jobs} jobs with {self._queued_bytes} bytes wait for the disk",
-                )
-            self._queued_bytes += len(effect.payload)
-            is_piece = effect.record is None or len(effect.payload) < effect.payload_bytes
-            if is_piece or effect.payload_bytes > ROW_PAYLOAD_BYTES:
-                self._file_jobs.append(FileJob(effect, self.files))
-            elif effect.bundle.precedence <= Precedence.IMMEDIATE:
-                self._urgent.append(EffectJob(effect))
-                self._flash_jobs += effect.bundle.precedence is Precedence.FLASH
-            else:
-                self._waiting.append(EffectJob(effect))
-            self._wake.notify()
-        return None
-
-    def put(self, job: Job) -> None:
-        """Queue any other job; its number is bounded by who asks and waits."""
-        with self._wake:
-            self._waiting.append(job)
-            self._wake.notify()
-
-    def close(self) -> None:
-        """Finish what is queued, then end the thread."""
-        with self._wake:
-            self._is_closing = True
-            self._wake.notify()
 
     def run(self) -> None:
         """The thread. Returns after ``close``; whatever else ends it is a defect."""
         try:
             self._look_at_disk()
-            while self._wait():
+            while self.queue.wait():
                 self.step()
             self._transact([_Leave()])
         finally:
@@ -124,34 +67,10 @@ class Writer:
 
     def step(self) -> None:
         """One round of the thread: a step of files, then one transaction. For who has no thread, too."""
-        is_lone = self._was_lone = self._flash_jobs > 0 and not self._was_lone  # by turns, so that nothing starves
-        ready = [] if is_lone else self._move_files()
-        self._commit([*ready, *self._take(is_lone=is_lone)])
+        ready = [] if self.queue.begin_round() else self._move_files()
+        self._commit([*ready, *self.queue.take(self.pace.step_bytes)])
         if not self.ballast.lay_down():
             self._shrink()
-
-    def _wait(self) -> bool:
-        """Wait for work; False when there is none and none will come."""
-        with self._wake:
-            while not (self._urgent or self._waiting or self._file_jobs):
-                if self._is_closing:
-                    return False
-                self._wake.wait()
-            return True
-
-    def _take(self, *, is_lone: bool) -> list[Job]:
-        """The next batch, urgent ones first, or with nothing behind them: a FLASH waits for no other bundle's bytes."""
-        batch: list[Job] = []
-        batch_bytes = 0
-        with self._wake:
-            for queue in (self._urgent,) if is_lone else (self._urgent, self._waiting):
-                while queue and len(batch) < BATCH_JOBS and batch_bytes < self.pace.step_bytes:
-                    job = queue.popleft()
-                    batch_bytes += _payload_bytes(job)
-                    batch.append(job)
-            self._flash_jobs -= sum(map(_is_flash, batch))
-            self._queued_bytes -= batch_bytes
-        return batch
 
     def _move_files(self) -> list[Job]:
         """Move one step of bytes to files and sync them; gives back the jobs that are ready for their row."""
@@ -159,16 +78,13 @@ class Writer:
         moved: dict[BundleId, list[FileJob]] = {}
         step_bytes = budget_bytes = self.pace.file_step_bytes
         began_s = time.perf_counter()
-        while self._file_jobs and budget_bytes > 0:
-            job = self._file_jobs[0]
+        while self.queue.file_jobs and budget_bytes > 0:
+            job = self.queue.file_jobs[0]
             if isinstance(job, FileJob):
                 budget_bytes -= self._advance(job, budget_bytes, moved)
                 if not job.is_written:
                     break
-            with self._wake:
-                self._file_jobs.popleft()
-                if isinstance(job, FileJob):
-                    self._queued_bytes -= len(job.effect.payload)
+            self.queue.pop_file_job()
             written.append(job)
             if isinstance(job, EffectJob):
                 break  # pieces that come after the part was dropped begin a new one
@@ -223,7 +139,7 @@ class Writer:
         if not jobs:
             return
         self._look_at_disk()
-        batch_bytes = sum(_payload_bytes(job) for job in jobs)
+        batch_bytes = sum(payload_bytes_of(job) for job in jobs)
         refused = [] if self.ballast.has_room(batch_bytes) else self._split_off(jobs)
         error = self._transact(jobs)
         if error is not None and is_disk_full(error):
@@ -246,7 +162,7 @@ class Writer:
         kept: list[Job] = []
         refused: list[Job] = []
         for job in jobs:
-            is_kept = job.is_essential or _is_answered(job) or (has_room and _is_flash(job))
+            is_kept = job.is_essential or _is_answered(job) or (has_room and is_flash(job))
             (kept if is_kept else refused).append(job)
         jobs[:] = kept
         return refused
@@ -272,7 +188,7 @@ class Writer:
             self.tables.load()
             self._is_untrusted = self._is_untrusted or is_io_failure(error)
             return error
-        self.pace.note(sum(map(_payload_bytes, jobs)), time.perf_counter() - began_s)
+        self.pace.note(sum(map(payload_bytes_of, jobs)), time.perf_counter() - began_s)
         rows.starts.write_outside()
         outcomes: list[tuple[int, Outcome]] = []
         calls: list[Call] = []
@@ -371,16 +287,6 @@ class _Begin(_Leave):
 
     def run(self, tables: Consumers) -> None:
         self._job.begin(tables.rows)
-
-
-def _is_flash(job: Job) -> bool:
-    effect = job.effect if isinstance(job, EffectJob) else None
-    return isinstance(effect, Persist) and effect.bundle.precedence is Precedence.FLASH
-
-
-def _payload_bytes(job: Job) -> int:
-    effect = job.effect if isinstance(job, EffectJob) else None
-    return len(effect.payload) if isinstance(effect, Persist) else 0
 
 
 def _is_answered(job: Job) -> bool:

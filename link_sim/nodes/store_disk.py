@@ -182,7 +182,7 @@ class StoreDisk:
         return outcome
 
     def _write(self, effect: Persist | Erase | LeaseNumbers | SyncWindow) -> Outcome:
-        refusal = self._writer.put_effect(effect)
+        refusal = self._writer.queue.put_effect(effect)
         if refusal is not None:
             return refusal
         for _ in range(STEPS_MAX):

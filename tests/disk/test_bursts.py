@@ -31,7 +31,7 @@ def held_writer(store: Store) -> Iterator[None]:
         began.set()
         assert go_on.wait(10.0)
 
-    store.disk._writer.put(CallJob(hold))
+    store.disk._writer.queue.put(CallJob(hold))
     assert began.wait(10.0)
     yield
     go_on.set()
@@ -125,7 +125,7 @@ async def test_a_transaction_that_fails_leaves_lease_and_windows_as_on_disk(tmp_
         await store.lease(64)
         with held_writer(store):
             waits = [store.lease(128), store.sync(BurstWindow(1, 2, 3, 4))]
-            store.disk._writer.put(CallJob(fail))
+            store.disk._writer.queue.put(CallJob(fail))
         outcomes = await asyncio.gather(*waits)
         assert all(isinstance(outcome, Failed) for outcome in outcomes), outcomes
         assert await store.persist(store.arriving(), bytes(10), is_arrival=True) == Done()  # it leases nothing
@@ -138,7 +138,7 @@ async def test_a_lease_below_one_that_failed_is_written(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         with held_writer(store):
             failing = store.lease(128)
-            store.disk._writer.put(CallJob(fail))
+            store.disk._writer.queue.put(CallJob(fail))
         assert isinstance(await failing, Failed)
         assert await store.lease(100) == Done()
     async with opened(tmp_path) as store:

@@ -193,3 +193,19 @@ async def test_what_was_handed_out_unacknowledged_is_marked_after_a_restart(tmp_
         await store.disk.consumer_open("c")
         (first, *_) = await store.disk.consumer_next("c")
         assert first.redelivered
+
+
+async def test_what_is_for_others_is_looked_through_once(tmp_path: Path) -> None:
+    """A consumer of one flow beside a flood of another finds its own at once, also what comes in the middle."""
+    async with opened(tmp_path) as store:
+        await store.disk.consumer_open("gas", "gas", Start.ALL)
+        statements: list[str] = []
+        await store.disk._reader.call(lambda database: database.set_trace_callback(statements.append))
+        for number in range(3):
+            await arrive(store, *(b"x" for _ in range(5)), flow="water")
+            if number == 1:
+                await arrive(store, b"own", flow="gas")
+            found = await store.disk.consumer_next("gas", after_position=0 if number < 2 else 11)
+            assert places(found) == ([(b"own", False)] if number == 1 else [])
+        begun = [int(text.partition("bundles.row > ")[2].split()[0]) for text in statements if "GLOB" in text]
+        assert begun == [0, 5, 11]

@@ -118,7 +118,7 @@ async def test_a_transaction_rolled_back_leaves_every_counter_as_it_was(tmp_path
             rows.database.set_trace_callback(said.append)
             raise sqlite3.OperationalError("planted")
 
-        store.disk._writer.put(CallJob(hold))
+        store.disk._writer.queue.put(CallJob(hold))
         assert began.wait(10.0)
         lost = [store.persist(store.own(30, flow="new"), bytes(30)), store.persist(store.arriving(5), bytes(5))]
         failing = asyncio.ensure_future(store.disk._write(fail))

@@ -295,7 +295,7 @@ async def test_urgent_bundles_overtake_what_waits_for_the_disk(tmp_path: Path) -
         assert go_on.wait(10.0)
 
     async with opened(tmp_path) as store:
-        store.disk._writer.put(CallJob(hold))
+        store.disk._writer.queue.put(CallJob(hold))
         assert began.wait(10.0)
         bulk = [store.own(size) for size in [2_000_000] * 3 + [60_000] * 100]
         waits = [store.persist(each, bytes(each.payload_bytes)) for each in bulk]

@@ -1,0 +1,154 @@
+"""The jobs that wait for the writer's thread: urgent ones, those with files, all others, and when the next are due.
+
+A lone bundle is due at once. Only what nobody waits for gathers company first: rows that another node has by now, and
+in a flood what arrives, because its sender goes on meanwhile.
+"""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edge_agent.core.bundle import Precedence
+from edge_agent.core.effects import Erase, EraseReason, Failed, LeaseNumbers, Persist, SyncWindow
+from edge_agent.core.errors import RefusalReason
+from edge_agent.disk.files import PayloadFiles
+from edge_agent.disk.jobs import EffectJob, FileJob, Job
+from edge_agent.disk.types import ROW_PAYLOAD_BYTES
+
+BATCH_JOBS = 1_000  # about 10 ms of work; beyond it a commit is already as cheap as it gets
+INTAKE_JOBS = 20_000  # the core has at most 8,192 submits under way; the rest is erasures and news
+INTAKE_BYTES = 64 << 20  # what one peer may have on its way (receive_window_bytes)
+GATHER_S = 0.02
+"""How long may wait what nobody waits for: on a disk that syncs in 1 ms a flood would pay a commit for 15 bundles."""
+GATHERED_JOBS = 256  # of which a commit costs no more a job than of a thousand
+FLOOD_JOBS = 16
+"""A transaction of so many was of a flood: the arrivals after it may gather. One of fewer costs too little to wait."""
+_FLASH, _IMMEDIATE = Precedence.FLASH, Precedence.IMMEDIATE  # a member of an enum is slow to look up
+
+
+@dataclass(slots=True)
+class JobQueue:
+    """``put`` and ``put_effect`` and ``close`` come from the loop's thread, all else from the writer's."""
+
+    payload_files: PayloadFiles
+    clock: Callable[[], float] = time.perf_counter
+    file_jobs: deque[FileJob | EffectJob] = field(default_factory=deque)
+    """Only the writer's thread takes some out, one at a time by ``pop_file_job``."""
+    due_s: float = math.inf
+    """When the next transaction begins at the latest; infinite while nothing waits."""
+    _wake: threading.Condition = field(default_factory=threading.Condition)
+    _urgent: deque[Job] = field(default_factory=deque)
+    _waiting: deque[Job] = field(default_factory=deque)
+    _queued_bytes: int = 0
+    _flash_jobs: int = 0
+    """Of those in ``_urgent``: bundles of FLASH."""
+    _was_lone: bool = False
+    """The last batch was of FLASH alone."""
+    _was_flood: bool = False
+    _is_closing: bool = False
+
+    def put_effect(self, effect: Persist | Erase | LeaseNumbers | SyncWindow) -> Failed | None:
+        """Queue an effect; a Failed when the intake is full, which only a Persist can meet."""
+        with self._wake:
+            if isinstance(effect, Persist):
+                return self._put_persist(effect)
+            if not isinstance(effect, Erase):
+                self._urgent.append(EffectJob(effect))  # a frame, perhaps an SOS, waits for it
+                self._hurry()
+            elif effect.reason is EraseReason.PARTIAL_DROPPED:
+                self.file_jobs.append(EffectJob(effect))  # keeps its place among the bundle's pieces
+                self._hurry()
+            else:
+                self._waiting.append(EffectJob(effect))
+                self._hurry(GATHER_S if effect.reason is EraseReason.FORWARDED else 0.0)
+        return None
+
+    def _put_persist(self, effect: Persist) -> Failed | None:
+        jobs, wait_s = len(self._waiting) + len(self._urgent) + len(self.file_jobs), 0.0
+        if jobs >= INTAKE_JOBS or (self._queued_bytes and self._queued_bytes + len(effect.payload) > INTAKE_BYTES):
+            detail = f"{jobs} jobs with {self._queued_bytes} bytes wait for the disk"
+            return Failed(RefusalReason.STORE_FULL, detail)
+        self._queued_bytes += len(effect.payload)
+        precedence = effect.bundle.precedence
+        is_piece = effect.record is None or len(effect.payload) < effect.payload_bytes
+        if is_piece or effect.payload_bytes > ROW_PAYLOAD_BYTES:
+            self.file_jobs.append(FileJob(effect, self.payload_files))
+        elif precedence <= _IMMEDIATE:
+            self._urgent.append(EffectJob(effect))
+            self._flash_jobs += precedence is _FLASH
+        else:
+            self._waiting.append(EffectJob(effect))
+            wait_s = GATHER_S if effect.is_arrival and self._was_flood else 0.0
+        self._hurry(wait_s)
+        return None
+
+    def put(self, job: Job) -> None:
+        """Queue any other job; its number is bounded by who asks and waits."""
+        with self._wake:
+            self._waiting.append(job)
+            self._hurry()
+
+    def _hurry(self, wait_s: float = 0.0) -> None:
+        """The next transaction begins within ``wait_s``; at once when enough has gathered."""
+        due_s = self.clock() + wait_s if len(self._waiting) < GATHERED_JOBS else 0.0
+        if due_s < self.due_s:
+            self.due_s = due_s
+            self._wake.notify()
+
+    def close(self) -> None:
+        """Nothing comes any more: ``wait`` gives what is queued, then ends."""
+        with self._wake:
+            self._is_closing = True
+            self._wake.notify()
+
+    def wait(self) -> bool:
+        """Wait until work is due; False when there is none and none will come."""
+        with self._wake:
+            while (left_s := self.due_s - self.clock()) > 0:
+                if self._is_closing:
+                    return self.due_s < math.inf
+                self._wake.wait(left_s if left_s < math.inf else None)
+            return True
+
+    def begin_round(self) -> bool:
+        """Whether the next batch is of FLASH alone: no other bundle's bytes before it, by turns with all that waits."""
+        self._was_lone = self._flash_jobs > 0 and not self._was_lone
+        return self._was_lone
+
+    def take(self, most_bytes: int) -> list[Job]:
+        """The next batch, urgent ones first; its last job may go beyond ``most_bytes``."""
+        batch: list[Job] = []
+        batch_bytes = 0
+        with self._wake:
+            for queue in (self._urgent,) if self._was_lone else (self._urgent, self._waiting):
+                while queue and len(batch) < BATCH_JOBS and batch_bytes < most_bytes:
+                    job = queue.popleft()
+                    batch_bytes += payload_bytes_of(job)
+                    batch.append(job)
+            self._flash_jobs -= sum(map(is_flash, batch))
+            self._queued_bytes -= batch_bytes
+            self.due_s = 0.0 if self._urgent or self._waiting or self.file_jobs else math.inf
+            self._was_flood = len(batch) >= FLOOD_JOBS
+        return batch
+
+    def pop_file_job(self) -> None:
+        """The first of ``file_jobs`` is written."""
+        with self._wake:
+            job = self.file_jobs.popleft()
+            if isinstance(job, FileJob):
+                self._queued_bytes -= len(job.effect.payload)
+
+
+def is_flash(job: Job) -> bool:
+    """Whether it brings a bundle of FLASH."""
+    effect = job.effect if isinstance(job, EffectJob) else None
+    return isinstance(effect, Persist) and effect.bundle.precedence is _FLASH
+
+
+def payload_bytes_of(job: Job) -> int:
+    """Bytes of the payload that it brings as a row."""
+    effect = job.effect if isinstance(job, EffectJob) else None
+    return len(effect.payload) if isinstance(effect, Persist) else 0
