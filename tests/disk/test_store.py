@@ -11,7 +11,7 @@ from edge_agent.core.bundle import BundleId, Precedence
 from edge_agent.core.effects import Done, EraseReason, Failed, Known, Loaded
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
-from edge_agent.disk import reader, writer
+from edge_agent.disk import job_queue, reader
 from edge_agent.disk.consumers import Consumers
 from edge_agent.disk.files import PART_SUFFIX, WHOLE_SUFFIX
 from edge_agent.disk.jobs import CallJob
@@ -309,7 +309,7 @@ async def test_urgent_bundles_overtake_what_waits_for_the_disk(tmp_path: Path) -
 
 
 async def test_more_than_the_intake_holds_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "INTAKE_BYTES", 250_000)
+    monkeypatch.setattr(job_queue, "INTAKE_BYTES", 250_000)
     async with opened(tmp_path) as store:
         waits = [store.persist(store.own(100_000), bytes(100_000)) for _ in range(3)]
         outcomes = await asyncio.gather(*waits)
