@@ -13,12 +13,19 @@ from typing import Any
 import msgpack
 import structlog
 
+from edge_agent.ports import PluginLostError
+
+VERSION = 1
 _SCHEMA = """
 create table if not exists documents (kind text, name text, content blob, primary key (kind, name)) without rowid;
 create table if not exists applied (incarnation text primary key, position integer) without rowid;
 """
 
 log = structlog.get_logger()
+
+
+class NewerMemoryError(PluginLostError):
+    """The file was written by a newer program, and this one would not know what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,26 @@ class Documents:
     """One file. Every call may wait for the disk, and for a call that another thread has begun."""
 
     def __init__(self, path: Path) -> None:
+        """Raises NewerMemoryError, sqlite3.Error."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._turn = threading.Lock()  # a cancelled task leaves its thread at work: close must not pull the file away
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            self._prepare(path)
+        except BaseException:  # whatever ends the opening, the file must not stay open: it may be renamed next
+            self._database.close()
+            raise
+
+    def _prepare(self, path: Path) -> None:
         self._database.execute("pragma journal_mode=wal")
         self._database.execute("pragma synchronous=full")
-        self._database.executescript(_SCHEMA)
+        version = int(self._database.execute("pragma user_version").fetchone()[0])  # 0: new, or older than the number
+        if version > VERSION:
+            raise NewerMemoryError(
+                f"{path} has version {version}, this program knows up to {VERSION}:"
+                " start the newer program, or move the file away to begin an empty one"
+            )
+        self._database.executescript(f"begin; {_SCHEMA} pragma user_version = {VERSION}; commit;")
 
     def load(self) -> dict[DocumentKey, Document]:
         """All documents."""
@@ -93,7 +114,7 @@ class Documents:
 def open_documents(path: Path) -> Documents:
     """The file, or a new one in place of a damaged one, which is set aside and never deleted.
 
-    Raises sqlite3.OperationalError when it cannot be opened for want of room or rights.
+    Raises sqlite3.OperationalError when it cannot be opened for want of room or rights, NewerMemoryError.
     """
     try:
         return Documents(path)

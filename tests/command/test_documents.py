@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.command.documents import DocumentKey, Documents, open_documents
+from edge_agent.command.documents import DocumentKey, Documents, NewerMemoryError, open_documents
 
 _WRITER = """
 import sys
@@ -61,6 +61,32 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path) -> None
     assert documents.load() == {}
     documents.close()
     assert [each.read_bytes()[:14] for each in tmp_path.glob("page.db.damaged-*")] == [b"not a database"]
+
+
+def test_a_file_of_a_newer_program_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "page.db"
+    open_documents(path).close()
+    with closing(sqlite3.connect(path)) as disk:
+        disk.execute("pragma user_version = 2")
+    before = path.read_bytes()
+    with pytest.raises(NewerMemoryError, match=r"page\.db has version 2, this program knows up to 1"):
+        open_documents(path)
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.damaged-*"))
+
+
+def test_a_file_older_than_its_version_number_is_read(tmp_path: Path) -> None:
+    path, key = tmp_path / "page.db", DocumentKey("lists", "all")
+    documents = open_documents(path)
+    documents.save({key: {"duty": "王敏"}}, "aa", 3)
+    documents.close()
+    with closing(sqlite3.connect(path)) as disk:
+        disk.execute("pragma user_version = 0")
+    documents = open_documents(path)
+    assert documents.load() == {key: {"duty": "王敏"}}
+    documents.close()
+    with closing(sqlite3.connect(path)) as disk:
+        assert disk.execute("pragma user_version").fetchone() == (1,)
 
 
 @pytest.mark.slow
