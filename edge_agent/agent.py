@@ -20,6 +20,7 @@ from edge_agent import loop as agent_loop
 from edge_agent.accepted import AcceptedNews
 from edge_agent.addresses import spell
 from edge_agent.api import ApiServer
+from edge_agent.clock_watch import ClockWatch
 from edge_agent.config import Config, DriverConfig
 from edge_agent.core.bundle import COMMAND, BundleId
 from edge_agent.core.effects import (
@@ -53,7 +54,7 @@ from edge_agent.registry import Plugins
 from edge_agent.runner import Runner
 from edge_agent.security.link_keys import DeploymentKeys
 from edge_agent.security.secret_file import load_secret
-from edge_agent.sender import BundleSender, wall_clock_ms
+from edge_agent.sender import BundleSender
 from edge_agent.supervisor import keep_running
 from edge_agent.unit_reports import UnitReporter
 
@@ -124,7 +125,9 @@ class Agent:
         )
         node = Node(settings, keys, SystemRandom(), restored, self._started_s)
         self._runner = Runner(node, execute=self._disk.execute, on_event=self._on_event, loop=self._loop)
-        self._sender = BundleSender(self._runner, FlowTable(config.flows), wall_clock_ms)
+        self._sender = BundleSender(
+            self._runner, FlowTable(config.flows), self._disk.now_ms, told_ms=self._disk.told_ms
+        )
         self._deliveries = Deliveries(self._disk)
         self._receipts = ReceiptSender(self._disk, self._sender, config.node_id, config.level)
         self._receipt_arrived = asyncio.Event()
@@ -184,6 +187,7 @@ class Agent:
         work: list[tuple[str, Work]] = [
             ("store", self._disk.watch()),
             ("store-room", self._watch_room()),
+            ("clock", ClockWatch(self._disk).run()),
             ("receipts", self._receipts.run()),
             ("receipt-reader", reader.run()),
         ]
@@ -321,7 +325,7 @@ class Agent:
                 incarnation=f"{self._incarnation:016x}",
                 level=self.config.level,
                 now_s=self._loop.time,
-                now_ms=wall_clock_ms,
+                now_ms=self._disk.now_ms,
             ),
             self._door.desks.tell,
         )

@@ -15,7 +15,15 @@ from typing import Any
 
 import msgpack
 
-from edge_agent.core.bundle import LIFETIME_MAX_S, BundleHeader, BundleId, BundleRecord, MalformedError, Precedence
+from edge_agent.core.bundle import (
+    CLOCK_FLOOR_MS,
+    LIFETIME_MAX_S,
+    BundleHeader,
+    BundleId,
+    BundleRecord,
+    MalformedError,
+    Precedence,
+)
 from edge_agent.core.errors import EdgeAgentError
 from edge_agent.disk.types import is_storable
 from edge_agent.security.carry_seal import CHUNK_BYTES, OVERHEAD_BYTES, SALT_BYTES, CarryCipher, CarrySealError
@@ -23,7 +31,6 @@ from edge_agent.security.carry_seal import CHUNK_BYTES, OVERHEAD_BYTES, SALT_BYT
 MAGIC = b"LIFELINE CARRY\n"
 VERSION = 1
 HEAD_BYTES = len(MAGIC) + 1 + SALT_BYTES
-CLOCK_FLOOR_MS = 1_735_689_600_000  # 2025-01-01: an earlier clock is wrong and says nothing of the time on the way
 PAYLOAD_MAX_BYTES = 64 << 20
 """A larger payload waits for a link: it would have to be in memory whole."""
 META_MAX_BYTES = 1024

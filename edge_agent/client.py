@@ -64,6 +64,7 @@ class Delivery:
     flow: str
     precedence: str
     created_at_ms: int
+    created_at_is_estimated: bool
     received_at_ms: int
     payload: bytes
     via: tuple[str, ...]

@@ -78,8 +78,9 @@ class DevicePort:
             await self._send(rows)
 
     async def _send(self, readings: Sequence[Reading]) -> None:
-        rows = [[each.series, each.value, each.unit, each.quality, each.captured_at_ms] for each in readings]
-        newest_ms = max((each.captured_at_ms for each in readings), default=self.now_ms())
+        told_ms = self._sender.told_ms
+        rows = [[each.series, each.value, each.unit, each.quality, told_ms(each.captured_at_ms)] for each in readings]
+        newest_ms = max((told_ms(each.captured_at_ms) for each in readings), default=self.now_ms())
         batch = ReadingBatch(device=self.name, rows=rows)
         try:
             self._last_batch = await self._sender.submit(batch.pack(), flow=self.flow, created_at_ms=newest_ms)

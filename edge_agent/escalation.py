@@ -7,7 +7,7 @@ import asyncio
 
 import structlog
 
-from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
+from edge_agent.core.bundle import CLOCK_FLOOR_MS, BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.errors import RefusedError
 from edge_agent.core.progress import PERSON_ONLY, WAY_ENDS
 from edge_agent.disk.types import Fate
@@ -16,8 +16,8 @@ from edge_agent.telemetry.calls import operation_of
 from edge_agent.telemetry.payloads import SOS_FLOW, SOS_WITHDRAW_FLOW, Sos, SosUpdate
 
 LOOK_S = 2.0
-LONGEST_MS = 86_400_000
-"""An older call is closed by radio or not at all; after a jump of the clock nothing old is raised anew."""
+LONGEST_S = 86_400.0
+"""An older call is closed by radio or not at all."""
 MESSAGES_READ = 200
 
 log = structlog.get_logger()
@@ -28,6 +28,7 @@ class Escalation:
 
     def __init__(self, parts: PageParts) -> None:
         self._parts = parts
+        self._made_s: dict[BundleId, float] = {}
 
     async def run(self) -> None:
         """Look for ever; without other command nodes there is nobody to ask."""
@@ -42,6 +43,7 @@ class Escalation:
         """Pass on what is due now. Raises RefusedError."""
         fates = await self._parts.disk.own_messages(MESSAGES_READ)
         calls = [fate for fate in fates if fate.header.flow == SOS_FLOW]
+        self._made_s = {fate.bundle: self._made_at_s(fate) for fate in calls}
         told = {(sos.of, fate.header.destination) for fate in calls if (sos := _sos_of(fate)) is not None and sos.of}
         withdrawn = {_withdrawn(fate) for fate in fates if fate.header.flow == SOS_WITHDRAW_FLOW}
         for fate in calls:
@@ -51,12 +53,22 @@ class Escalation:
                         await self._pass_on(fate, post)
 
     def _is_due(self, fate: Fate) -> bool:
-        age_ms = self._parts.now_ms() - fate.header.created_at_ms
+        age_s = self._parts.now_s() - self._made_s[fate.bundle]
         is_waiting = fate.state not in PERSON_ONLY and fate.state not in WAY_ENDS and not is_copy(fate)
-        return is_waiting and self._parts.config.escalate_after_s * 1000 <= age_ms <= LONGEST_MS
+        return is_waiting and self._parts.config.escalate_after_s <= age_s <= LONGEST_S
+
+    def _made_at_s(self, fate: Fate) -> float:
+        """When a call was made, by the node's clock. The wall clock is asked once, of calls before this start: setting
+        it later neither hurries nor holds up a call, and one whose time nobody knows counts as made now.
+        """
+        known_s, now_s, now_ms = self._made_s.get(fate.bundle), self._parts.now_s(), self._parts.now_ms()
+        if known_s is not None:
+            return known_s
+        is_told = (fate.created_ms < CLOCK_FLOOR_MS) == (now_ms < CLOCK_FLOOR_MS)
+        return now_s - max(0, now_ms - fate.created_ms) / 1000 if is_told else now_s
 
     async def _pass_on(self, fate: Fate, post: str) -> None:
-        said = _sos_of(fate) or Sos(at_ms=fate.header.created_at_ms)
+        said = _sos_of(fate) or Sos(at_ms=fate.created_ms)
         copy = Sos(at_ms=said.at_ms, position=said.position, text=said.text, of=str(fate.bundle))
         await self._parts.sender.submit(
             copy.pack(),

@@ -8,12 +8,13 @@ import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
+from edge_agent.core.bundle import CLOCK_FLOOR_MS, BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.core.progress import ENDS, PERSON_ONLY
 from edge_agent.disk.types import Fate
@@ -31,12 +32,14 @@ from edge_agent.kit_memory import (
 from edge_agent.kit_orders import KitOrders
 from edge_agent.kit_photo import PhotoSender
 from edge_agent.kit_rows import (
-    CLOCK_FLOOR_MS,
     PHRASE_HOLD_MS,
     PHRASE_KEY_PREFIX,
     Json,
     Outlook,
+    age_key,
+    clock_step_s,
     held_row,
+    is_stamp,
     link_json,
     missing_json,
     order_row,
@@ -133,15 +136,15 @@ class KitDesk:
 
     async def _recover(self) -> None:
         """Find what a kill came between: an SOS or a phrase that is in the store and not yet in the page's memory."""
-        known = self._memory.all(SosRecord)
-        newest_ms = known[-1].at_ms if known else -1
-        for fate in reversed(await self._parts.disk.own_messages(MESSAGES_READ)):
-            at_ms = fate.header.created_at_ms
-            if fate.header.flow == SOS_FLOW and at_ms > newest_ms and not is_copy(fate):
-                await self._keep_if_possible(
-                    SosRecord(id=str(fate.bundle), at_ms=at_ms, undo_until_ms=at_ms + SOS_UNDO_MS)
-                )
-            elif fate.header.flow == SOS_WITHDRAW_FLOW and fate.payload is not None:
+        fates = await self._parts.disk.own_messages(MESSAGES_READ)
+        calls = [fate for fate in fates if fate.header.flow == SOS_FLOW and not is_copy(fate)]
+        known = {record.id for record in self._memory.all(SosRecord)}
+        unknown = list(takewhile(lambda fate: str(fate.bundle) not in known, calls))  # those after the last one kept
+        for fate in reversed(unknown):
+            at_ms = fate.created_ms
+            await self._keep_if_possible(SosRecord(id=str(fate.bundle), at_ms=at_ms, undo_until_ms=at_ms + SOS_UNDO_MS))
+        for fate in reversed(fates):
+            if fate.header.flow == SOS_WITHDRAW_FLOW and fate.payload is not None:
                 await self._note_withdrawal(fate)
             held = self._memory.get(HeldPhrase, fate.header.key)
             if held is not None:
@@ -176,11 +179,14 @@ class KitDesk:
         sent = own_rows(fates, photos, outlook)
         known = {row["id"] for row in sent}
         held = [held_row(each, self._until_ms(each, now_ms)) for each in memory.all(HeldPhrase) if each.id not in known]
-        rows = sorted([*sent, *held, *self.orders()], key=lambda row: int(row["at_ms"]), reverse=True)
+        is_set = now_ms >= CLOCK_FLOOR_MS
+        rows = [self._told(row) for row in (*sent, *held, *self.orders())]
+        rows.sort(key=lambda row: age_key(row["at_ms"], is_clock_set=is_set), reverse=True)
         position, heard_ms = self._bearings.position(), self._bearings.command_heard_ms(now_ms)
         return {
-            "started_ms": self._started_ms,
-            "is_clock_set": now_ms >= CLOCK_FLOOR_MS,
+            "started_ms": parts.disk.told_ms(self._started_ms),
+            "is_clock_set": is_set,
+            "clock_step_s": clock_step_s(parts.disk.clock_state()),
             "node": {"id": parts.config.node_id, "number": parts.config.number, "name": parts.config.name},
             "command_heard_ms": heard_ms,
             "links": link_json(report, parts.links),
@@ -209,7 +215,12 @@ class KitDesk:
         fate = next((each for each in fates if str(each.bundle) == record.id), None)
         if fate is None:
             fate = await self._parts.disk.fate(BundleId.parse(record.id))
-        return sos_json(record, fate, self._parts.runner.report(), self._policies)
+        return self._told(sos_json(record, fate, self._parts.runner.report(), self._policies))
+
+    def _told(self, row: Json) -> Json:
+        """With the stamps of this kit's clock put right where it was set later."""
+        told_ms = self._parts.disk.told_ms
+        return {name: told_ms(value) if is_stamp(name, value) else value for name, value in row.items()}
 
     def _open_sos(self) -> SosRecord | None:
         """The newest call for help that is not over."""

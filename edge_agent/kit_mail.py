@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 import structlog
 
@@ -91,7 +92,7 @@ class KitMail:
                 await asyncio.sleep(RETRY_S)
 
     async def _take_confirmation(self, stream: str, delivery: Delivery, payload: bytes) -> None:
-        update = SosUpdate.unpack(payload)
+        update = _told(payload, delivery)
         record = await self._sos(update)
         if record.confirmed is None:
             record.confirmed = {"by": update.by, "at_ms": update.at_ms, "reason": update.reason}
@@ -100,7 +101,7 @@ class KitMail:
         self._tell(True)
 
     async def _take_closing(self, stream: str, delivery: Delivery, payload: bytes) -> None:
-        update = SosUpdate.unpack(payload)
+        update = _told(payload, delivery)
         record = await self._sos(update)
         record.closed = {"by": update.by, "at_ms": update.at_ms, "reason": update.reason}
         await self._note(update, Progress.DONE)
@@ -121,4 +122,10 @@ class KitMail:
         fate = await self._parts.disk.fate(bundle)
         if fate is None or bundle.source != self._parts.config.node_id:
             raise MalformedError(f"sos: {update.sos} is none of this kit's")
-        return SosRecord(id=update.sos, at_ms=fate.header.created_at_ms)
+        return SosRecord(id=update.sos, at_ms=fate.created_ms)
+
+
+def _told(payload: bytes, delivery: Delivery) -> SosUpdate:
+    """What command says of a call; the time of a post whose clock was not set is put right."""
+    update = SosUpdate.unpack(payload)
+    return replace(update, at_ms=delivery.told_ms(update.at_ms))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import structlog
 
 from edge_agent.command.documents import Document, DocumentKey, Documents, open_documents
+from edge_agent.core.bundle import LIFETIME_MAX_S
 from edge_agent.core.errors import EdgeAgentError
 from edge_agent.core.progress import Progress
 from edge_agent.telemetry.payloads import WITHDRAW_FLOW
@@ -34,13 +35,16 @@ class PageMemoryError(EdgeAgentError):
 
 @dataclass(slots=True, kw_only=True)
 class Remembered:
-    """Base of what is kept. ``KEPT`` of each kind are kept, the newest by ``at_ms`` (UTC)."""
+    """Base of what is kept. ``KEPT`` of each kind are kept, those that came last: ``number`` counts them, whatever a
+    clock says (``at_ms``, UTC).
+    """
 
     KIND: ClassVar[str]
     KEPT: ClassVar[int]
 
     id: str
     at_ms: int = 0
+    number: int = 0
 
     @classmethod
     def from_document(cls, content: Document) -> Self:
@@ -83,8 +87,8 @@ class KitOrder(Remembered):
     """An order or text from command; ``id`` is its bundle, ``copies`` are bundles of the same operation.
 
     ``is_held``: it may be too old to act on without asking; ``is_expired``: it surely is. ``cancelled``: by whom, when.
-    ``received_ms`` 0: only its cancellation has come. ``expires_ms`` 0: it has no end; ``ends_s`` is the same moment in
-    seconds of the boot ``boot_id``.
+    ``received_ms`` 0: only its cancellation has come. ``expires_ms`` 0: it has no end; else it is in doubt
+    ``doubtful_after_s`` and surely over ``ends_after_s`` after it was taken, at ``taken_s`` of the boot ``boot_id``.
     """
 
     KIND = "order"
@@ -106,7 +110,9 @@ class KitOrder(Remembered):
     copies: list[str] = field(default_factory=list)
     expires_ms: int = 0
     boot_id: str = ""
-    ends_s: float = 0.0
+    taken_s: float = 0.0
+    doubtful_after_s: float = 0.0
+    ends_after_s: float = LIFETIME_MAX_S
     is_expired: bool = False
     cancelled: Json | None = None
 
@@ -163,6 +169,10 @@ class LastKnown(Remembered):
     command_heard_ms: int | None = None
 
 
+def _place(item: Remembered) -> tuple[int, int, str]:
+    return item.number, item.at_ms, item.id  # those of an earlier version have no number
+
+
 _KINDS: tuple[type[Remembered], ...] = (HeldPhrase, SosRecord, KitOrder, PhotoNote, LastKnown)
 
 
@@ -197,7 +207,7 @@ class KitMemory:
     def all(self, kind: type[RememberedT]) -> list[RememberedT]:
         """Everything of one kind, oldest first."""
         found = [each for each in self._all[kind].values() if isinstance(each, kind)]
-        return sorted(found, key=lambda each: (each.at_ms, each.id))
+        return sorted(found, key=_place)
 
     def get(self, kind: type[RememberedT], name: str) -> RememberedT | None:
         """One, or None."""
@@ -211,9 +221,10 @@ class KitMemory:
     async def keep(self, item: Remembered, *, stream: str = LOCAL, position: int = 0) -> None:
         """Remember ``item``, and what it came from. Raises PageMemoryError: it is not on disk."""
         kept = self._all[type(item)]
+        item.number = item.number or 1 + max((each.number for each in kept.values()), default=0)
         kept[item.id] = item
         changes: dict[DocumentKey, Document | None] = {DocumentKey(item.KIND, item.id): asdict(item)}
-        for old in sorted(kept.values(), key=lambda each: each.at_ms)[: max(0, len(kept) - item.KEPT)]:
+        for old in sorted(kept.values(), key=_place)[: max(0, len(kept) - item.KEPT)]:
             del kept[old.id]
             changes[DocumentKey(old.KIND, old.id)] = None
         await self._save(changes, stream, position)

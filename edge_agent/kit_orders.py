@@ -1,20 +1,22 @@
 """Orders at a unit: acted on once however often they arrive; a cancelled or expired one never.
 
 An order whose lifetime is surely over is shown as expired. One that may be too old (its upper age is beyond its
-lifetime, or the machine was off and its clock says so) is held until a person has asked. Command is told each of these,
-and of a cancellation that came in time. Runs also where there is no page.
+lifetime, also because the machine was off for nobody knows how long) is held until a person has asked. Command is told
+each of these, and of a cancellation that came in time. Runs also where there is no page.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from edge_agent.core.bundle import BundleId, MalformedError, Precedence
 from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.core.progress import Progress
-from edge_agent.disk.types import Delivery, DiskClock
+from edge_agent.disk.ages import Moment
+from edge_agent.disk.types import Delivery
 from edge_agent.kit_memory import KitMemory, KitOrder, PageMemoryError
 from edge_agent.page_parts import PageParts
 from edge_agent.receipts import send_word
@@ -31,14 +33,11 @@ log = structlog.get_logger()
 class KitOrders:
     """Takes orders and what is said of them. ``drops`` counts what no order could be made of."""
 
-    def __init__(
-        self, parts: PageParts, memory: KitMemory, tell: Callable[[bool], None], clock: DiskClock | None = None
-    ) -> None:
+    def __init__(self, parts: PageParts, memory: KitMemory, tell: Callable[[bool], None]) -> None:
         """``tell`` is called after each change, with True when a person has to look at once."""
         self._parts = parts
         self._memory = memory
         self._tell = tell
-        self._clock = clock or DiskClock.of_machine()  # runs on while this agent does not
         self.drops: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -51,16 +50,15 @@ class KitOrders:
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """End what is over now. Of what came before this boot only the wall clock tells: it is held, not ended."""
-        now_s, now_ms = self._clock.boottime_s(), self._parts.now_ms()
+        """End what is surely over by now, and hold for a person what may be."""
         for order in self._orders():
-            if order.state != "delivered" or not order.expires_ms:
+            if order.state not in ("delivered", "held") or not order.expires_ms:
                 continue
-            is_known = order.boot_id == self._clock.boot_id
-            if is_known and now_s >= order.ends_s:
+            ago = self._parts.disk.elapsed(Moment(order.boot_id, order.taken_s))
+            if ago.low_s >= order.ends_after_s:
                 await self._say(order, Progress.EXPIRED_THERE)  # told first: a failure leaves both to the next look
                 order.is_expired = True
-            elif not is_known and now_ms >= order.expires_ms:
+            elif not order.is_held and ago.high_s >= order.doubtful_after_s:
                 await self._say(order, Progress.HELD)
                 order.is_held = True
             else:
@@ -139,10 +137,11 @@ class KitOrders:
             text = Text.unpack(payload)
         except MalformedError:
             text = _plain_text(payload, header.created_at_ms)  # "edge-agent send" sends what was typed
-        left_s = header.lifetime_s - record.age_low_at(self._parts.now_s())
+        now_s, taken = self._parts.now_s(), self._parts.disk.moment()
+        left_s = header.lifetime_s - record.age_low_at(now_s)
         return KitOrder(
             id=str(record.id),
-            at_ms=text.at_ms,
+            at_ms=delivery.told_ms(text.at_ms),
             source=record.id.source,
             text=text.text,
             phrase=text.phrase,
@@ -153,14 +152,16 @@ class KitOrders:
             flow=header.flow.split(".", 1)[0],
             operation=header.operation_id.hex(),
             expires_ms=self._parts.now_ms() + round(left_s * 1000) if header.flow in TIMED_FLOWS else 0,
-            boot_id=self._clock.boot_id,
-            ends_s=self._clock.boottime_s() + left_s,
+            boot_id=taken.boot_id,
+            taken_s=taken.boottime_s,
+            doubtful_after_s=header.lifetime_s - record.age_high_at(now_s),
+            ends_after_s=left_s,
             cancelled=early.cancelled if early is not None else None,
         )
 
     async def take_cancel(self, stream: str, delivery: Delivery, payload: bytes) -> None:
         """An order is taken back by who gave it, or something of ours that still waits is not wanted any more."""
-        ask, sender = Ask.unpack(payload), delivery.record.id.source
+        ask, sender = _ask(payload, delivery), delivery.record.id.source
         bundle = BundleId.parse(ask.bundle)
         if bundle.source == sender:
             await self._cancel_order(bundle, ask, sender)
@@ -205,6 +206,12 @@ class KitOrders:
         order.answer, order.answered_ms, order.answered_by = answer, now_ms, by
         await self._memory.keep(order)
         self._tell(order.flow == WITHDRAW_FLOW)
+
+
+def _ask(payload: bytes, delivery: Delivery) -> Ask:
+    """What is asked; the time of a node whose clock was not set is put right."""
+    ask = Ask.unpack(payload)
+    return replace(ask, at_ms=delivery.told_ms(ask.at_ms))
 
 
 def _plain_text(payload: bytes, at_ms: int) -> Text:

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge_agent.core.bundle import COMMAND, MalformedError, Precedence
+from edge_agent.core.bundle import CLOCK_FLOOR_MS, COMMAND, MalformedError, Precedence
 from edge_agent.core.effects import LinkState
 from edge_agent.core.limits import LinkPolicy
 from edge_agent.core.progress import ARRIVED
 from edge_agent.core.report import NodeReport
 from edge_agent.device_port import DevicePort
-from edge_agent.disk.types import DiskReport, Fate, FateState
+from edge_agent.disk.types import ClockState, DiskReport, Fate, FateState
 from edge_agent.fates import state_of
 from edge_agent.kit_memory import HeldPhrase, KitOrder, PhotoNote, SosRecord
 from edge_agent.link_port import LinkPort
@@ -21,7 +21,8 @@ from edge_agent.telemetry.payloads import PICTURE_FLOW, READ_FLOW, SOS_FLOW, WIT
 
 TEXT_SHOWN_MAX = 4_000
 PHRASE_HOLD_MS = 5_000
-CLOCK_FLOOR_MS = 1_735_689_600_000  # 2025-01-01: before this software was written no clock was right
+CLOCK_STEP_SHOWN_S = 1_800.0
+CLOCK_STEP_LEAST_S = 30.0  # a page shows minutes
 PHOTO_KEY_PREFIX = "photo-"
 PHRASE_KEY_PREFIX = "phrase-"
 
@@ -103,12 +104,13 @@ def _row(fate: Fate, kind: str, text: str, outlook: Outlook) -> Json:
         "kind": kind,
         "text": text,
         "phrase": "",
-        "at_ms": fate.header.created_at_ms,
+        "at_ms": fate.created_ms,
+        "is_estimated": fate.is_restamped,
         "precedence": fate.bundle.precedence.name.lower(),
         "state": _page_state(fate),
         "via": list(fate.via),
         "by": fate.detail if is_named else "",
-        "state_at_ms": state.at_ms if state.at_ms is not None else fate.header.created_at_ms,
+        "state_at_ms": state.at_ms if state.at_ms is not None else fate.created_ms,
         "reason": "" if is_named else _reason(fate),
         "undo_until_ms": None,
         "small_state": None,
@@ -148,7 +150,7 @@ def _text_of(fate: Fate) -> Text:
         text = payload.decode().strip()
     except UnicodeDecodeError:
         text = ""
-    return Text(text=text[:TEXT_SHOWN_MAX] or fate.header.flow, at_ms=fate.header.created_at_ms)
+    return Text(text=text[:TEXT_SHOWN_MAX] or fate.header.flow, at_ms=fate.created_ms)
 
 
 def held_row(held: HeldPhrase, until_ms: int) -> Json:
@@ -202,6 +204,22 @@ def _order_moment(order: KitOrder) -> int:
     if order.state == "cancelled" and order.cancelled is not None:
         return int(order.cancelled["at_ms"])
     return order.answered_ms if order.answer else order.received_ms
+
+
+def clock_step_s(state: ClockState) -> float | None:
+    """By how much the clock was moved a short while ago, where a person would see it; None else."""
+    is_recent = state.settled_ago_s is not None and state.settled_ago_s < CLOCK_STEP_SHOWN_S
+    return state.step_s if is_recent and abs(state.step_s or 0.0) >= CLOCK_STEP_LEAST_S else None
+
+
+def is_stamp(name: str, value: object) -> bool:
+    """Whether a value of a row is a moment, UTC ms."""
+    return name.endswith("_ms") and isinstance(value, int)
+
+
+def age_key(at_ms: int, *, is_clock_set: bool) -> tuple[bool, int]:
+    """Sorts rows by age: while nobody has set the clock, what it stamps is newer than all that was stamped before."""
+    return (not is_clock_set and at_ms < CLOCK_FLOOR_MS, at_ms)
 
 
 def store_json(report: DiskReport) -> Json:

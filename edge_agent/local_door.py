@@ -24,7 +24,7 @@ from edge_agent.pages import DeskWatch
 from edge_agent.runner import Runner
 from edge_agent.security.secret_file import load_secret
 from edge_agent.sender import BundleSender
-from edge_agent.status import backlog_rows, device_rows, drop_counts, link_rows
+from edge_agent.status import backlog_rows, clock_row, device_rows, drop_counts, link_rows
 from edge_agent.telemetry.payloads import SOS_FLOW
 from edge_agent.why import find_why, why_message
 from edge_agent.why_words import Speaker
@@ -164,6 +164,7 @@ class LocalDoor:
             "backlog": backlog_rows(report),
             "devices": device_rows(self.devices),
             "peers": {peer: {"heard_age_s": self.now_s() - at_s} for peer, at_s in report.last_heard_s.items()},
+            "clock": clock_row(self.disk.clock_state()),
             "store": {
                 "quota_bytes": store.quota_bytes,
                 "used_bytes": store.used_bytes,

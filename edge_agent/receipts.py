@@ -212,13 +212,10 @@ class ReceiptReader:
             elif receipt.state in PERSON_ONLY and record.header.origin is not Origin.PERSON:
                 self.drops["receipt_of_no_person"] += 1
             else:
-                updates += _updates(receipt)
+                updates += _updates(receipt, delivery.told_ms(receipt.at_ms))
         return updates
 
 
-def _updates(receipt: Receipt) -> list[StateUpdate]:
+def _updates(receipt: Receipt, at_ms: int) -> list[StateUpdate]:
     detail = " · ".join(filter(None, (receipt.by, receipt.level)))
-    return [
-        StateUpdate(bundle=bundle, state=receipt.state, at_ms=receipt.at_ms, detail=detail)
-        for bundle in receipt.bundles()
-    ]
+    return [StateUpdate(bundle=bundle, state=receipt.state, at_ms=at_ms, detail=detail) for bundle in receipt.bundles()]

@@ -1,6 +1,5 @@
 """Makes bundles of payloads: fills in what the flow's configuration says and hands them to the runner."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,11 +23,6 @@ class UnsendableError(EdgeAgentError):
     """A bundle cannot be made like this; the message names the field, the value and what is allowed."""
 
 
-def wall_clock_ms() -> int:
-    """UTC milliseconds since 1970 by this machine's clock, for people only."""
-    return time.time_ns() // 1_000_000
-
-
 def _nobody_asks(flow: str, payload: bytes) -> None:
     """For a node without a page."""
 
@@ -40,6 +34,8 @@ class BundleSender:
     runner: Runner
     flows: FlowTable
     now_ms: Callable[[], int]
+    told_ms: Callable[[int], int] = int
+    """Puts a stamp of ``now_ms`` right that was made before the clock was set; what is known by now travels."""
     on_accepted: Callable[[str, bytes], None] = _nobody_asks
     """Told the flow and the payload of each bundle that was accepted here."""
 
@@ -112,7 +108,7 @@ class BundleSender:
             flow=flow,
             order=terms.order,
             origin=origin,
-            created_at_ms=self.now_ms() if created_at_ms is None else created_at_ms,
+            created_at_ms=self.now_ms() if created_at_ms is None else self.told_ms(created_at_ms),
             lifetime_s=terms.lifetime_s if lifetime_s is None else lifetime_s,
             key=key,
             operation_id=operation_id,

@@ -6,6 +6,7 @@ from typing import Any
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.report import LinkReport, NodeReport
 from edge_agent.device_port import DevicePort
+from edge_agent.disk.types import ClockState
 from edge_agent.link_port import LinkPort
 
 
@@ -76,6 +77,16 @@ def device_rows(devices: Iterable[DevicePort]) -> list[dict[str, Any]]:
         }
         for device in devices
     ]
+
+
+def clock_row(state: ClockState) -> dict[str, Any]:
+    """Whether somebody has set the clock, how often in this boot, and by how much and how long ago the last time."""
+    return {
+        "is_set": state.is_set,
+        "settings": state.settings,
+        "step_s": state.step_s,
+        "settled_ago_s": state.settled_ago_s,
+    }
 
 
 def drop_counts(report: NodeReport, ports: Sequence[LinkPort], unsent_frames: int) -> Mapping[str, int]:

@@ -140,6 +140,7 @@ def _line_of(delivery: Delivery) -> dict[str, object]:
         "flow": delivery.flow,
         "precedence": delivery.precedence,
         "created_at": _iso(delivery.created_at_ms),
+        "created_at_is_estimated": delivery.created_at_is_estimated,
         "received_at": _iso(delivery.received_at_ms),
         "bytes": len(delivery.payload),
     }

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from edge_agent.core.bundle import Precedence
+from edge_agent.core.bundle import CLOCK_FLOOR_MS, Precedence
 from edge_agent.core.effects import LinkState
 from edge_agent.core.report import Obstacle
 from edge_agent.outlook import spell_rate
 from edge_agent.why import LinkWord, Waiting, Why
 
 LANGUAGES = ("en", "zh")
-CLOCK_FLOOR_MS = 1_735_689_600_000  # 2025-01-01: an earlier clock is wrong, and times are told from now
 SOON_S = 60.0  # below it seconds say more than the time of day
 LINKS_TOLD = 4  # of those that do not carry it; a sentence has an end
 

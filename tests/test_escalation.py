@@ -28,6 +28,7 @@ class Node:
     others: tuple[str, ...] = ("cp-2", "cp-3")
     escalate_after_s: float = 60.0
     wall_ms: int = DUE_MS
+    boottime_s: float = 1_000.0
     sent: list[tuple[str, Sos, bytes]] = field(default_factory=list)
 
     async def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:
@@ -50,10 +51,13 @@ class Node:
     def now_ms(self) -> int:
         return self.wall_ms
 
-    async def look(self) -> list[str]:
-        """Whom a look passes the call on to."""
+    def now_s(self) -> float:
+        return self.boottime_s
+
+    async def look(self, escalation: Escalation | None = None) -> list[str]:
+        """Whom a look passes the call on to; without an escalation the first look of a start."""
         self.sent.clear()
-        await Escalation(self).look()  # type: ignore[arg-type]  # stands where the parts stand
+        await (escalation or Escalation(self)).look()  # type: ignore[arg-type]  # stands where the parts stand
         return [to for to, _, _ in self.sent]
 
 
@@ -118,3 +122,29 @@ async def test_what_a_program_sent_as_a_call_is_passed_on_too(tmp_path: Path) ->
         node = Node(store)
         assert await node.look() == ["cp-2", "cp-3"]
         assert node.sent[0][1] == Sos(at_ms=RAISED_MS, of=str(sos))
+
+
+@pytest.mark.parametrize("step_ms", [86_400_000, -86_400_000, -1_763_744_000_000])
+async def test_setting_the_clock_neither_hurries_nor_holds_up_a_call(tmp_path: Path, step_ms: int) -> None:
+    """A day ahead or back, or back to 1970, right after the button was pressed."""
+    async with opened(tmp_path) as store:
+        await raise_sos(store, Sos(at_ms=RAISED_MS))
+        node = Node(store, wall_ms=RAISED_MS + 1_000)
+        escalation = Escalation(node)  # type: ignore[arg-type]  # stands where the parts stand
+        assert await node.look(escalation) == []
+        node.wall_ms += step_ms
+        node.boottime_s += 58
+        assert await node.look(escalation) == []
+        node.boottime_s += 1
+        assert await node.look(escalation) == ["cp-2", "cp-3"]
+
+
+async def test_a_call_from_a_time_to_come_is_passed_on_a_minute_after_the_start(tmp_path: Path) -> None:
+    """The kit was restarted with its clock in 1970: when the call was made nobody knows."""
+    async with opened(tmp_path) as store:
+        await raise_sos(store, Sos(at_ms=RAISED_MS))
+        node = Node(store, wall_ms=5_000)
+        escalation = Escalation(node)  # type: ignore[arg-type]  # stands where the parts stand
+        assert await node.look(escalation) == []
+        node.boottime_s += 60
+        assert await node.look(escalation) == ["cp-2", "cp-3"]

@@ -35,6 +35,17 @@ async def test_only_the_newest_of_a_kind_are_kept(tmp_path: Path) -> None:
         assert [each.at_ms for each in found.all(SosRecord)] == list(range(3, SosRecord.KEPT + 3))
 
 
+async def test_what_came_last_is_kept_whatever_the_clock_says(tmp_path: Path) -> None:
+    """A call raised while the clock is in 1970 is newer than all of last year's."""
+    memory = KitMemory(tmp_path)
+    for n in range(SosRecord.KEPT + 3):
+        await memory.keep(SosRecord(id=f"kit-1~{n}", at_ms=1_763_745_000_000 + n))
+    await memory.keep(SosRecord(id="kit-1~last", at_ms=5))
+    for found in (memory, KitMemory(tmp_path)):
+        assert found.all(SosRecord)[-1].id == "kit-1~last"
+        assert len(found.all(SosRecord)) == SosRecord.KEPT
+
+
 async def test_fields_of_another_version_are_left_out(tmp_path: Path) -> None:
     memory = KitMemory(tmp_path)
     order = KitOrder(id="command~1", at_ms=1, text="撤")

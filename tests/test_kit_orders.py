@@ -1,6 +1,7 @@
 """Orders at a unit, played at random over restarts and reboots: once, never when over, and told to who gave them."""
 
 import random
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Origin, Precedence
 from edge_agent.core.errors import ActionError
 from edge_agent.core.progress import Progress, furthest
+from edge_agent.disk.ages import Ages, open_ages
 from edge_agent.disk.types import Delivery, DiskClock
 from edge_agent.flows import FlowTable
 from edge_agent.kit_memory import KitMemory, KitOrder
@@ -25,6 +27,14 @@ SEEDS = range(60)
 STEPS = 14
 
 
+def _empty_boots() -> sqlite3.Connection:
+    database = sqlite3.connect(":memory:")
+    database.execute(
+        "CREATE TABLE boots (boot INTEGER PRIMARY KEY, boot_id, first_s, last_s, first_wall_ms, last_wall_ms)"
+    )
+    return database
+
+
 @dataclass(slots=True)
 class Node:
     """Stands where the agent's parts stand: its clocks, what was sent, what it was asked to do with own bundles."""
@@ -36,6 +46,8 @@ class Node:
     sent: list[tuple[BundleHeader, bytes]] = field(default_factory=list)
     cancelled: list[BundleId] = field(default_factory=list)
     promoted: list[BundleId] = field(default_factory=list)
+    boots: sqlite3.Connection = field(default_factory=_empty_boots)
+    ages: Ages = field(init=False)
 
     async def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:
         self.sent.append((header, payload))
@@ -70,6 +82,14 @@ class Node:
     def clock(self) -> DiskClock:
         return DiskClock(boot_id=f"boot-{self.boot}", boottime_s=self.now_s, wall_ms=self.now_ms)
 
+    @property
+    def disk(self) -> Ages:
+        """The part of the store that orders ask."""
+        return self.ages
+
+    def open_store(self) -> None:
+        self.ages = open_ages(self.boots, self.clock(), self.now_s())
+
     def pass_time(self, seconds: float) -> None:
         self.boottime_s += seconds
         self.wall_ms += round(seconds * 1000)
@@ -102,8 +122,9 @@ class Kit:
         self.open()
 
     def open(self) -> None:
+        self.node.open_store()
         self.memory = KitMemory(self.folder)
-        self.orders = self.make(self.node, self.memory, lambda is_urgent: None, self.node.clock())  # type: ignore[arg-type]  # Node stands where the parts stand
+        self.orders = self.make(self.node, self.memory, lambda is_urgent: None)  # type: ignore[arg-type]  # Node stands where the parts stand
 
     def restart(self) -> None:
         self.memory.close()
@@ -277,6 +298,42 @@ async def test_the_two_bounds_of_its_age_decide_when_an_order_comes(
     await kit.arrive(FIRST, age_s=ages[0], high_s=ages[1])
     (order,) = kit.rows()
     assert (order.state, kit.node.told(FIRST)) == (state, told)
+
+
+async def test_an_order_comes_into_doubt_when_its_upper_age_passes_its_lifetime(tmp_path: Path) -> None:
+    """It counted when it came; held a while later; and when it is surely over nobody may act on it."""
+    kit = Kit(tmp_path, KitOrders)
+    await kit.arrive(FIRST, age_s=1.0, high_s=90.0)
+    seen = []
+    for _ in range(3):
+        await kit.orders.look()
+        seen.append(kit.rows()[0].state)
+        kit.node.pass_time(50)
+    assert seen == ["delivered", "held", "expired"]
+    assert not await kit.answer("read")
+
+
+@pytest.mark.parametrize("wall_ms", [30_000, 1_763_745_000_000 - 86_400_000, 1_763_745_000_000 + 86_400_000])
+async def test_an_order_of_an_earlier_boot_is_held_where_no_clock_says_how_long_ago_that_was(
+    tmp_path: Path, wall_ms: int
+) -> None:
+    """The kit was off, and begins in 1970, or a day earlier, or a day later: nobody knows, so a person has to ask."""
+    kit = Kit(tmp_path, KitOrders)
+    await kit.arrive(FIRST)
+    kit.node.boot, kit.node.boottime_s, kit.node.wall_ms = 2, 5.0, wall_ms
+    kit.restart()
+    await kit.orders.look()
+    assert kit.rows()[0].state == "held"
+    assert kit.node.told(FIRST) == {Progress.HELD}
+
+
+async def test_an_order_of_an_earlier_boot_counts_where_the_clock_says_that_it_is_young(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, KitOrders)
+    await kit.arrive(FIRST)
+    kit.node.boot, kit.node.boottime_s, kit.node.wall_ms = 2, 5.0, kit.node.wall_ms + 20_000
+    kit.restart()
+    await kit.orders.look()
+    assert kit.rows()[0].state == "delivered"
 
 
 async def test_an_order_that_nobody_can_read_is_refused_and_its_giver_is_told(tmp_path: Path) -> None:

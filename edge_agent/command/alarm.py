@@ -21,7 +21,7 @@ class Alarm:
 
     ``ends``: when each unit of a lost contact was heard again, or its value was back within the limit.
     ``passed_by``: the post that passed a call on because nobody confirmed it there; ``passed_on_ms``: when this post
-    did so.
+    did so. ``is_estimated``: ``raised_ms`` is told by the age of the call, for the unit's clock was not set.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Alarm:
     ends: dict[str, int] = field(default_factory=dict)
     passed_by: str = ""
     passed_on_ms: int | None = None
+    is_estimated: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -89,6 +90,7 @@ class Alarm:
             "kind": self.kind,
             "units": self.units,
             "raised_ms": self.raised_ms,
+            "is_estimated": self.is_estimated,
             "received_ms": self.received_ms,
             "latency_s": max(0.0, (self.received_ms - self.raised_ms) / 1000) if self.kind == "sos" else None,
             "via": self.via,

@@ -33,7 +33,6 @@ from edge_agent.telemetry.payloads import (
     TEXT_FLOW,
     Ask,
     Picture,
-    Position,
     ReadingBatch,
     Text,
     UnitReport,
@@ -245,7 +244,7 @@ class Board:
             self.touch("alarm", name)
 
     def _take_position(self, unit: Unit, delivery: DeliveredBundle) -> None:
-        position = Position.unpack(delivery.payload)
+        position = delivery.read_position(delivery.payload)
         unit.take_position(position, delivery.received_at_ms)
         self.received(unit, delivery, "position", "", [position.captured_at_ms])
 
@@ -253,8 +252,10 @@ class Board:
         batch, received_ms = ReadingBatch.unpack(delivery.payload), delivery.received_at_ms
         if not batch.rows:
             return
-        ahead_ms = max(0, max(row[4] for row in batch.rows) - received_ms)  # the unit's clock, and the plot's shape
-        rows = [[*row[:4], row[4] - ahead_ms] for row in batch.rows]
+        said = [[*row[:4], delivery.said_ms(row[4])] for row in batch.rows]
+        newest_ms = max(row[4] for row in said)
+        ahead_ms = newest_ms - delivery.moment_ms(newest_ms)  # the unit's clock, and the plot's shape
+        rows = [[*row[:4], row[4] - ahead_ms] for row in said]
         for row in sorted(rows, key=lambda row: int(row[4])):
             if unit.take_reading(row, received_ms):
                 verdict = judge(self.alarms, self.limits, unit, row[0], received_ms)
@@ -269,7 +270,7 @@ class Board:
     def _take_picture(self, unit: Unit, delivery: DeliveredBundle) -> None:
         picture = Picture.unpack(delivery.payload)
         same = [each for each in self.pictures if picture.full_id and _same_picture(each, unit, picture)]
-        self.received(unit, delivery, "picture", picture.caption, [picture.captured_at_ms])
+        self.received(unit, delivery, "picture", picture.caption, [delivery.said_ms(picture.captured_at_ms)])
         if picture.is_small and any(not each["is_small"] for each in same):
             return  # the full one came first, by a faster link
         self.pictures = [each for each in self.pictures if each not in same or not each["is_small"]]
@@ -277,7 +278,7 @@ class Board:
             {
                 "id": delivery.bundle,
                 "unit": unit.id,
-                "captured_ms": min(picture.captured_at_ms, delivery.received_at_ms),
+                "captured_ms": delivery.moment_ms(picture.captured_at_ms),
                 "received_ms": delivery.received_at_ms,
                 "is_small": picture.is_small,
                 "caption": picture.caption or picture.camera,
@@ -299,17 +300,18 @@ class Board:
             "id": delivery.bundle,
             "text": text.text,
             "phrase": text.phrase,
-            "at_ms": min(text.at_ms, delivery.received_at_ms),
+            "at_ms": delivery.moment_ms(text.at_ms),
+            "is_estimated": delivery.is_estimated(text.at_ms),
             "precedence": delivery.precedence,
             "read": None,
             "cancelled_ms": self.early_cancels.pop(delivery.bundle, None),
         }
         if text.position is not None:
-            unit.take_position(Position.unpack(text.position), delivery.received_at_ms)
+            unit.take_position(delivery.read_position(text.position), delivery.received_at_ms)
         unit.messages.append(message)
         del unit.messages[:-MESSAGES_MAX]
         self.note("text", delivery.received_at_ms, unit.id, text=text.text, phrase=text.phrase)
-        self.received(unit, delivery, "text", text.text or text.phrase, [text.at_ms])
+        self.received(unit, delivery, "text", text.text or text.phrase, [delivery.said_ms(text.at_ms)])
 
     def _take_read(self, unit: Unit, delivery: DeliveredBundle) -> None:
         for receipt in read_receipts(
@@ -332,7 +334,7 @@ class Board:
         ask = Ask.unpack(delivery.payload)
         if BundleId.parse(ask.bundle).source != unit.id:
             return  # only who wrote it may take it back
-        at_ms = min(ask.at_ms, delivery.received_at_ms)
+        at_ms = delivery.moment_ms(ask.at_ms)
         known = next((message for message in unit.messages if message["id"] == ask.bundle), None)
         if known is None:
             self.early_cancels[ask.bundle] = at_ms

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge_agent.command.alarm import Alarm, admit
 from edge_agent.command.delivery import DeliveredBundle
 from edge_agent.core.bundle import BundleId, MalformedError
-from edge_agent.telemetry.payloads import SOS_CLOSE_FLOW, Position, Sos, SosUpdate
+from edge_agent.telemetry.payloads import SOS_CLOSE_FLOW, Sos, SosUpdate
 
 if TYPE_CHECKING:
     from edge_agent.command.board import Board
@@ -30,12 +30,13 @@ def take_sos(board: "Board", delivery: DeliveredBundle) -> bool:
         return False
     unit = board.unit(BundleId.parse(name).source, received_ms)
     if sos.position is not None:
-        unit.take_position(Position.unpack(sos.position), received_ms)
+        unit.take_position(delivery.read_position(sos.position), received_ms)
     alarm = Alarm(
         id=name,
         kind="sos",
         units=[unit.id],
-        raised_ms=min(sos.at_ms, received_ms),
+        raised_ms=delivery.moment_ms(sos.at_ms),
+        is_estimated=delivery.is_estimated(sos.at_ms),
         received_ms=received_ms,
         via=list(delivery.via),
         text=sos.text,
@@ -45,7 +46,7 @@ def take_sos(board: "Board", delivery: DeliveredBundle) -> bool:
     for changed in admit(board.alarms, alarm):
         board.touch("alarm", changed)
     board.note("sos", received_ms, unit.id)
-    board.received(unit, delivery, "sos", sos.text, [sos.at_ms])
+    board.received(unit, delivery, "sos", sos.text, [delivery.said_ms(sos.at_ms)])
     withdrawn_ms = board.early_withdrawals.pop(alarm.id, None)
     if withdrawn_ms is not None:
         _withdraw(board, alarm, withdrawn_ms, received_ms)
@@ -59,17 +60,17 @@ def take_withdrawal(board: "Board", unit_id: str, delivery: DeliveredBundle) -> 
         return  # only the unit that raised an SOS may take it back
     alarm = board.alarm(update.sos)
     if alarm is None:
-        board.early_withdrawals[update.sos] = update.at_ms
+        board.early_withdrawals[update.sos] = delivery.moment_ms(update.at_ms)
         if len(board.early_withdrawals) > EARLY_WITHDRAWALS_MAX:
             del board.early_withdrawals[next(iter(board.early_withdrawals))]
         board.touch("lists", "all")
     else:
-        _withdraw(board, alarm, update.at_ms, delivery.received_at_ms)
+        _withdraw(board, alarm, delivery.moment_ms(update.at_ms), delivery.received_at_ms)
 
 
 def _withdraw(board: "Board", alarm: Alarm, at_ms: int, received_ms: int) -> None:
     if alarm.withdrawn_ms is None:
-        alarm.withdrawn_ms = min(at_ms, received_ms)
+        alarm.withdrawn_ms = at_ms
         board.touch("alarm", alarm.id)
         board.note("sos_withdrawn", received_ms, alarm.units[0])
 
@@ -77,7 +78,7 @@ def _withdraw(board: "Board", alarm: Alarm, at_ms: int, received_ms: int) -> Non
 def take_update(board: "Board", delivery: DeliveredBundle) -> None:
     """Another post has confirmed or closed a call that is known here too. Raises MalformedError."""
     update = SosUpdate.unpack(delivery.payload)
-    alarm, at_ms = board.alarm(update.sos), min(update.at_ms, delivery.received_at_ms)
+    alarm, at_ms = board.alarm(update.sos), delivery.moment_ms(update.at_ms)
     if alarm is None or alarm.kind != "sos":
         return
     said = {"by": update.by, "at_ms": at_ms, "reason": update.reason}

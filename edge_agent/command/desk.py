@@ -32,6 +32,8 @@ from edge_agent.telemetry.payloads import CANCEL_FLOW, PICTURE_FLOW, READ_FLOW, 
 from edge_agent.telemetry.receipts import gather
 
 TICK_S = 1.0
+JUMP_MS = 30_000
+"""So long without a look the clock was set ahead, or the machine slept: nobody is blamed for what was not heard."""
 FATES_MAX = 100
 """Copies of orders whose fate is looked up in one tick: the store has more to do, and the next tick takes others."""
 
@@ -68,7 +70,7 @@ class CommandDesk:
         self._presses = Presses(self.board, door, groups)
         self._watchers: set[asyncio.Event] = set()
         self._frames_ms: dict[str, int] = {}
-        self._since_ms = door.now_ms()
+        self._since_ms = self._looked_ms = door.now_ms()
         self._fates_asked = 0
         self.board.load(self._documents.load())
 
@@ -141,6 +143,9 @@ class CommandDesk:
     def look(self, now_ms: int) -> None:
         """Find who was heard and who is silent."""
         self._since_ms = min(self._since_ms, now_ms)  # our clock may have been set back
+        if now_ms - self._looked_ms > JUMP_MS:
+            self._since_ms = now_ms
+        self._looked_ms = now_ms
         for unit, heard_ms in self._door.last_heard_ms().items():
             if unit in self.board.units and self._frames_ms.get(unit) != heard_ms:
                 self._frames_ms[unit] = heard_ms

@@ -19,19 +19,24 @@ class PassingOn:
         self._door = door
         self._after_ms = after_s * 1000
         self._told: dict[str, set[str]] = {}  # calls that not every post was told of yet
+        self._since_ms: dict[str, int] = {}
 
     async def look(self, now_ms: int) -> bool:
         """Pass on what is due by ``now_ms``; True when something was."""
         if not self._board.posts:
             return False
-        due = [alarm for alarm in self._board.alarms if self._is_due(alarm, now_ms)]
+        waiting = [alarm for alarm in self._board.alarms if self._may_wait(alarm)]
+        # our clock may have been set back since a call came: nothing waits since a time to come
+        known_ms = self._since_ms
+        self._since_ms = {each.id: min(known_ms.get(each.id, each.received_ms), now_ms) for each in waiting}
+        due = [alarm for alarm in waiting if now_ms - self._since_ms[alarm.id] >= self._after_ms]
         for alarm in due:
             await self._pass_on(alarm, now_ms)
         return bool(due)
 
-    def _is_due(self, alarm: Alarm, now_ms: int) -> bool:
+    def _may_wait(self, alarm: Alarm) -> bool:
         is_ours = alarm.kind == "sos" and alarm.is_unconfirmed and alarm.withdrawn_ms is None and not alarm.passed_by
-        return is_ours and alarm.passed_on_ms is None and now_ms - alarm.received_ms >= self._after_ms
+        return is_ours and alarm.passed_on_ms is None
 
     async def _pass_on(self, alarm: Alarm, now_ms: int) -> None:
         place = alarm.position

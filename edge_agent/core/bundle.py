@@ -78,6 +78,10 @@ class BundleId(NamedTuple):
         return cls(source, int(incarnation, 16), precedence, int(sequence))
 
 
+CLOCK_FLOOR_MS = 1_735_689_600_000
+"""2025-01-01: before this software was written no clock was right. An earlier stamp is of a clock nobody had set."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleHeader:
     """What travels with the payload and never changes on the way.

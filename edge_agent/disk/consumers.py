@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
+from edge_agent.core.bundle import CLOCK_FLOOR_MS, BundleHeader, BundleId, BundleRecord, Precedence
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.counts import Kind
 from edge_agent.disk.damage import sound_header
@@ -241,15 +241,22 @@ def _delivery(row: tuple[Any, ...], ages: Ages, on_damaged: Callable[[BundleId],
         on_damaged(bundle)
         return None
     aged = ages.read(boot, *times)
+    received_ms = ages.told_ms(stored_ms)
     return Delivery(
         position=position,
         record=BundleRecord(bundle, header, length, aged.as_of_s, aged.age_low_s, aged.age_high_s),
-        received_at_ms=stored_ms,
+        received_at_ms=received_ms,
         peer=peer or "",
         via=split_via(via),
         payload=(body or b"") if is_row else None,
         redelivered=False,
+        restamp_ms=_restamp_ms(header.created_at_ms, received_ms - round(times[1] * 1000)),
     )
+
+
+def _restamp_ms(stamped_ms: int, made_ms: int) -> int:
+    """What the source's clock lacked when it made a bundle that is as old as it may be least."""
+    return made_ms - stamped_ms if 0 < stamped_ms < CLOCK_FLOOR_MS <= made_ms else 0
 
 
 def _bundle_id(source: str, incarnation: int, precedence: int, sequence: int) -> BundleId:

@@ -7,12 +7,12 @@ import structlog
 
 from edge_agent.core.bundle import BundleHeader, BundleId, MalformedError
 from edge_agent.core.effects import Evicted, QueueKey
-from edge_agent.disk.carried import Carried
+from edge_agent.disk.ages import Ages
 from edge_agent.disk.fates import Fates, RowKey
 from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.inserts import sum_of
 from edge_agent.disk.removal import STORED_COLUMNS, Removal, Stored
-from edge_agent.disk.types import DiskClock, FateState, StateUpdate
+from edge_agent.disk.types import FateState, StateUpdate
 
 DAMAGED_MAX = 10_000
 """Rows kept aside; more say that the disk is dying, and each is in the log with its name."""
@@ -42,9 +42,8 @@ class Damage:
 
     database: sqlite3.Connection
     removal: Removal
-    carried: Carried
     fates: Fates
-    clock: DiskClock
+    ages: Ages
 
     def take_out(self, bundle: BundleId, key: RowKey, files: PayloadFiles) -> Evicted | None:
         """Move a bundle's row to ``damaged``, its file to another name; a word for the core when it waited here."""
@@ -54,7 +53,7 @@ class Damage:
         if found is None:
             return None  # told twice, or its custody ended meanwhile
         stored_ms, stored = found[0], Stored(*found[1:])
-        now_ms = self.clock.wall_ms()
+        now_ms = self.ages.now_ms()
         self.database.execute(
             "INSERT OR REPLACE INTO damaged SELECT bundles.row, ?, origin, precedence, sequence, queue, flow, receipt,"
             " payload_bytes, digest, sum, header, coalesce(bundles.body, bodies.body)"
@@ -69,8 +68,6 @@ class Damage:
             files.set_aside(bundle)  # before the commit: a row without its file is told at the next start
         self.removal.delete(bundle, stored._replace(is_file=0))
         waited = stored.queue is not None
-        if waited:
-            self.carried.give_up(bundle)
         _log.error("bundle_damaged", bundle=str(bundle), payload_bytes=stored.payload_bytes, waited=waited)
         return self._close(bundle, key, stored, stored_ms, now_ms) if waited else None
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import BundleId
 from edge_agent.core.effects import EraseReason
-from edge_agent.disk.carried import Carried
+from edge_agent.disk.ages import Ages
 from edge_agent.disk.counts import Counts
 from edge_agent.disk.fates import Fates, RowKey, join_via, state_of
 from edge_agent.disk.removal import INLINE_BYTES, Removal
 from edge_agent.disk.spans import ACCEPTED_SPREAD_MS, Ending, Run, runs_of
-from edge_agent.disk.types import DiskClock
 
 _RUN = "origin = ? AND precedence = ? AND sequence >= ? AND sequence < ? AND queue IS NOT NULL"
 _IS_BODY = f"digest IS NULL AND payload_bytes > {INLINE_BYTES}"
@@ -32,9 +31,8 @@ class Erasures:
     database: sqlite3.Connection
     counts: Counts
     removal: Removal
-    carried: Carried
     fates: Fates
-    clock: DiskClock
+    ages: Ages
     _groups: dict[tuple[int, int, EraseReason, str], _Group] = field(default_factory=dict)
 
     def clear(self) -> None:
@@ -91,15 +89,12 @@ class Erasures:
             state=state_of(reason).code,
             payload_bytes=least if least == most else None,
             accepted_ms=first_ms if last_ms - first_ms <= ACCEPTED_SPREAD_MS else None,
-            closed_ms=self.clock.wall_ms(),
+            closed_ms=self.ages.now_ms(),
             delivered_ms=None,
             peer=peer,
             via=via,
         )
         self.fates.close_run(run, ending)
-        if reason is EraseReason.SUPERSEDED:
-            for sequence in range(run.start, run.stop):
-                self.carried.give_up(bundles[sequence])
         execute(f"DELETE FROM bundles WHERE {_RUN}", run)
         self.counts.waiting(queue, run.precedence, -count, -payload_bytes)
         return True

@@ -5,13 +5,14 @@ A person's own bundles have a row each, those of machines share rows of ``spans`
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
 from edge_agent.core.effects import EraseReason
 from edge_agent.core.progress import advance
+from edge_agent.disk.ages import Ages
 from edge_agent.disk.identity import to_signed, to_unsigned
 from edge_agent.disk.spans import Ending, Run, Spans, read_span, runs_of
 from edge_agent.disk.types import Fate, FateState, StateUpdate, is_storable
@@ -252,16 +253,15 @@ class Fates:
             self._message_rows -= PRUNE_ROWS
 
 
-def read_fate(database: sqlite3.Connection, bundle: BundleId) -> Fate | None:
+def read_fate(database: sqlite3.Connection, ages: Ages, bundle: BundleId) -> Fate | None:
     """What is known of one bundle: its fate, or that it waits here, or that it was delivered here."""
     if not is_storable(bundle):
         return None
     where = "WHERE source = ? AND incarnation = ? AND precedence = ? AND sequence = ?"
     values = (bundle.source, to_signed(bundle.incarnation), int(bundle.precedence), bundle.sequence)
     row = database.execute(f"SELECT {_COLUMNS} {_FROM} {where}", values).fetchone()
-    if row is not None:
-        return _fate(row)
-    return _read_stored(database, bundle, where, values) or _read_ended(database, bundle)
+    found = _fate(row) if row else _read_stored(database, bundle, where, values) or _read_ended(database, bundle)
+    return found and _told(found, ages)
 
 
 def _read_stored(database: sqlite3.Connection, bundle: BundleId, where: str, values: tuple[object, ...]) -> Fate | None:
@@ -313,13 +313,31 @@ def _read_ended(database: sqlite3.Connection, bundle: BundleId) -> Fate | None:
     )
 
 
-def read_messages(database: sqlite3.Connection, limit: int, before_row: int | None) -> list[Fate]:
+def read_messages(database: sqlite3.Connection, ages: Ages, limit: int, before_row: int | None) -> list[Fate]:
     """A person's own bundles, newest first."""
     rows = database.execute(
         f"SELECT {_COLUMNS} {_FROM} WHERE is_message = 1 AND fates.row < ? ORDER BY fates.row DESC LIMIT ?",
         ((1 << 62) if before_row is None else before_row, limit),
     )
-    return [_fate(row) for row in rows]
+    return [_told(_fate(row), ages) for row in rows]
+
+
+def _told(fate: Fate, ages: Ages) -> Fate:
+    """With the stamps of this node's clock as they are told now."""
+
+    def told(stamp_ms: int | None) -> int | None:
+        return None if stamp_ms is None else ages.told_ms(stamp_ms)
+
+    return replace(
+        fate,
+        created_ms=ages.told_ms(fate.header.created_at_ms),
+        accepted_ms=told(fate.accepted_ms),
+        closed_ms=told(fate.closed_ms),
+        forwarded_ms=told(fate.forwarded_ms),
+        delivered_ms=told(fate.delivered_ms),
+        read_ms=told(fate.read_ms),
+        done_ms=told(fate.done_ms),
+    )
 
 
 def join_via(via: tuple[str, ...]) -> str:

@@ -15,14 +15,12 @@ from typing import TypeVar
 
 from edge_agent.core.bundle import COMMAND, BundleId
 from edge_agent.core.effects import (
-    CloseNumbers,
     Effect,
     Erase,
     Evicted,
     Failed,
     Fetch,
     LeaseNumbers,
-    ListOpen,
     LoadBundle,
     Loaded,
     LoadWindow,
@@ -33,6 +31,7 @@ from edge_agent.core.effects import (
     SyncWindow,
 )
 from edge_agent.core.errors import RefusalReason
+from edge_agent.disk.ages import Elapsed, Moment
 from edge_agent.disk.answers import Answers
 from edge_agent.disk.checking import Checking
 from edge_agent.disk.consumers import HANDED_LEASE, Consumers, Place, read_deliveries
@@ -49,6 +48,7 @@ from edge_agent.disk.schema import DATABASE_NAME, connect, verify_database
 from edge_agent.disk.types import (
     SEQUENCE_MAX,
     AckedBundle,
+    ClockState,
     Delivery,
     DiskClock,
     DiskReport,
@@ -155,14 +155,12 @@ class Disk:
             for _, gone in self._windows.values():
                 gone.update(effect.bundles)
             self._writer.queue.put_effect(effect)
-        elif isinstance(effect, LeaseNumbers | SyncWindow | CloseNumbers):
+        elif isinstance(effect, LeaseNumbers | SyncWindow):
             self._writer.queue.put_effect(effect)
         elif isinstance(effect, Fetch):
             self._reader.fetch(effect)
         elif isinstance(effect, LoadBundle):
             self._reader.load_bundle(effect)
-        elif isinstance(effect, ListOpen):
-            self._reader.list_open(effect)
         else:
             gone = {bundle for bundles in self._erasing.values() for bundle in bundles}
             self._windows[effect.effect_id] = (effect, gone)
@@ -183,6 +181,30 @@ class Disk:
             return 0
         ballast = self._store.ballast
         return max(0, min(self._store.quota.free_bytes(), self._writer.disk_free_bytes - ballast.size_bytes // 2))
+
+    def now_ms(self) -> int:
+        """UTC ms by the wall clock; below CLOCK_FLOOR_MS nobody has set it in this boot."""
+        return self._store.ages.now_ms()
+
+    def told_ms(self, stamp_ms: int) -> int:
+        """A stamp of ``now_ms``, put right if the clock was set later in the boot it is of; else as it is."""
+        return self._store.ages.told_ms(stamp_ms)
+
+    def is_clock_even(self) -> bool:
+        """Whether the wall clock goes on as it did when a commit last looked."""
+        return self._store.ages.is_clock_even()
+
+    def clock_state(self) -> ClockState:
+        """What became of the wall clock in this boot, as of the last commit."""
+        return self._store.ages.clock_state()
+
+    def moment(self) -> Moment:
+        """Now, whatever becomes of the wall clock."""
+        return self._store.ages.moment()
+
+    def elapsed(self, since: Moment) -> Elapsed:
+        """How long ago that was, at least and at most."""
+        return self._store.ages.elapsed(since)
 
     def store_rate_bps(self) -> float:
         """How many payload bits a second the disk makes durable, as the last syncs say."""
@@ -212,11 +234,9 @@ class Disk:
 
     async def fate(self, bundle: BundleId) -> Fate | None:
         """How far a bundle got, with all that was noted before; None when the store does not know it (any more)."""
-        return await self._write(lambda tables: read_fate(tables.rows.database, bundle))  # behind what is queued
-
-    async def begin_carrying(self) -> tuple[BundleId, ...]:
-        """Copies leave by hand from now on; of what began here none with these names, by precedence, or later ones."""
-        return await self._write(lambda tables: tables.rows.begin_carrying())
+        return await self._write(
+            lambda tables: read_fate(tables.rows.database, self._store.ages, bundle)
+        )  # behind what is queued
 
     async def waiting(self, queue: QueueKey, after: BundleId | None, count: int) -> Loaded:
         """Up to ``count`` records of one queue beyond ``after``, oldest first, with payloads that lie in the row."""
@@ -233,7 +253,7 @@ class Disk:
 
     async def own_messages(self, limit: int, *, before_row: int | None = None) -> list[Fate]:
         """Bundles that people submitted here, newest first; page on with the last one's ``row``."""
-        return await self._reader.call(lambda database: read_messages(database, limit, before_row))
+        return await self._reader.call(lambda database: read_messages(database, self._store.ages, limit, before_row))
 
     async def largest_waiting(self, queues: Sequence[QueueKey], limit: int) -> list[HeldBundle]:
         """The largest bundles that wait in these queues, largest first."""

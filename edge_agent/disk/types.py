@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord
+from edge_agent.core.bundle import CLOCK_FLOOR_MS, BundleHeader, BundleId, BundleRecord
 from edge_agent.core.errors import EdgeAgentError
 from edge_agent.core.progress import Progress
 
@@ -65,6 +65,7 @@ class Fate:
 
     ``payload`` is kept for a person's own short messages, so that pages can still show them; else None. ``row`` rises
     with the age of the entry and pages through ``Disk.own_messages``; 0 for a bundle that is still in the store.
+    ``created_ms`` is that of the header, put right where this node's clock was set later; for bundles made here.
     """
 
     bundle: BundleId
@@ -82,13 +83,21 @@ class Fate:
     detail: str = ""
     payload: bytes | None = None
     row: int = 0
+    created_ms: int = 0
+
+    @property
+    def is_restamped(self) -> bool:
+        """Whether ``created_ms`` is an estimate, because nobody had set the clock then."""
+        return 0 < self.header.created_at_ms < CLOCK_FLOOR_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One bundle for this node, as a consumer gets it. ``redelivered``: this consumer may have had it before.
 
-    ``payload`` None: larger than ROW_PAYLOAD_BYTES, to be read by ``Disk.read_payload``.
+    ``payload`` None: larger than ROW_PAYLOAD_BYTES, to be read by ``Disk.read_payload``. ``restamp_ms`` is what to
+    add to what the source stamped while its clock was not set (``told_ms`` does it): the bundle's age says when that
+    was. 0: its clock was set, or ours is not.
     """
 
     position: int
@@ -98,6 +107,21 @@ class Delivery:
     via: tuple[str, ...]
     payload: bytes | None
     redelivered: bool
+    restamp_ms: int = 0
+
+    @property
+    def created_at_ms(self) -> int:
+        """When it was made, UTC ms."""
+        return self.told_ms(self.record.header.created_at_ms)
+
+    @property
+    def is_restamped(self) -> bool:
+        """Whether ``created_at_ms`` is an estimate, or nothing, because nobody had set the source's clock."""
+        return 0 < self.record.header.created_at_ms < CLOCK_FLOOR_MS
+
+    def told_ms(self, stamp_ms: int) -> int:
+        """A stamp of the source, put right if its clock was not set."""
+        return stamp_ms + self.restamp_ms if 0 < stamp_ms < CLOCK_FLOOR_MS else stamp_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +153,20 @@ class DiskReport:
     was_copied: bool
     set_aside: Path | None
     damage: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockState:
+    """What became of the wall clock in this boot.
+
+    ``settings`` counts how often it was set, moved or lost; ``step_s`` is by how much it was moved last, None where it
+    was not set before or is not now; ``settled_ago_s`` how long that is ago, None where it never was.
+    """
+
+    is_set: bool
+    settings: int
+    step_s: float | None
+    settled_ago_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

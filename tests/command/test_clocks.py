@@ -1,9 +1,20 @@
 """Clocks that are wrong, step or drift: no unit is silent unseen, none is heard that said nothing, no age lies."""
 
+from dataclasses import replace
+
 from edge_agent.command.board import HEARD_WRITTEN_MS, Board
 from edge_agent.command.documents import Document, DocumentKey
 from edge_agent.command.unit import DUE_FLOOR_S, LOST_RATIO, MUTE_MAX_MIN, NEWS_MS
-from edge_agent.telemetry.payloads import POSITION_FLOW, READING_FLOW, REPORT_FLOW, ReadingBatch
+from edge_agent.telemetry.payloads import (
+    POSITION_FLOW,
+    READING_FLOW,
+    REPORT_FLOW,
+    SOS_FLOW,
+    TEXT_FLOW,
+    ReadingBatch,
+    Sos,
+    Text,
+)
 from tests.command.deliveries import START_MS, Arrivals
 from tests.command.payloads import DUE_S, position, report
 
@@ -87,6 +98,33 @@ def test_a_position_that_comes_again_from_a_clock_ahead_gets_no_younger() -> Non
     assert [point["captured_ms"] for point in unit.track] == [START_MS, START_MS + 10_000]
     board.apply(arrivals.of(POSITION_FLOW, position(START_MS + 2 * HOUR_MS + 700_000), START_MS + 700_000))
     assert unit.position["captured_ms"] == START_MS + 700_000
+
+
+def test_what_a_unit_stamped_before_its_clock_was_set_is_told_by_its_age() -> None:
+    """A position, a text, a reading and a call of 1970, which came a minute after they were made; texts say "about"."""
+    board, arrivals, year_1970_ms = Board(), Arrivals(), 40_000
+    for flow, payload in (
+        (POSITION_FLOW, position(year_1970_ms)),
+        (TEXT_FLOW, Text(text="到了", at_ms=year_1970_ms)),
+        (READING_FLOW, ReadingBatch(device="d", rows=[["gas", 1.0, "%", "good", year_1970_ms]])),
+        (SOS_FLOW, Sos(at_ms=year_1970_ms)),
+    ):
+        delivery = arrivals.of(flow, payload, START_MS)
+        board.apply(replace(delivery, restamp_ms=START_MS - 60_000 - year_1970_ms))
+    unit, made_ms = board.units["kit-7"], START_MS - 60_000
+    assert unit.position is not None
+    assert unit.position["captured_ms"] == made_ms
+    assert unit.readings["gas"]["captured_ms"] == made_ms
+    assert [(each["at_ms"], each["is_estimated"]) for each in unit.messages] == [(made_ms, True)]
+    assert [(each.raised_ms, each.is_estimated) for each in board.alarms] == [(made_ms, True)]
+
+
+def test_what_a_unit_says_stays_while_our_own_clock_is_not_set() -> None:
+    board, arrivals = Board(), Arrivals()
+    board.apply(arrivals.of(TEXT_FLOW, Text(text="到了", at_ms=START_MS), 40_000))
+    board.apply(arrivals.of(READING_FLOW, ReadingBatch(device="d", rows=[["gas", 1.0, "%", "good", START_MS]]), 41_000))
+    unit = board.units["kit-7"]
+    assert unit.messages[0]["at_ms"] == unit.readings["gas"]["captured_ms"] == START_MS
 
 
 def test_drift_between_clocks_does_not_end_lost_contact() -> None:

@@ -190,6 +190,20 @@ async def test_a_mute_ends_by_itself_and_leaves_an_sos_alone(tmp_path: Path) -> 
         assert (await desk.state(START_MS + 1_800_000))["units"][0]["muted_until_ms"] is None
 
 
+async def test_nobody_is_lost_because_our_clock_was_set(tmp_path: Path) -> None:
+    """From 1970, or by a day: silence counts from then on, and ends as it always does."""
+    door, arrivals = MemoryDoor(tmp_path), Arrivals()
+    async with _running(door) as desk:
+        door.arrived.put_nowait(arrivals.of(REPORT_FLOW, report(START_MS), START_MS))
+        await desk.act("duty", {"name": "王敏"}, START_MS)
+        for now_ms in (START_MS + 1, START_MS + 86_400_000, START_MS + 86_401_000):
+            desk.look(now_ms)
+        assert [unit["state"] for unit in (await desk.state(now_ms))["units"]] == ["on_time"]
+        for second in range(2, 90):
+            desk.look(START_MS + 86_400_000 + second * 1_000)
+        assert [unit["state"] for unit in (await desk.state(now_ms))["units"]] == ["lost"]
+
+
 async def test_an_order_to_all_says_whom_it_missed(tmp_path: Path) -> None:
     """A copy that was refused does not hide those that are on disk; when all were, there is no order."""
     door, arrivals = MemoryDoor(tmp_path), Arrivals()

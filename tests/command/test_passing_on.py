@@ -43,6 +43,16 @@ async def test_a_call_is_passed_on_once_after_a_minute_with_all_that_is_known(tm
     assert (copy.of, copy.at_ms, copy.text, copy.position) == (sos, START_MS, "翻船", position(START_MS).pack())
 
 
+async def test_a_call_waits_its_minute_though_our_clock_was_set_back(tmp_path: Path) -> None:
+    """By a day: it is passed on after a minute, not after a day."""
+    door, board = MemoryDoor(tmp_path), _board()
+    _raise(board)
+    passing_on, set_back_ms = PassingOn(board, door, 60.0), START_MS - 86_400_000
+    assert not await passing_on.look(set_back_ms)
+    assert not await passing_on.look(set_back_ms + 59_999)
+    assert await passing_on.look(set_back_ms + 60_000)
+
+
 async def test_a_confirmed_or_withdrawn_call_stays_where_it_is(tmp_path: Path) -> None:
     door, board = MemoryDoor(tmp_path), _board()
     alarm = board.alarm(_raise(board))

@@ -39,7 +39,7 @@ function urgentBand(ctx, alarm) {
     h("div", { class: "facts" },
       h("p", { class: "unit" }, unitsText(ctx, alarm)),
       h("p", {}, [
-        isSos ? say("band.pressed", { at: clock(alarm.raised_ms, time.nowMs) }) : clock(alarm.raised_ms, time.nowMs),
+        isSos ? say("band.pressed", { at: `${alarm.is_estimated ? say("about") : ""}${clock(alarm.raised_ms, time.nowMs)}` }) : clock(alarm.raised_ms, time.nowMs),
         ago(ctx, alarm.raised_ms), arrivedText(ctx, alarm),
       ].filter(Boolean).join(say("sep"))),
       positionLine(ctx, alarm),

@@ -107,7 +107,7 @@ function messagesPart(ctx, unit) {
   return h("div", { class: `messages-part${messages.length > 1 ? " many" : ""}` },
     h("div", { class: "panel-head" }, h("h3", {}, say("unit.messages"))),
     h("ul", { class: "list", "data-list": "messages", "data-total": messages.length }, cut.shown.map((each) => h("li", { class: "message", key: each.id },
-      h("span", { class: "soft" }, clock(each.at_ms, time.nowMs)),
+      h("span", { class: "soft" }, each.is_estimated ? say("about") : "", clock(each.at_ms, time.nowMs)),
       h("span", {}, each.phrase ? say(`phrase.${each.phrase}`) : each.text, " ", h("span", { class: "soft" }, say(`grade.${each.precedence}`)),
         each.cancelled_ms ? h("b", {}, " ", say("unit.message_cancelled", { at: clock(each.cancelled_ms, time.nowMs, { seconds: false }) })) : null),
       each.read

@@ -30,7 +30,7 @@ function contactPart(page) {
       isNever ? h("p", { class: "big words" }, say("kit.heard_never"))
         : [h("p", {}, say("kit.heard")), h("p", { class: "big" }, spelledAge(page, state.command_heard_ms))]),
     linksPart(page),
-    h("p", { class: "kit-why" }, storeText(page) || whyText(page)));
+    h("p", { class: "kit-why" }, storeText(page) || clockText(page) || whyText(page)));
 }
 
 /** A store that takes nothing more, or hardly anything, is said before all else. */
@@ -39,6 +39,11 @@ function storeText({ state, say }) {
   if (!store?.quota_bytes) return "";
   if (store.is_full) return say("kit.store_full");
   return store.used_bytes >= STORE_LOW_RATIO * store.quota_bytes ? say("kit.store_low", { n: Math.floor((100 * store.used_bytes) / store.quota_bytes) }) : "";
+}
+
+/** Times on this page were taken by a clock that somebody has moved since. */
+function clockText({ state, say }) {
+  return state.clock_step_s ? say("kit.clock_moved", { n: duration(1000 * Math.abs(state.clock_step_s)) }) : "";
 }
 
 function whyText(page) {

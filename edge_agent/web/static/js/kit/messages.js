@@ -17,7 +17,7 @@ export function messageRow(page, message) {
   const opens = isTakenBack(message);
   const isOpened = opens && page.ui.opened === message.id;
   return h("li", { class: `kit-row${isOrder ? " order" : ""}${opens ? " opens" : ""}`, key: message.id, "data-message": message.id, "data-state": message.state },
-    h("div", { class: "line" }, h("p", { class: "what" }, titleOf(say, message)), h("p", { class: "at" }, moment(page, message.at_ms))),
+    h("div", { class: "line" }, h("p", { class: "what" }, titleOf(say, message)), h("p", { class: "at" }, moment(page, message.at_ms, { seconds: false, isEstimated: message.is_estimated }))),
     h("p", {}, FILLED[message.state] ? squares(FILLED[message.state], 4) : shape("cross"), " ", stateText(page, message)),
     message.state === "refused" ? h("p", { class: "why" }, say("message.refused_do", { why: message.reason })) : null,
     message.why ? h("p", { class: "why" }, whyText(page, message)) : null,

@@ -16,10 +16,10 @@ export function spelledAge(page, atMs) {
   return seconds < 3600 ? say("kit.ago_min", { n: Math.floor(seconds / 60) }) : say("kit.ago_h", { n: Math.floor(seconds / 3600) });
 }
 
-/** "14:02", with "about" where the kit's clock was never set. */
+/** "14:02", with "about" where the kit's clock was not set, then or now. */
 export function moment(page, atMs, options = { seconds: false }) {
   const text = clock(atMs, page.time.nowMs, options);
-  return page.state.is_clock_set === false ? `${page.say("about")}${text}` : text;
+  return page.state.is_clock_set === false || options.isEstimated ? `${page.say("about")}${text}` : text;
 }
 
 export function linkName(say, name) {
