@@ -37,10 +37,13 @@ class Export:
     bundles: int = 0
     left_out: int = 0
     """Larger than PAYLOAD_MAX_BYTES: for a link only."""
+    _ends: tuple[BundleId, ...] = ()
+    """By precedence: what began here with this name or a later one came too late for this file."""
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The file, urgent bundles first, so that a stick that becomes full holds what matters."""
         writer = CarryWriter(self.secret)
+        self._ends = await self.disk.begin_carrying()
         yield writer.head()
         for queue in sorted(queue.queue for queue in self.report.queues):
             if self.to in ("", queue.destination):
@@ -64,6 +67,9 @@ class Export:
     async def _record(self, record: BundleRecord, payload: bytes | None) -> bytes | None:
         if record.payload_bytes > PAYLOAD_MAX_BYTES:
             self.left_out += 1
+            return None
+        end = self._ends[record.id.precedence]
+        if record.id[:2] == end[:2] and record.id >= end:
             return None
         if payload is None:
             try:

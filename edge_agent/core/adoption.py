@@ -40,9 +40,7 @@ class Adoption:
                 self._tell(record, Adopted.REFUSED, f"{outcome.reason.value}: {outcome.detail}")
                 return
             bundle = record.id
-            self.arrivals.close_numbers(
-                bundle.source, bundle.incarnation, bundle.precedence, [(bundle.sequence, bundle.sequence + 1)]
-            )
+            self.arrivals.closed.close(bundle[:3], bundle.sequence, bundle.sequence + 1)
             if isinstance(outcome, Known):
                 self._tell(record, Adopted.KNOWN)
                 return

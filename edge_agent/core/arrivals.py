@@ -9,7 +9,7 @@ from collections import deque
 
 from edge_agent.core.blocks import Fragment, Refused, StoredPartly
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence, header_hash
-from edge_agent.core.closed_numbers import ClosedNumbers
+from edge_agent.core.closed_numbers import ClosedKey, ClosedNumbers
 from edge_agent.core.effects import (
     ArrivalExpired,
     BundleDelivered,
@@ -25,6 +25,7 @@ from edge_agent.core.effects import (
 )
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.intervals import IntervalSet
+from edge_agent.core.known_headers import KnownHeaders
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.partial import Partial
 from edge_agent.core.payload_cache import CHUNK_BYTES
@@ -38,8 +39,6 @@ PARTIAL_BYTES_MAX = 8 << 20
 SYNC_WAIT_S = 1.0
 REPLY_WAIT_S = 0.012
 """How long word of custody may wait for company (an ACK waits as long)."""
-HEADERS_KEPT = 64
-"""Headers that came before, kept unpacked: the bundles of a flow often have equal ones."""
 RETRY_DROPPED_S = 5.0
 RETRY_FULL_S = 30.0
 DELIVERED_HASHES_MAX = 4096
@@ -57,14 +56,14 @@ class Arrivals:
         self.settings = settings
         self.outputs = outputs
         self.room = ReceiveRoom(settings)
-        self._closed = ClosedNumbers(restored.seen)
+        self.closed = ClosedNumbers(restored.seen)
         self.relayed: deque[tuple[BundleRecord, bytes | None]] = deque()
         """Durable here and bound for another node; Node hands them to custody."""
         self._partials: dict[BundleId, Partial] = {}
         self._incarnation = restored.incarnation
         self._parts = {part.bundle: part for part in restored.parts}
         self._hashes: dict[BundleId, bytes] = {}
-        self._headers: dict[bytes, BundleHeader] = {}
+        self._headers = KnownHeaders()
 
     def joining(self) -> int:
         """How many bundles have arrived in part and are not being made durable. O(partials)."""
@@ -72,14 +71,25 @@ class Arrivals:
 
     def is_seen(self, bundle: BundleId) -> bool:
         """Whether this bundle is durable here or was once, as far as that is in memory."""
-        return bundle in self._closed
+        return bundle in self.closed
 
-    def close_numbers(
-        self, source: str, incarnation: int, precedence: Precedence, ranges: list[tuple[int, int]]
-    ) -> None:
-        """The source will never send these numbers (again)."""
+    def becoming_durable(self, key: ClosedKey) -> list[int]:
+        """Numbers of bundles that are whole and on their way to the disk. O(partials)."""
+        return [
+            each.bundle.sequence for each in self._partials.values() if each.is_persisting and each.bundle[:3] == key
+        ]
+
+    def close_numbers(self, key: ClosedKey, ranges: IntervalSet) -> None:
+        """The source will never send these numbers (again): nobody completes what came of them in part."""
         for start, end in ranges:
-            self._closed.close((source, incarnation, precedence), start, end)
+            self.closed.close(key, start, end)
+        for partial in list(self._partials.values()):
+            if not partial.is_persisting and partial.bundle[:3] == key and partial.bundle.sequence in ranges:
+                self.outputs.drop("partial_closed")
+                self._drop(partial)
+        for bundle in [each for each in self._parts if each[:3] == key and each.sequence in ranges]:
+            del self._parts[bundle]
+            self._erase_part(bundle)
 
     def take(self, fragment: Fragment, peer: Peer, link: str, now_s: float) -> None:
         """One fragment from ``peer``. Never raises for what it holds."""
@@ -170,10 +180,11 @@ class Arrivals:
         """Nothing of it stays here."""
         self._forget(partial)
         if partial.is_file:
-            effect_id = self.outputs.new_effect(lambda outcome, now_s: None, is_quiet=True)
-            self.outputs.effects.append(
-                Erase(effect_id=effect_id, bundles=(partial.bundle,), reason=EraseReason.PARTIAL_DROPPED)
-            )
+            self._erase_part(partial.bundle)
+
+    def _erase_part(self, bundle: BundleId) -> None:
+        effect_id = self.outputs.new_effect(lambda outcome, now_s: None, is_quiet=True)
+        self.outputs.effects.append(Erase(effect_id=effect_id, bundles=(bundle,), reason=EraseReason.PARTIAL_DROPPED))
 
     def _forget(self, partial: Partial) -> None:
         if self._partials.get(partial.bundle) is partial:  # not one opened anew under the same name
@@ -192,7 +203,7 @@ class Arrivals:
                 return False
             return True
         try:
-            partial.header = fragment.known or self._unpacked(fragment.header)
+            partial.header = fragment.known or self._headers.unpack(fragment.header)
         except MalformedError:
             self._abandon(partial, RefusalReason.MALFORMED, RETRY_FULL_S, now_s)
             return False
@@ -212,15 +223,6 @@ class Arrivals:
         self._close(partial, now_s)
         self.outputs.drop("arrival_expired")
         self.outputs.events.append(ArrivalExpired(self._record(partial, partial.header, now_s), partial.peer.node_id))
-
-    def _unpacked(self, packed: bytes) -> BundleHeader:
-        """The header; most are equal to one that came before. Raises MalformedError."""
-        header = self._headers.get(packed)
-        if header is None:
-            if len(self._headers) >= HEADERS_KEPT:
-                self._headers.clear()
-            header = self._headers[packed] = BundleHeader.unpack(packed)
-        return header
 
     def _check_hash(self, bundle: BundleId, fragment: Fragment, peer: Peer) -> None:
         known = self._hashes.get(bundle)
@@ -359,13 +361,21 @@ class Arrivals:
         """Nobody needs to send this one again: its number closes, and its sender is told."""
         bundle = partial.bundle
         key = (bundle.source, bundle.incarnation, bundle.precedence)
-        self._closed.close(key, bundle.sequence, bundle.sequence + 1)
+        if self.closed.close(key, bundle.sequence, bundle.sequence + 1):
+            self._ask(key, partial.peer, now_s)
         self._hashes[bundle] = header_hash(partial.header_packed)
         if len(self._hashes) > DELIVERED_HASHES_MAX:
             del self._hashes[next(iter(self._hashes))]
         peer = partial.peer
         is_urgent = bundle.precedence <= Precedence.IMMEDIATE
         peer.owe_custody(bundle, now_s if is_urgent else max(now_s, peer.answered_s + REPLY_WAIT_S))
+
+    def _ask(self, key: ClosedKey, peer: Peer, now_s: float) -> None:
+        """Many numbers of ``key`` have not come: its source says which never will. Nobody else knows."""
+        if key[:2] == (peer.node_id, peer.incarnation):
+            question = self.closed.question(key, now_s)
+            if question is not None:
+                peer.owe(Reply(question, is_urgent=False), now_s + REPLY_WAIT_S)
 
     def sweep(self, now_s: float) -> None:
         """Write out what has waited SYNC_WAIT_S, end what has expired half-way, and share the room anew."""

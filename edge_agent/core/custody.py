@@ -59,7 +59,8 @@ class Custody:
     """Custody has ended and the store may still show them: a window read now must not bring them back."""
     windows: Windows = field(init=False)
     _row_expiry: RowExpiry = field(init=False)
-    _submitting: int = 0
+    _submitting: tuple[dict[int, None], ...] = field(default_factory=lambda: tuple({} for _ in Precedence))
+    """By precedence: numbers given out whose Persist is under way, in their order."""
     expiries: Expiries = field(init=False)
     _allowance: FlashAllowance = field(init=False)
 
@@ -84,7 +85,7 @@ class Custody:
 
     def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId:
         """Number a bundle and ask for it to be made durable. Raises RefusedError when too much is under way."""
-        if self._submitting >= SUBMITTING_MAX:
+        if sum(map(len, self._submitting)) >= SUBMITTING_MAX:
             raise RefusedError(RefusalReason.STORE_FULL, f"{SUBMITTING_MAX} bundles wait for the disk")
         if not self._allowance.covers(header, precedence, len(payload), now_s):
             precedence = Precedence.IMMEDIATE
@@ -93,10 +94,11 @@ class Custody:
         self._next_sequences[precedence] = sequence + 1
         bundle = BundleId(self.settings.node_id, self.restored.incarnation, precedence, sequence)
         record = BundleRecord(id=bundle, header=header, payload_bytes=len(payload), as_of_s=now_s)
-        self._submitting += 1
+        submitting = self._submitting[precedence]
+        submitting[sequence] = None
 
         def persisted(outcome: Outcome, now_s: float) -> None:
-            self._submitting -= 1
+            del submitting[sequence]
             if isinstance(outcome, Failed):
                 self.outputs.events.append(BundleRefused(bundle, outcome.reason, outcome.detail))
                 return
@@ -115,6 +117,10 @@ class Custody:
             )
         )
         return bundle
+
+    def settled_below(self, precedence: Precedence) -> int:
+        """Each number below was stored or refused: none is on its way to the disk."""
+        return next(iter(self._submitting[precedence]), self._next_sequences[precedence])
 
     def take(self, record: BundleRecord, payload: bytes | None, now_s: float) -> None:
         """A bundle is durable here and waits for the next node."""

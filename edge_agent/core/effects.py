@@ -148,7 +148,28 @@ class SyncWindow(NamedTuple):
     window: BurstWindow
 
 
-Effect = Persist | Erase | Fetch | LoadWindow | LoadBundle | LeaseNumbers | SyncWindow
+class ListOpen(NamedTuple):
+    """Which of the numbers [start, stop) given out here may still reach somebody; complete with OpenNumbers.
+
+    Of all of them Persist has completed. Open is what waits here, and what was given up here (superseded, evicted,
+    damaged) after a copy of it had left by hand.
+    """
+
+    effect_id: int
+    key: tuple[str, int, Precedence]
+    start: int
+    stop: int
+
+
+class CloseNumbers(NamedTuple):
+    """The source of ``key`` will never send these numbers: they are as if they had been durable here once."""
+
+    effect_id: int
+    key: tuple[str, int, Precedence]
+    ranges: tuple[tuple[int, int], ...]
+
+
+Effect = Persist | Erase | Fetch | LoadWindow | LoadBundle | LeaseNumbers | SyncWindow | ListOpen | CloseNumbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +209,15 @@ class Failed:
     detail: str
 
 
-Outcome = Done | Known | Fetched | Loaded | Failed
+@dataclass(frozen=True, slots=True)
+class OpenNumbers:
+    """What ListOpen asked for, lowest first: of the numbers below ``stop`` (at most what was asked) all are told."""
+
+    stop: int
+    ranges: tuple[tuple[int, int], ...]
+
+
+Outcome = Done | Known | Fetched | Loaded | OpenNumbers | Failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,8 @@ from edge_agent.core.blocks import (
 from edge_agent.core.brief import PROFILE_KIND
 from edge_agent.core.bundle import MalformedError, Precedence
 from edge_agent.core.burst_intake import BurstIntake
+from edge_agent.core.closed_numbers import QUESTION_KIND
+from edge_agent.core.closing import CLOSED_KIND, Closing
 from edge_agent.core.codec import put_token, read_blocks
 from edge_agent.core.contact import ACK_FRAMES, Contact, Link
 from edge_agent.core.contacts import HELD_EARLY_BYTES, Contacts
@@ -33,11 +35,9 @@ from edge_agent.core.envelope import Envelope, FrameClass, number_bytes_for, put
 from edge_agent.core.hello import HELLO_KIND, Hello
 from edge_agent.core.liveness import Liveness
 from edge_agent.core.outputs import Outputs
-from edge_agent.core.peer import Peer
 from edge_agent.core.session import Session
 from edge_agent.core.verdicts import Verdicts
 
-CLOSED_KIND = 2
 HINT_WAIT_S = 1.0
 LOSS_SMOOTHING = 0.05
 ECHOES_MAX = 4
@@ -55,6 +55,7 @@ class Intake:
         liveness: Liveness,
         bursts: BurstIntake,
         verdicts: Verdicts,
+        closing: Closing,
         outputs: Outputs,
         rng: Random,
     ) -> None:
@@ -64,6 +65,7 @@ class Intake:
         self.liveness = liveness
         self.bursts = bursts
         self.verdicts = verdicts
+        self.closing = closing
         self.outputs = outputs
         self.hints: list[Transmit] = []
         """UNKNOWN frames to send; at most one a link and second."""
@@ -270,22 +272,14 @@ class Intake:
             self._greet(contact, session, Hello.parse(block.fields), now_s)
         elif kind == PROFILE_KIND:
             session.profiles_read.learn(block.fields, number)
+        elif kind == QUESTION_KIND and contact.peer is not None:
+            self.closing.take_question(contact.peer, block, now_s)
         elif kind == CLOSED_KIND and contact.peer is not None:
-            self._take_closed(contact.peer, block)
+            self.closing.take_closed(contact.peer, block)
         elif kind == ABANDON_KIND and contact.peer is not None:
             self.arrivals.abandon(read_abandoned(contact.peer, block), contact.peer)
         else:
             self.outputs.drop("control_unknown")
-
-    def _take_closed(self, peer: Peer, block: Control) -> None:
-        fields = block.fields
-        if len(fields) != 3 or fields[1] not in list(Precedence) or not isinstance(fields[2], list):
-            raise MalformedError("closed: fields")
-        numbers = fields[2]
-        if len(numbers) % 2 or any(type(each) is not int or each < 0 for each in numbers):
-            raise MalformedError("closed: ranges")
-        ranges = list(zip(numbers[::2], numbers[1::2], strict=True))
-        self.arrivals.close_numbers(peer.node_id, peer.incarnation, Precedence(fields[1]), ranges)
 
     def _greet(self, contact: Contact, session: Session, hello: Hello, now_s: float) -> None:
         """The peer behind this contact is known now; a peer that restarted forgot what it had not synced."""

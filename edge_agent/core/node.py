@@ -16,6 +16,7 @@ from edge_agent.core.builder import FrameBuilder
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence
 from edge_agent.core.burst_intake import BurstIntake
 from edge_agent.core.burst_sender import BurstSender
+from edge_agent.core.closing import Closing
 from edge_agent.core.contact import DAY_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
@@ -66,8 +67,17 @@ class Node:
         self.bursts = BurstSender(self.contacts, self.custody, self.outputs, restored)
         self.verdicts = Verdicts(self.contacts, self.custody, self.outputs)
         burst_intake = BurstIntake(self.contacts, self.arrivals, self.verdicts, self.outputs, restored)
+        closing = Closing(self.custody, self.arrivals, self.outputs)
         self.intake = Intake(
-            self.contacts, self.custody, self.arrivals, self.liveness, burst_intake, self.verdicts, self.outputs, rng
+            self.contacts,
+            self.custody,
+            self.arrivals,
+            self.liveness,
+            burst_intake,
+            self.verdicts,
+            closing,
+            self.outputs,
+            rng,
         )
         self._interventions = Interventions(self.custody, self.outputs)
         self._adoption = Adoption(self.arrivals, self.outputs, restored.incarnation)

@@ -8,6 +8,7 @@ import structlog
 from edge_agent.core.bundle import BundleHeader, BundleId, MalformedError
 from edge_agent.core.effects import Evicted, QueueKey
 from edge_agent.disk.ages import Ages
+from edge_agent.disk.carried import Carried
 from edge_agent.disk.fates import Fates, RowKey
 from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.inserts import sum_of
@@ -42,6 +43,7 @@ class Damage:
 
     database: sqlite3.Connection
     removal: Removal
+    carried: Carried
     fates: Fates
     ages: Ages
 
@@ -68,6 +70,8 @@ class Damage:
             files.set_aside(bundle)  # before the commit: a row without its file is told at the next start
         self.removal.delete(bundle, stored._replace(is_file=0))
         waited = stored.queue is not None
+        if waited:
+            self.carried.give_up(bundle)
         _log.error("bundle_damaged", bundle=str(bundle), payload_bytes=stored.payload_bytes, waited=waited)
         return self._close(bundle, key, stored, stored_ms, now_ms) if waited else None
 

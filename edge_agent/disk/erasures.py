@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from edge_agent.core.bundle import BundleId
 from edge_agent.core.effects import EraseReason
 from edge_agent.disk.ages import Ages
+from edge_agent.disk.carried import Carried
 from edge_agent.disk.counts import Counts
 from edge_agent.disk.fates import Fates, RowKey, join_via, state_of
 from edge_agent.disk.removal import INLINE_BYTES, Removal
@@ -31,6 +32,7 @@ class Erasures:
     database: sqlite3.Connection
     counts: Counts
     removal: Removal
+    carried: Carried
     fates: Fates
     ages: Ages
     _groups: dict[tuple[int, int, EraseReason, str], _Group] = field(default_factory=dict)
@@ -95,6 +97,9 @@ class Erasures:
             via=via,
         )
         self.fates.close_run(run, ending)
+        if reason is EraseReason.SUPERSEDED:
+            for sequence in range(run.start, run.stop):
+                self.carried.give_up(bundles[sequence])
         execute(f"DELETE FROM bundles WHERE {_RUN}", run)
         self.counts.waiting(queue, run.precedence, -count, -payload_bytes)
         return True

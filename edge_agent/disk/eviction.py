@@ -15,6 +15,7 @@ from edge_agent.core.bundle import BundleHeader, BundleId, FlowOrder, Origin, Pr
 from edge_agent.core.effects import EraseReason, Evicted, Failed, QueueKey
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.ages import Ages
+from edge_agent.disk.carried import Carried
 from edge_agent.disk.counts import Counts, Kind
 from edge_agent.disk.fates import Fates, RowKey, state_of
 from edge_agent.disk.identity import to_unsigned
@@ -76,6 +77,7 @@ class Eviction:
     counts: Counts
     fates: Fates
     removal: Removal
+    carried: Carried
     ages: Ages
     can_evict_waiting: bool
     evicted: list[Evicted] = field(default_factory=list)
@@ -212,6 +214,8 @@ class Eviction:
         self.fates.close(victim.key, victim.packed, payload_bytes, victim.stored_ms, state_of(reason), now_ms)
         queue = QueueKey(header.destination, bundle.precedence, bundle.source, header.flow)
         self.evicted.append(Evicted(bundle, queue, payload_bytes, reason))
+        if reason is not EraseReason.EXPIRED:
+            self.carried.give_up(bundle)
         return self._remove(victim)
 
     def _remove(self, victim: _Victim) -> int:

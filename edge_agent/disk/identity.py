@@ -15,6 +15,7 @@ import msgpack
 import structlog
 
 from edge_agent.disk.birth import differences
+from edge_agent.disk.carried import CARRIED_FACT
 from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.schema import DATABASE_NAME
 from edge_agent.disk.starts import SESSION_FACT, StartCount, read_starts
@@ -59,7 +60,7 @@ def begin_session(database: sqlite3.Connection, folder: Path, file_system: FileS
             close_numbers(database, incarnation)
         incarnation = secrets.randbits(64)
         database.execute("DELETE FROM leases")  # numbers count from 0 again under the new name
-        database.execute("DELETE FROM facts WHERE name = ?", (BURST_LEASED_FACT,))
+        database.execute("DELETE FROM facts WHERE name IN (?, ?)", (BURST_LEASED_FACT, CARRIED_FACT))
     session_number = max(counted, outside.session_number if outside else 0) + 1  # peers must see it rise even so
     for name, value in (
         ("incarnation", to_signed(incarnation)),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import Precedence
-from edge_agent.core.effects import Erase, EraseReason, Failed, LeaseNumbers, Persist, SyncWindow
+from edge_agent.core.effects import CloseNumbers, Erase, EraseReason, Failed, LeaseNumbers, Persist, SyncWindow
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.jobs import EffectJob, FileJob, Job
@@ -50,12 +50,15 @@ class JobQueue:
     _was_flood: bool = False
     _is_closing: bool = False
 
-    def put_effect(self, effect: Persist | Erase | LeaseNumbers | SyncWindow) -> Failed | None:
+    def put_effect(self, effect: Persist | Erase | LeaseNumbers | SyncWindow | CloseNumbers) -> Failed | None:
         """Queue an effect; a Failed when the intake is full, which only a Persist can meet."""
         with self._wake:
             if isinstance(effect, Persist):
                 return self._put_persist(effect)
-            if not isinstance(effect, Erase):
+            if isinstance(effect, CloseNumbers):
+                self._waiting.append(EffectJob(effect))
+                self._hurry(GATHER_S)
+            elif not isinstance(effect, Erase):
                 self._urgent.append(EffectJob(effect))  # a frame, perhaps an SOS, waits for it
                 self._hurry()
             elif effect.reason is EraseReason.PARTIAL_DROPPED:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from edge_agent.core.bundle import Origin, Precedence
-from edge_agent.core.effects import Done, Erase, Failed, Known, LeaseNumbers, Outcome, Persist, SyncWindow
+from edge_agent.core.effects import CloseNumbers, Done, Erase, Failed, Known, LeaseNumbers, Outcome, Persist, SyncWindow
 from edge_agent.core.errors import EdgeAgentError, RefusalReason
 from edge_agent.disk.answers import Call
 from edge_agent.disk.consumers import Consumers
@@ -39,7 +39,7 @@ class Job(Protocol):
 class EffectJob:
     """Any effect that is rows alone."""
 
-    effect: Persist | Erase | LeaseNumbers | SyncWindow
+    effect: Persist | Erase | LeaseNumbers | SyncWindow | CloseNumbers
     _outcome: Outcome = field(default_factory=Done)
 
     @property
@@ -58,6 +58,8 @@ class EffectJob:
             self._outcome = tables.rows.erase(effect)
         elif isinstance(effect, LeaseNumbers):
             self._outcome = tables.rows.bursts.lease(effect.up_to)
+        elif isinstance(effect, CloseNumbers):
+            self._outcome = tables.rows.close_numbers(effect)
         else:
             self._outcome = tables.rows.bursts.sync(effect.window)
 

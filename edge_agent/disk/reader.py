@@ -15,6 +15,7 @@ from edge_agent.core.effects import (
     Failed,
     Fetch,
     Fetched,
+    ListOpen,
     LoadBundle,
     Loaded,
     LoadWindow,
@@ -28,6 +29,7 @@ from edge_agent.disk.answers import Answers, Call
 from edge_agent.disk.damage import is_sound, sound_header
 from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.identity import to_signed, to_unsigned
+from edge_agent.disk.open_numbers import read_open
 from edge_agent.disk.schema import connect
 from edge_agent.disk.types import DamagedError, StoreError, UnknownBundleError, is_storable
 
@@ -93,11 +95,17 @@ class Reader:
 
     def load_bundle(self, effect: LoadBundle) -> None:
         """Read the record of one bundle that waits."""
+        self._answer(effect, lambda database: read_waiting(database, self.ages, effect.bundle, self.on_damaged))
 
+    def list_open(self, effect: ListOpen) -> None:
+        """Read which numbers given out here are open."""
+        self._answer(effect, lambda database: read_open(database, effect))
+
+    def _answer(self, effect: LoadBundle | ListOpen, read: Callable[[sqlite3.Connection], Outcome]) -> None:
         def job(database: sqlite3.Connection) -> None:
             outcome: Outcome
             try:
-                outcome = read_waiting(database, self.ages, effect.bundle, self.on_damaged)
+                outcome = read(database)
             except sqlite3.Error as error:
                 outcome = Failed(RefusalReason.STORE_FAILED, str(error))
             self.answers.give([(effect.effect_id, outcome)], [])

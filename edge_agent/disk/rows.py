@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import msgpack
 
 from edge_agent.core.bundle import BundleId, BundleRecord, Origin, Precedence
-from edge_agent.core.effects import Done, Erase, EraseReason, Failed, Known, Outcome, Persist, QueueKey
+from edge_agent.core.effects import CloseNumbers, Done, Erase, EraseReason, Failed, Known, Outcome, Persist, QueueKey
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.bursts import BurstNumbers
+from edge_agent.disk.carried import Carried
 from edge_agent.disk.counts import Counts, Kind
 from edge_agent.disk.damage import Damage
 from edge_agent.disk.erasures import Erasures
@@ -56,6 +57,7 @@ class Rows:
     destinations: frozenset[str]
     can_evict_waiting: bool
     seen: SeenNumbers = field(init=False)
+    carried: Carried = field(init=False)
     fates: Fates = field(init=False)
     bursts: BurstNumbers = field(init=False)
     counts: Counts = field(init=False)
@@ -74,6 +76,7 @@ class Rows:
 
     def __post_init__(self) -> None:
         self.seen = SeenNumbers(self.database)
+        self.carried = Carried(self.database, (self.node_id, self.incarnation))
         self.fates = Fates(self.database)
         self.bursts = BurstNumbers(self.database, self.starts)
         self.counts = Counts(self.database, self.quota)
@@ -84,15 +87,23 @@ class Rows:
             counts=self.counts,
             fates=self.fates,
             removal=self.removal,
+            carried=self.carried,
             ages=self.ages,
             can_evict_waiting=self.can_evict_waiting,
         )
-        self.damage = Damage(database=self.database, removal=self.removal, fates=self.fates, ages=self.ages)
+        self.damage = Damage(
+            database=self.database,
+            removal=self.removal,
+            carried=self.carried,
+            fates=self.fates,
+            ages=self.ages,
+        )
         self.inserts = Inserts(self.database)
         self.erasures = Erasures(
             database=self.database,
             counts=self.counts,
             removal=self.removal,
+            carried=self.carried,
             fates=self.fates,
             ages=self.ages,
         )
@@ -106,6 +117,7 @@ class Rows:
         self.fates.load()
         self.starts.load()
         self.bursts.load()
+        self.carried.load()
         self._origins = {
             (source, to_unsigned(incarnation)): origin
             for origin, source, incarnation in execute("SELECT origin, source, incarnation FROM origins")
@@ -134,6 +146,7 @@ class Rows:
         self.ages.beat_again()
         self.starts.load()
         self.bursts.load()
+        self.carried.load()
         self.counts.load()
         self._load_leases()
         self._load_parts()
@@ -171,6 +184,7 @@ class Rows:
         """The last statements of a transaction."""
         self.flush()
         self.seen.write()
+        self.carried.write()
         self.fates.prune()
         self.counts.write()
         self.ages.beat(self.database)
@@ -214,6 +228,19 @@ class Rows:
             return self._own.has(bundle.precedence, bundle.sequence)
         origin = self._origins.get((bundle.source, bundle.incarnation))
         return origin is not None and self.seen.has((origin, bundle.precedence), bundle.sequence)
+
+    def close_numbers(self, effect: CloseNumbers) -> Outcome:
+        """The source of these numbers will never send them."""
+        origin, precedence, _ = self.key(BundleId(*effect.key, 0))
+        for start, stop in effect.ranges:
+            self.seen.close((origin, precedence), start, stop)
+        return Done()
+
+    def begin_carrying(self) -> tuple[BundleId, ...]:
+        """An export begins; gives back the first names, by precedence, that are too late for it."""
+        below = [self._own.next_sequence(precedence) for precedence in Precedence]
+        self.carried.begin(below)
+        return tuple(BundleId(self.node_id, self.incarnation, *each) for each in zip(Precedence, below, strict=True))
 
     def _is_own(self, bundle: BundleId) -> bool:
         return bundle.incarnation == self.incarnation and bundle.source == self.node_id
@@ -362,4 +389,5 @@ class Rows:
         found = self.database.execute(
             f"SELECT {STORED_COLUMNS} FROM bundles WHERE origin = ? AND precedence = ? AND sequence = ?", key
         ).fetchone()
+        self.carried.give_up(bundle)
         self.removal.delete(bundle, Stored(*found))

@@ -75,10 +75,24 @@ class SeenNumbers:
         self._changed.add(key)
         tail = self._tail(key)
         if tail.is_below(sequence):
-            self._write_below(key, sequence)
+            self.close(key, sequence, sequence + 1)
         else:
             tail.numbers.add(sequence, sequence + 1)
             self._unwritten.setdefault(key, set()).add(sequence)
+
+    def close(self, key: SeenKey, start: int, stop: int) -> None:
+        """Numbers [start, stop) will never come: as if they had been stored here, in one row with what they touch."""
+        self._changed.add(key)
+        if key in self._unwritten:
+            self._write_key(key, self._unwritten.pop(key))
+        self._tails.pop(key, None)
+        for left, right in self._database.execute(
+            f"SELECT start, stop FROM seen WHERE {_IN_KEY} AND start <= ? AND stop >= ? AND start >="
+            f" coalesce((SELECT max(start) FROM seen WHERE {_IN_KEY} AND start <= ?), ?)",
+            (*key, stop, start, *key, start, start),
+        ).fetchall():
+            start, stop = min(start, left), max(stop, right)
+        self._replace(key, start, stop)
 
     def write(self) -> None:
         """Write the intervals that changed: two statements for each, however many numbers joined it."""
@@ -117,18 +131,6 @@ class SeenNumbers:
             f"SELECT stop FROM seen WHERE {_IN_KEY} AND start <= ? ORDER BY start DESC LIMIT 1", (*key, sequence)
         ).fetchone()
         return found is not None and sequence < found[0]
-
-    def _write_below(self, key: SeenKey, sequence: int) -> None:
-        """A number below what memory holds: join it to its neighbours' rows at once."""
-        self._write_key(key, self._unwritten.pop(key, set()))
-        start, stop = sequence, sequence + 1
-        for left, right in self._database.execute(
-            f"SELECT start, stop FROM seen WHERE {_IN_KEY} AND start <= ? ORDER BY start DESC LIMIT 2", (*key, stop)
-        ).fetchall():
-            if right == start or left == stop:
-                start, stop = min(start, left), max(stop, right)
-        self._replace(key, start, stop)
-        del self._tails[key]  # its lowest interval may have grown
 
 
 def _touched(tail: IntervalSet, sequences: set[int]) -> Iterator[tuple[int, int]]:

@@ -15,12 +15,14 @@ from typing import TypeVar
 
 from edge_agent.core.bundle import COMMAND, BundleId
 from edge_agent.core.effects import (
+    CloseNumbers,
     Effect,
     Erase,
     Evicted,
     Failed,
     Fetch,
     LeaseNumbers,
+    ListOpen,
     LoadBundle,
     Loaded,
     LoadWindow,
@@ -155,12 +157,14 @@ class Disk:
             for _, gone in self._windows.values():
                 gone.update(effect.bundles)
             self._writer.queue.put_effect(effect)
-        elif isinstance(effect, LeaseNumbers | SyncWindow):
+        elif isinstance(effect, LeaseNumbers | SyncWindow | CloseNumbers):
             self._writer.queue.put_effect(effect)
         elif isinstance(effect, Fetch):
             self._reader.fetch(effect)
         elif isinstance(effect, LoadBundle):
             self._reader.load_bundle(effect)
+        elif isinstance(effect, ListOpen):
+            self._reader.list_open(effect)
         else:
             gone = {bundle for bundles in self._erasing.values() for bundle in bundles}
             self._windows[effect.effect_id] = (effect, gone)
@@ -237,6 +241,10 @@ class Disk:
         return await self._write(
             lambda tables: read_fate(tables.rows.database, self._store.ages, bundle)
         )  # behind what is queued
+
+    async def begin_carrying(self) -> tuple[BundleId, ...]:
+        """Copies leave by hand from now on; of what began here none with these names, by precedence, or later ones."""
+        return await self._write(lambda tables: tables.rows.begin_carrying())
 
     async def waiting(self, queue: QueueKey, after: BundleId | None, count: int) -> Loaded:
         """Up to ``count`` records of one queue beyond ``after``, oldest first, with payloads that lie in the row."""

@@ -12,17 +12,21 @@ from typing import Protocol
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, BundleRecord, Precedence
 from edge_agent.core.effects import (
     BurstWindow,
+    CloseNumbers,
     Done,
     Effect,
     Erase,
+    EraseReason,
     Failed,
     Fetch,
     Fetched,
     Known,
     LeaseNumbers,
+    ListOpen,
     LoadBundle,
     Loaded,
     LoadWindow,
+    OpenNumbers,
     Outcome,
     Persist,
     QueueCount,
@@ -128,6 +132,8 @@ class MemoryDisk:
         self._parts: dict[BundleId, _Part] = {}
         self._queues: dict[QueueKey, _Queue] = {}
         self._seen: dict[SeenKey, IntervalSet] = {}
+        self._carried = [0] * len(Precedence)
+        self._adrift: set[BundleId] = set()
         self._burst_leased = 0
         self._burst_windows: dict[tuple[int, int], BurstWindow] = {}
         self.failing: RefusalReason | None = None
@@ -167,7 +173,31 @@ class MemoryDisk:
         if isinstance(effect, LoadBundle):
             row = self._rows.get(effect.bundle)
             return Loaded((row.record,) if row is not None and row.is_waiting else (), has_more=False)
+        if isinstance(effect, ListOpen):
+            return self._list_open(effect)
+        if isinstance(effect, CloseNumbers):
+            for start, end in effect.ranges:
+                self._seen.setdefault(effect.key, IntervalSet()).add(start, end)
+            return Done()
         return self._note_burst(effect)
+
+    def begin_carrying(self) -> list[BundleRecord]:
+        """What waits here leaves as copies by hand: numbers given up later may still come."""
+        self._carried = list(self._leases)
+        return [row.record for row in self._rows.values() if row.is_waiting]
+
+    def _list_open(self, effect: ListOpen) -> OpenNumbers:
+        waiting = (bundle for bundle, row in self._rows.items() if row.is_waiting)
+        numbers = [each.sequence for each in (*waiting, *self._adrift) if each[:3] == effect.key]
+        found = IntervalSet((each, each + 1) for each in sorted(numbers) if effect.start <= each < effect.stop)
+        return OpenNumbers(effect.stop, tuple(found))
+
+    def begin_anew(self, incarnation: int) -> None:
+        """The folder was restored or copied: another name from now on, and no number of the old one is new here."""
+        for precedence in Precedence:
+            key = (self._node_id, self._incarnation, precedence)
+            self._seen.setdefault(key, IntervalSet()).add(0, self._leases[precedence])
+        self._incarnation, self._leases, self._carried = incarnation, [0] * len(Precedence), [0] * len(Precedence)
 
     def _persist(self, effect: Persist) -> Outcome:
         if self.failing is not None:
@@ -209,6 +239,8 @@ class MemoryDisk:
             row = self._rows.pop(bundle, None)
             if row is not None and row.is_waiting:
                 self._queues[queue_key(row.record)].erase(row)
+            if effect.reason is EraseReason.SUPERSEDED and bundle.sequence < self._carried[bundle.precedence]:
+                self._adrift.add(bundle)
         return Done()
 
     def _fetch(self, effect: Fetch) -> Outcome:

@@ -15,12 +15,14 @@ import msgpack
 
 from edge_agent.core.bundle import COMMAND, BundleId, BundleRecord
 from edge_agent.core.effects import (
+    CloseNumbers,
     Effect,
     Erase,
     Failed,
     Fetch,
     Fetched,
     LeaseNumbers,
+    ListOpen,
     LoadBundle,
     LoadWindow,
     Outcome,
@@ -168,7 +170,7 @@ class StoreDisk:
 
     def execute(self, effect: Effect) -> Outcome:
         """Make one effect true now and give back its outcome; the caller decides when now is."""
-        if isinstance(effect, Fetch | LoadWindow | LoadBundle):
+        if isinstance(effect, Fetch | LoadWindow | LoadBundle | ListOpen):
             return self._read(effect)
         if isinstance(effect, Persist) and self.failing is not None:
             return Failed(self.failing, "the simulated disk fails")
@@ -181,7 +183,7 @@ class StoreDisk:
                 self._forget(bundle)
         return outcome
 
-    def _write(self, effect: Persist | Erase | LeaseNumbers | SyncWindow) -> Outcome:
+    def _write(self, effect: Persist | Erase | LeaseNumbers | SyncWindow | CloseNumbers) -> Outcome:
         refusal = self._writer.queue.put_effect(effect)
         if refusal is not None:
             return refusal
@@ -191,11 +193,13 @@ class StoreDisk:
                 return self._outcomes.by_effect.pop(effect.effect_id)
         raise BrokenPromiseError(f"store of {self._node_id}: {effect} has no outcome")
 
-    def _read(self, effect: Fetch | LoadWindow | LoadBundle) -> Outcome:
+    def _read(self, effect: Fetch | LoadWindow | LoadBundle | ListOpen) -> Outcome:
         if isinstance(effect, Fetch):
             self._reader.fetch(effect)
         elif isinstance(effect, LoadBundle):
             self._reader.load_bundle(effect)
+        elif isinstance(effect, ListOpen):
+            self._reader.list_open(effect)
         else:
             self._reader.load(effect, extra=0)
         self._reader.step(self._reading)

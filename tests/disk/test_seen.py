@@ -16,6 +16,7 @@ KEYS = [(1, 0), (1, 3), (2, 3)]
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(KEYS), st.integers(0, 60)),
+        st.tuples(st.sampled_from(KEYS), st.integers(0, 60), st.integers(1, 9)),
         st.sampled_from(["commit", "rollback", "start"]),
     ),
     max_size=80,
@@ -54,7 +55,11 @@ def test_a_number_is_seen_exactly_when_it_was_committed(steps: list[object]) -> 
                 kept, new = kept | new, set()
             else:
                 assert isinstance(step, tuple)
-                key, number = step
+                key, number, *length = step
+                if length:
+                    numbers.close(key, number, number + length[0])
+                    new |= {(key, each) for each in range(number, number + length[0])}
+                    continue
                 assert numbers.has(key, number) == ((key, number) in kept | new)
                 if not numbers.has(key, number):
                     numbers.add(key, number)
@@ -63,7 +68,7 @@ def test_a_number_is_seen_exactly_when_it_was_committed(steps: list[object]) -> 
             database.execute("BEGIN")
             numbers.begin()
             for key in KEYS:
-                assert [number for number in range(62) if numbers.has(key, number)] == sorted(
+                assert [number for number in range(72) if numbers.has(key, number)] == sorted(
                     number for each, number in kept if each == key
                 )
         told = dict(numbers.told())

@@ -26,6 +26,8 @@ from edge_agent.core.blocks import (
 )
 from edge_agent.core.brief import PROFILE_KIND
 from edge_agent.core.bundle import COMMAND, BundleHeader, FlowOrder, MalformedError, Precedence
+from edge_agent.core.closed_numbers import QUESTION_KIND, RANGES_MAX
+from edge_agent.core.closing import CLOSED_KIND, QUESTIONS_MAX
 from edge_agent.core.codec import (
     put_ack,
     put_control,
@@ -37,12 +39,24 @@ from edge_agent.core.codec import (
     put_window,
     read_blocks,
 )
-from edge_agent.core.effects import Done, Effect, Failed, Fetch, Fetched, Loaded, LoadWindow, Outcome, Restored
+from edge_agent.core.effects import (
+    Done,
+    Effect,
+    Failed,
+    Fetch,
+    Fetched,
+    ListOpen,
+    Loaded,
+    LoadWindow,
+    OpenNumbers,
+    Outcome,
+    Restored,
+)
 from edge_agent.core.envelope import put_data, put_hello
 from edge_agent.core.errors import RefusalReason, RefusedError
 from edge_agent.core.frame import NullKeys
 from edge_agent.core.hello import Hello
-from edge_agent.core.intake import CLOSED_KIND, ECHOES_MAX
+from edge_agent.core.intake import ECHOES_MAX
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.node import Node
 from edge_agent.core.payload_cache import CHUNK_BYTES
@@ -53,6 +67,7 @@ from edge_agent.core.varint import put_varint
 LIMITS = LinkLimits(shape=LinkShape.DATAGRAM, mtu_bytes=1400, rate_bps=1e7)
 FREE_BYTES = 1 << 42
 SALT = bytes(range(16))
+_SPANS = ([0, 9], [0, 9, 2, 3], [2, 1 << 20, 0, 1, 40, 7], [0, 1 << 42], [5, 5], [0, 5, 9, 9], [0, (1 << 42) - 1])
 SEQUENCES = (0, 1, 2, 3, 5, 40, 1 << 20, (1 << 42) - 1)
 PEER = "peer-1"
 
@@ -113,6 +128,8 @@ class Target:
             return Failed(RefusalReason.STORE_FAILED, "planted")
         if isinstance(effect, Fetch):
             return Fetched(bytes(effect.length))
+        if isinstance(effect, ListOpen):
+            return OpenNumbers(effect.stop, ((effect.start, effect.stop),))
         return Loaded((), has_more=False) if isinstance(effect, LoadWindow) else Done()
 
     def check_bounds(self) -> None:
@@ -122,6 +139,8 @@ class Target:
         assert len(arrivals._partials) <= PARTIALS_MAX + 1
         assert sum(partial.memory_bytes for partial in arrivals._partials.values()) <= PARTIAL_BYTES_MAX + 65_536
         assert 0 <= arrivals.room.reserved_bytes <= FREE_BYTES + PARTIALS_MAX * CHUNK_BYTES  # calls for help go over
+        assert all(len(known.ranges) <= RANGES_MAX for known in arrivals.closed._known.values())
+        assert self.node.intake.closing._looked_up <= QUESTIONS_MAX
         assert all(len(contact.echo_tokens) <= ECHOES_MAX for contact in self.node.contacts.contacts)
 
     def submit(self) -> None:
@@ -274,8 +293,9 @@ def _control(rng: random.Random, target: Target, out: bytearray) -> None:
             [
                 hello.fields(),
                 [*hello.fields(), "later field"],
-                [CLOSED_KIND, rng.choice(list(Precedence)), [0, 3, 5, 9]],
-                [CLOSED_KIND, rng.choice(anything), rng.choice(anything)],
+                [CLOSED_KIND, rng.choice([9, 10]), int(rng.choice(list(Precedence))), *rng.choice(_SPANS)],
+                [QUESTION_KIND, rng.choice([7, 8]), int(rng.choice(list(Precedence))), *rng.choice(_SPANS)[:2]],
+                [rng.choice([CLOSED_KIND, QUESTION_KIND]), *rng.choices([*anything, 9, 7, 3], k=rng.choice([4, 6]))],
                 [rng.choice([1, 2, 3, 99]), *rng.choices(anything, k=rng.randrange(8))],
             ]
         ),
