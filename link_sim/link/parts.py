@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from link_sim.link.delays import Delay, Jitter, PeriodicSteps, TracedDelay
 from link_sim.link.link_profile import LinkProfile
 from link_sim.link.losses import BitErrorLoss, BurstLoss, ListedLoss, Loss, RandomLoss, TracedLoss
-from link_sim.link.services import NS_PER_S, DutyCycle, MessageSlots, Opportunities, RateSchedule, Service, SteadyRate
+from link_sim.link.services import (
+    NS_PER_S,
+    UNLIMITED_BPS,
+    DutyCycle,
+    MessageSlots,
+    Opportunities,
+    RateSchedule,
+    Service,
+    SteadyRate,
+)
 from link_sim.link.streams import derived_seed, stream
 from link_sim.traces.trace import LinkTrace
-
-UNLIMITED_BPS = 1 << 50  # rows of a trace that did not measure a rate, on a profile without one
 
 
 @dataclass(slots=True)
@@ -47,7 +54,7 @@ def _bare_service(profile: LinkProfile) -> Service:
     if trace is not None and trace.opportunities_ns:
         return Opportunities(trace.opportunities_ns)
     if trace is not None and trace.has_rates:
-        steps = trace.rate_steps(profile.rate_bps or UNLIMITED_BPS)
+        steps = trace.rate_steps(profile.rate_bps or UNLIMITED_BPS)  # for rows that did not measure a rate
         return RateSchedule(steps, trace.length_ns if trace.loops else None)
     if profile.rate_schedule:
         steps = [(round(from_s * NS_PER_S), rate_bps) for from_s, rate_bps in profile.rate_schedule]

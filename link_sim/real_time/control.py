@@ -1,9 +1,10 @@
 """Control of live links over HTTP and JSON, from this machine only.
 
 ``GET /links`` gives every link; ``POST /links/NAME`` changes one and gives it back. A body holds any of: ``direction``
-("up", "down", "both"), ``restore`` (true), ``outage`` ("drop", "hold", null), ``kills_in_flight`` (with an outage),
-``reset`` (true: breaks the connections of a TCP link), and the numbers of LinkProfile (``rate_bps``, ``delay_s``,
-``jitter_s``, ``loss_ratio``, ...). All of it holds, or an error says which field is wrong and nothing has changed.
+("up", "down", "both"), ``restore`` (true), ``slow_bps`` (as ``LiveLink.slow``), ``outage`` ("drop", "hold", null),
+``kills_in_flight`` (with an outage), ``reset`` (true: breaks the connections of a TCP link), and the numbers of
+LinkProfile (``rate_bps``, ``delay_s``, ``jitter_s``, ``loss_ratio``, ...), which ``restore`` and ``slow_bps`` do not
+have beside them. All of it holds, or an error says which field is wrong and nothing has changed.
 """
 
 import asyncio
@@ -49,11 +50,14 @@ def change(link: LiveLink, wishes: Mapping[str, object]) -> None:
         raise ControlError(
             400, f"restore brings back every number; it allows no {', '.join(sorted(numbers))} beside it"
         )
+    slow_bps = _slow_bps(numbers)
     if kills_in_flight and outage is None:
         raise ControlError(400, "kills_in_flight: allowed beside an outage of drop or hold")
     if is_reset and link.reset is None:
         raise ControlError(400, f"reset: link {link.name} has no connections; allowed is a TCP link")
-    if numbers:
+    if slow_bps is not None:
+        link.slow(slow_bps, direction=direction)
+    elif numbers:
         link.set(numbers, direction=direction)
     if is_restored:
         link.restore(direction=direction)
@@ -63,6 +67,20 @@ def change(link: LiveLink, wishes: Mapping[str, object]) -> None:
         link.mend(direction=direction)
     if is_reset and link.reset is not None:
         link.reset()
+
+
+def _slow_bps(numbers: dict[str, object]) -> int | None:
+    """The rate in bit/s that a link is slowed to, taken out of ``numbers``; None when that is not asked for."""
+    if "slow_bps" not in numbers:
+        return None
+    slow_bps = numbers.pop("slow_bps")
+    if type(slow_bps) is not int or slow_bps < 1:
+        raise ControlError(400, f"slow_bps {slow_bps!r}: allowed is a whole number, 1 or more")
+    if numbers:
+        raise ControlError(
+            400, f"slow_bps keeps every other number; it allows no {', '.join(sorted(numbers))} beside it"
+        )
+    return slow_bps
 
 
 def _one_of(choices: Iterable[Choice], name: str, value: object, *more: str) -> Choice:

@@ -70,6 +70,17 @@ async def test_links_are_listed_and_changed(server: ControlServer, link: LiveLin
     assert link.up.line.profile == profile("4g").up
 
 
+async def test_a_link_with_a_schedule_is_slowed_in_the_mean_and_keeps_its_pauses(
+    server: ControlServer, link: LiveLink
+) -> None:
+    link.set({"rate_bps": None, "rate_schedule": [[0, 3_000_000], [1, 0], [2, 1_000_000]], "schedule_period_s": 4})
+    status, _ = await ask(server, "POST", "/links/4g", {"slow_bps": 125_000, "direction": "up", "outage": "hold"})
+    assert status == 200
+    assert link.up.line.profile.rate_schedule == ((0, 300_000), (1, 0), (2, 100_000))
+    assert link.down.line.profile.rate_schedule == ((0, 3_000_000), (1, 0), (2, 1_000_000))
+    assert link.up.line.model.outage is Outage.HOLD
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -81,6 +92,11 @@ async def test_links_are_listed_and_changed(server: ControlServer, link: LiveLin
         ({"loss_ratio": 2, "rate_bps": 5, "outage": "drop"}, "loss_ratio 2: allowed is 0 to 1"),
         ({"direction": "left"}, "direction 'left': allowed is up, down, both"),
         ({"restore": True, "rate_bps": 5}, "it allows no rate_bps beside it"),
+        ({"restore": True, "slow_bps": 5}, "it allows no slow_bps beside it"),
+        ({"slow_bps": 0, "outage": "drop"}, "slow_bps 0: allowed is a whole number, 1 or more"),
+        ({"slow_bps": None}, "slow_bps None: allowed is a whole number"),
+        ({"slow_bps": True}, "slow_bps True: allowed is a whole number"),
+        ({"slow_bps": 5, "delay_s": 1, "outage": "drop"}, "it allows no delay_s beside it"),
         ({"restore": "yes"}, "restore 'yes': allowed is true or false"),
         ({"kills_in_flight": True}, "allowed beside an outage"),
         ({"reset": 1}, "reset 1: allowed is true or false"),
