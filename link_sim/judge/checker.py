@@ -28,7 +28,7 @@ from edge_agent.core.peer import REPLIES_MAX
 from edge_agent.core.scheduler import FLASH_LULL_S, STARVED_S
 from edge_agent.core.session import Session
 from edge_agent.core.window import LEAST_ENTRIES, LOAD_STEP, QUEUES_MAX, WINDOW_ENTRIES_MAX
-from link_sim.judge.contention import find_contact, is_alone, ready_classes, service_of
+from link_sim.judge.contention import carried_classes, find_contact, is_alone, ready_classes, service_of
 from link_sim.judge.shares import ExcessJudge, NeglectJudge
 from link_sim.nodes.ledger import BrokenPromiseError
 from link_sim.nodes.seat import Port, Seat
@@ -40,6 +40,7 @@ FLASH_FRAMES = 4  # beyond the window (DESIGN, section 4: ACK and FLASH may exce
 _HELD_MAX = WINDOW_ENTRIES_MAX + LEAST_ENTRIES * QUEUES_MAX
 """Bundles in memory: the budget of all queues, and what it is exceeded by until the next sweep takes it back."""
 _SALT = bytes(16)
+_CLASSES, _FLASH = tuple(Precedence), Precedence.FLASH  # looked up once: each frame asks many times
 
 
 @dataclass(slots=True)
@@ -57,19 +58,20 @@ class _ContactAccount:
     def may_go_before_flash(self, led_by: Precedence, waiting_since_s: float, now_s: float) -> bool:
         """A class that starved, or any once FLASH has lasted as long; one frame, then FLASH again."""
         waits_s = now_s - max(self.quiet_since_s[led_by], waiting_since_s)
-        has_lull = now_s - self.quiet_since_s[Precedence.FLASH] >= FLASH_LULL_S
+        has_lull = now_s - self.quiet_since_s[_FLASH] >= FLASH_LULL_S
         lasts = not has_lull and now_s - self.flash_since_s >= STARVED_S
         return not self.was_lower and (waits_s >= STARVED_S or lasts)
 
     def note(self, led_by: Precedence, class_bytes: list[int], now_s: float) -> None:
         """A frame leaves."""
-        has_lull = now_s - self.quiet_since_s[Precedence.FLASH] >= FLASH_LULL_S
-        if class_bytes[Precedence.FLASH] and (has_lull or self.flash_since_s == math.inf):
-            self.flash_since_s = now_s
-        for precedence in Precedence:
-            if class_bytes[precedence]:
+        if class_bytes[_FLASH]:
+            has_lull = now_s - self.quiet_since_s[_FLASH] >= FLASH_LULL_S
+            if has_lull or self.flash_since_s == math.inf:
+                self.flash_since_s = now_s
+        for precedence, its_bytes in enumerate(class_bytes):
+            if its_bytes:
                 self.quiet_since_s[precedence] = now_s
-        self.was_lower = led_by is not Precedence.FLASH
+        self.was_lower = led_by is not _FLASH
 
 
 @dataclass(slots=True)
@@ -110,12 +112,11 @@ class Checker(NoWatch):
         self._accounts.pop(name, None)
         if isinstance(seat.node, Node):
             early = seat.keys.early(_SALT, seat.keys.suite, seat.keys.epoch)
-            classes = len(Precedence)
             self._accounts[name] = _SeatAccount(
                 node=seat.node,
                 tag_bytes=early.overhead_bytes if early is not None else 0,
-                waiting=[0] * classes,
-                waiting_since_s=[self._now_s] * classes,
+                waiting=[0] * len(_CLASSES),
+                waiting_since_s=[self._now_s] * len(_CLASSES),
             )
             for key, count in seat.disk.waiting().items():
                 self._accounts[name].waiting[key.precedence] += count
@@ -130,7 +131,7 @@ class Checker(NoWatch):
             if account.waiting[precedence] == 0:
                 account.waiting_since_s[precedence] = self._now_s
             account.waiting[precedence] += 1
-        elif isinstance(event, BundleForwarded | BundleClosed):
+        elif isinstance(event, (BundleForwarded, BundleClosed)):
             account.waiting[event.bundle.precedence] -= 1
 
     def transmitted(self, seat: Seat, transmit: Transmit) -> None:
@@ -158,11 +159,14 @@ class Checker(NoWatch):
         if envelope.frame_class is FrameClass.UNKNOWN:
             return fragments
         body = transmit.frame[envelope.length : len(transmit.frame) - account.tag_bytes]
-        profiles = account.profiles.setdefault((transmit.link, transmit.to, envelope.receive_id), ProfileReader())
+        reader = (transmit.link, transmit.to, envelope.receive_id)
+        profiles = account.profiles.get(reader)
+        if profiles is None:
+            profiles = account.profiles[reader] = ProfileReader()
         try:
             for block in read_blocks(body):
-                if isinstance(block, Control) and block.fields[0] == PROFILE_KIND:
-                    profiles.learn(block.fields, self.frames)
+                if isinstance(block, Fragment):
+                    fragments.append(block)
                 elif isinstance(block, Stored):
                     self._check_stored(seat, account, transmit, block)
                 elif isinstance(block, Brief):
@@ -171,8 +175,8 @@ class Checker(NoWatch):
                         self._complain(seat, f"a brief of a profile never told leaves on {transmit.link!r}")
                     else:
                         fragments.append(rebuilt)
-                elif isinstance(block, Fragment):
-                    fragments.append(block)
+                elif isinstance(block, Control) and block.fields[0] == PROFILE_KIND:
+                    profiles.learn(block.fields, self.frames)
         except MalformedError as error:
             self._complain(seat, f"a frame that no peer can read leaves on {transmit.link!r}: {error}")
         return fragments
@@ -229,7 +233,7 @@ class Checker(NoWatch):
                     seat, f"{precedence.name} {fragment.sequence} leaves on {link!r}, which may not carry it"
                 )
             budget_bytes = policy.bytes_per_day
-            if budget_bytes is not None and day_bytes >= budget_bytes and precedence is not Precedence.FLASH:
+            if budget_bytes is not None and day_bytes >= budget_bytes and precedence is not _FLASH:
                 self._complain(
                     seat,
                     f"{precedence.name} {fragment.sequence} leaves on {link!r} after {day_bytes} bytes; "
@@ -242,13 +246,14 @@ class Checker(NoWatch):
         known = account.contacts.get(contact)
         if known is None:
             judge = ExcessJudge(node.settings.class_share_ratio)
-            known = account.contacts[contact] = _ContactAccount(judge, [now_s] * len(Precedence))
-        class_bytes = [0] * len(Precedence)
+            known = account.contacts[contact] = _ContactAccount(judge, [now_s] * len(_CLASSES))
+        class_bytes = [0] * len(_CLASSES)
         for fragment in fragments:
-            class_bytes[service_of(node, fragment)] += max(1, len(fragment.payload))
+            class_bytes[service_of(node, fragment)] += len(fragment.payload) or 1
         led_by = service_of(node, fragments[0])
-        ready = ready_classes(node, contact, now_s)
-        must_wait = ready[Precedence.FLASH] and not class_bytes[Precedence.FLASH]
+        carried = carried_classes(contact)
+        ready = ready_classes(node, contact, carried, now_s)
+        must_wait = ready[_FLASH] and not class_bytes[_FLASH]
         if must_wait and not known.may_go_before_flash(led_by, account.waiting_since_s[led_by], now_s):
             self._complain(
                 seat, f"{led_by.name} {fragments[0].sequence} starts on {contact.link.name!r} while FLASH waits"
@@ -258,7 +263,7 @@ class Checker(NoWatch):
         if session is None or not session.is_keyed:
             return
         self._check_window(seat, contact, session, led_by)
-        self._check_shares(seat, account, contact, known.excess, led_by, class_bytes, ready)
+        self._check_shares(seat, account, contact, known.excess, led_by, class_bytes, ready, carried)
 
     def _check_shares(
         self,
@@ -269,6 +274,7 @@ class Checker(NoWatch):
         led_by: Precedence,
         class_bytes: list[int],
         ready: list[bool],
+        carried: list[Precedence],
     ) -> None:
         """Too much is judged where one link works alone: what a slow one takes may be left by a faster one."""
         node, now_s, mtu_bytes = account.node, self._now_s, contact.limits.mtu_bytes
@@ -278,7 +284,6 @@ class Checker(NoWatch):
             neglect = account.peers.get(peer.node_id)
             if neglect is None:
                 neglect = account.peers[peer.node_id] = NeglectJudge(node.settings.class_share_ratio)
-            carried = [precedence for precedence in Precedence if contact.may_carry(precedence)]
             wrong = neglect.note(now_s, class_bytes, ready, carried, mtu_bytes, is_alone=alone)
         if wrong:
             self._complain(seat, f"link {contact.link.name!r}: {wrong}")
@@ -287,7 +292,7 @@ class Checker(NoWatch):
         """Bytes in flight, once the frame that was let go is counted among them."""
         frame_bytes = contact.frame_wire_bytes()
         window_bytes = max(contact.controller.window_bytes(contact.rtt, frame_bytes), TRAIN_FRAMES * frame_bytes)
-        beyond_frames = FLASH_FRAMES if led_by is Precedence.FLASH else 0
+        beyond_frames = FLASH_FRAMES if led_by is _FLASH else 0
         longest_bytes = contact.limits.mtu_bytes + contact.limits.overhead_bytes
         limit_bytes = window_bytes + beyond_frames * frame_bytes + longest_bytes
         if session.arq.in_flight_bytes > limit_bytes:
@@ -297,12 +302,10 @@ class Checker(NoWatch):
 
     def _check_bounds(self, seat: Seat, node: Node) -> None:
         """Sizes that have a bound in the core; each is a length, none is counted."""
-        settings = seat.settings
-        bundles, bundles_max = len(node.custody.bundles), settings.window_entries + LOAD_STEP
-        if bundles > bundles_max and bundles > min(bundles_max * len(node.scheduler.queues), _HELD_MAX):
-            self._complain(seat, f"{bundles} bundles in memory, bound {bundles_max} a queue, {_HELD_MAX} in all")
-        if len(node.custody.expiries) > 2 * bundles_max * max(1, len(node.scheduler.queues)):
-            self._complain(seat, f"{len(node.custody.expiries)} times of expiry kept for {bundles} bundles")
+        settings, custody = seat.settings, node.custody
+        bundles_max = settings.window_entries + LOAD_STEP
+        if len(custody.bundles) > bundles_max or len(custody.expiries) > 2 * bundles_max:
+            self._check_entries(seat, node, bundles_max)
         cached_bytes, cached_max_bytes = node.cache.held_bytes, settings.payload_cache_bytes + FETCHED_BYTES
         if cached_bytes > cached_max_bytes + CHUNK_BYTES:
             self._complain(seat, f"{cached_bytes} cached bytes, bound {cached_max_bytes}")
@@ -316,6 +319,14 @@ class Checker(NoWatch):
         for contact in node.contacts.contacts:
             if contact.held_early and sum(map(len, contact.held_early)) > HELD_EARLY_BYTES:
                 self._complain(seat, f"link {contact.link.name!r} holds more than {HELD_EARLY_BYTES} early bytes")
+
+    def _check_entries(self, seat: Seat, node: Node, bundles_max: int) -> None:
+        """Bundles in memory, and their times of expiry: more than one queue may hold."""
+        bundles, expiries, queues = len(node.custody.bundles), len(node.custody.expiries), len(node.scheduler.queues)
+        if bundles > bundles_max and bundles > min(bundles_max * queues, _HELD_MAX):
+            self._complain(seat, f"{bundles} bundles in memory, bound {bundles_max} a queue, {_HELD_MAX} in all")
+        if expiries > 2 * bundles_max * max(1, queues):
+            self._complain(seat, f"{expiries} times of expiry kept for {bundles} bundles")
 
     def _compare_counts(self, seat: Seat, account: _SeatAccount) -> None:
         """Nothing is being written: what the node counts and what its disk has is the same."""

@@ -1,7 +1,7 @@
 """Keys that hide nothing and notice damage: an observer reads what frames carry, a node drops what was changed.
 
 The null keys of the core would take a damaged frame for a good one. Here a body is followed by a CRC-32 that starts
-from the key and goes over number, header and body, so that a frame of another session is not authentic either.
+from key and number and goes over header and body, so that a frame of another session is not authentic either.
 """
 
 from zlib import crc32
@@ -35,8 +35,7 @@ class OpenCipher:
         return body if sealed[-TAG_BYTES:] == self._tag(number, header, body) else None
 
     def _tag(self, number: int, header: bytes, body: bytes) -> bytes:
-        start = crc32(number.to_bytes(8, "big"), self._start)
-        return crc32(body, crc32(header, start)).to_bytes(TAG_BYTES, "big")
+        return crc32(body, crc32(header, self._start ^ number & 0xFFFFFFFF)).to_bytes(TAG_BYTES, "big")
 
 
 class OpenKeys(LinkKeys):

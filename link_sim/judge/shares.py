@@ -16,6 +16,7 @@ LATE_S = 5.0
 """Beyond ``STARVED_S``: the frame that serves a starved class may wait for a pacer, a window, a turn."""
 IDLE_S = 1.0
 """Longer gaps between frames count as this much: a link that is away owes nobody anything."""
+_CLASSES, _FLASH = tuple(Precedence), Precedence.FLASH  # looked up once: each frame asks many times
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class ExcessJudge:
     """One contact's account of who got what. ``share_ratio`` is what each lower class is promised of a link."""
 
     share_ratio: float
-    _windows: list[_Window] = field(default_factory=lambda: [_Window() for _ in Precedence])
+    _windows: list[_Window] = field(default_factory=lambda: [_Window() for _ in _CLASSES])
 
     def note(
         self, now_s: float, led_by: Precedence, frame_bytes: int, ready: Sequence[bool], longest_frame_bytes: int
@@ -50,7 +51,7 @@ class ExcessJudge:
         """One frame that ``led_by`` began left, and ``ready`` still wait. Says what is wrong, or nothing."""
         slack_bytes = _slack_bytes(longest_frame_bytes)
         is_higher_ready = False
-        for precedence in Precedence:
+        for precedence in _CLASSES:
             if is_higher_ready:
                 window = self._windows[precedence]
                 window.add(now_s, frame_bytes, frame_bytes if led_by == precedence else 0)
@@ -80,7 +81,7 @@ class NeglectJudge:
     """What one node owes the classes that wait for one peer, over all links to it."""
 
     share_ratio: float
-    _waits: list[_Wait | None] = field(default_factory=lambda: [None] * len(Precedence))
+    _waits: list[_Wait | None] = field(default_factory=lambda: [None] * len(_CLASSES))
 
     def note(
         self,
@@ -106,7 +107,7 @@ class NeglectJudge:
             wait.last_s = now_s
             wait.all_bytes += frame_bytes
             wait.own_bytes += class_bytes[precedence]
-            wait.is_share_owed = wait.is_share_owed and is_alone and not ready[Precedence.FLASH]
+            wait.is_share_owed = wait.is_share_owed and is_alone and not ready[_FLASH]
             if wait.active_s < STARVED_S + LATE_S:
                 continue
             self._waits[precedence] = _Wait(now_s)

@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 
 from edge_agent.core.bundle import COMMAND, BundleHeader, FlowOrder, Origin, Precedence
 from edge_agent.core.errors import RefusedError
@@ -39,13 +40,14 @@ RADIO_LIMITS = LinkLimits(
     shape=LinkShape.STREAM, mtu_bytes=222, overhead_bytes=SERIAL_FRAMING_BYTES, rate_bps=7680, rate_is_ceiling=True
 )
 """What transports/serial_radio says of a port with 9600 baud."""
+_ORIGINS, _CLASSES = tuple(Origin), tuple(Precedence)
 _SIZES_BYTES = (0, 20, 200, 200, 1500, 5000)
 _LARGE_BYTES = (60_000, 200_000)
 _ORDERS = (FlowOrder.FIFO, FlowOrder.FIFO, FlowOrder.NEWEST, FlowOrder.LATEST)
 _LIFETIMES_S = (86_400.0, 86_400.0, 86_400.0, 20.0)
 _WINDOW_ENTRIES = (4096, 4096, 40, 12)
 """Bundles of one queue in memory: with few of them, surges and outages are read from the disk page by page."""
-_WEIGHTS = (1, 3, 3, 5, 3)  # of the precedences: most of what is said is not urgent
+_WEIGHTS = tuple(accumulate((1, 3, 3, 5, 3)))  # of the precedences: most of what is said is not urgent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +184,7 @@ class Trial:
             self._submit(rng, kit, COMMAND)
 
     def _submit(self, rng: random.Random, source: str, destination: str) -> None:
-        order, origin = rng.choice(_ORDERS), rng.choice(list(Origin))
+        order, origin = rng.choice(_ORDERS), rng.choice(_ORIGINS)
         header = BundleHeader(
             destination=destination,
             flow=f"{order.value}-{origin.value}",
@@ -191,7 +193,7 @@ class Trial:
             key=rng.choice(("position", "battery")) if order is FlowOrder.LATEST else "",
             lifetime_s=rng.choice(_LIFETIMES_S),
         )
-        precedence = rng.choices(list(Precedence), _WEIGHTS)[0]
+        precedence = rng.choices(_CLASSES, cum_weights=_WEIGHTS)[0]
         is_large = rng.random() < 0.01
         payload = rng.randbytes(rng.choice(_LARGE_BYTES if is_large else _SIZES_BYTES))
         world = self.world

@@ -36,7 +36,7 @@ class Wishes:
 
     def note(self, source: str, bundle: BundleId) -> None:
         """A bundle was handed in."""
-        self._sent.append(_Sent(source, self.world.ask(source, lambda node, now_s: node), bundle))
+        self._sent.append(_Sent(source, self.world.node(source), bundle))
 
     def wish(self) -> None:
         """Cancel a bundle or pull it forward."""
@@ -52,7 +52,7 @@ class Wishes:
                 return False
             return node.cancel(bundle, now_s) if is_cancel else node.promote(bundle, now_s)
 
-        is_same = self.world.ask(source, lambda node, now_s: node is taker)
+        is_same = self.world.node(source) is taker
         was_there = self.world.disk(source).record(bundle) is not None
         if self.world.ask(source, act) and is_cancel and is_same and was_there:
             self.cancelled += 1

@@ -161,13 +161,16 @@ class Ledger:
 
     def audit(self, disks: Iterable[NodeDisk], t_s: float) -> None:
         """Compare every entry with every disk. O(everything)."""
-        holders = Counter(bundle for disk in disks for bundle in disk.bundles())
+        held: Counter[BundleId] = Counter()
+        for disk in disks:
+            held.update(disk.bundles())
         for bundle, entry in self._entries.items():
-            is_safe = entry.is_delivered or entry.closed is not None or holders[bundle] > 0
+            holders = held.get(bundle, 0)
+            is_safe = holders > 0 or entry.is_delivered or entry.closed is not None
             if entry.is_accepted and not is_safe:
                 self._complain("accepted and on no disk", bundle, bundle.source, t_s)
-            if holders[bundle] != entry.holders:
-                self._complain(f"on {holders[bundle]} disks, {entry.holders} counted", bundle, bundle.source, t_s)
+            if holders != entry.holders:
+                self._complain(f"on {holders} disks, {entry.holders} counted", bundle, bundle.source, t_s)
 
     def has_stored(self, bundle: BundleId, node: str) -> bool:
         """Whether the whole bundle is or was on the node's disk."""

@@ -4,12 +4,13 @@ An hour passes as fast as the nodes can be stepped; equal seeds and calls give e
 touched are polled, a link has one event in the heap, and a ledger checks every step.
 """
 
-import heapq
 import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, TypeVar
 
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
@@ -82,7 +83,7 @@ class World:
         self._seats: dict[str, Seat] = {}
         self._joints: list[Joint] = []
         self._heap: list[tuple[int, int, Callable[[Any], object], Any]] = []  # Any: what the callable takes
-        self._order = 0
+        self._order = count()
         self._hash = blake2b(digest_size=16)
 
     def add_node(
@@ -171,6 +172,10 @@ class World:
         self._pump(seat)
         return result
 
+    def node(self, node_id: str) -> NodeDoor:
+        """The running process of a node, to look at; whoever wants something of it calls ``ask``."""
+        return self._running(self._seat(node_id))
+
     def report(self, node_id: str) -> NodeReport:
         """What a node says of itself now."""
         return self._running(self._seat(node_id)).report(self.now_s)
@@ -203,9 +208,9 @@ class World:
 
     def run_until(self, t_s: float) -> None:
         """Let virtual time pass up to and including ``t_s``."""
-        end_ns, heap, pop = _ns(t_s), self._heap, heapq.heappop
+        end_ns, heap = _ns(t_s), self._heap
         while heap and heap[0][0] <= end_ns:
-            self._now_ns, _, action, argument = pop(heap)
+            self._now_ns, _, action, argument = heappop(heap)
             self.now_s = self._now_ns / NS_PER_S
             action(argument)
         self._now_ns = max(self._now_ns, end_ns)
@@ -334,8 +339,7 @@ class World:
                 yield joint.down
 
     def _push(self, t_ns: int, action: Callable[[Any], object], argument: object) -> None:  # Any: what it takes
-        self._order += 1
-        heapq.heappush(self._heap, (t_ns, self._order, action, argument))
+        heappush(self._heap, (t_ns, next(self._order), action, argument))
 
     def _start_node(self, seat: Seat) -> None:
         seat.starts += 1

@@ -1,5 +1,7 @@
 """Random worlds whose nodes keep the agent's own store: crashes and restarts meet what kits run."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -49,6 +51,23 @@ def test_what_was_accepted_is_on_files_over_a_crash_and_arrives_once() -> None:
         world.audit()
         assert sorted(delivery.bundle for delivery in world.deliveries) == sorted(bundles)
         assert not world.disk("kit-1").waiting()
+
+
+@pytest.mark.parametrize("size", [0, 200, 2_000, 70_000])
+def test_an_audit_misses_a_row_that_is_gone_and_one_that_is_not_what_was_stored(size: int) -> None:
+    for spoil in ("DELETE FROM bundles", "UPDATE bundles SET header = x'00', digest = NULL"):
+        with StoreFolder() as stores:
+            world = build(stores)
+            world.submit("kit-1", HEADER, Precedence.ROUTINE, bytes(size))
+            world.run_until(5.0)
+            world.audit()
+            disk = world.disk(COMMAND)
+            assert isinstance(disk, StoreDisk)
+            with closing(sqlite3.connect(disk.database_path)) as database:
+                database.execute(spoil)
+                database.commit()
+            with pytest.raises(BrokenPromiseError, match="on 0 disks, 1 counted"):
+                world.audit()
 
 
 def short_run() -> str:
