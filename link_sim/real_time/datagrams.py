@@ -161,11 +161,11 @@ class BatchInbox:
 
     @property
     def arrived_ns(self) -> int:
-        now_ns = time.monotonic_ns()
         if self._last < 0:
-            return now_ns
+            return time.monotonic_ns()
         seconds, nanoseconds = _STAMP.unpack_from(self._controls, self._last * _CONTROL_BYTES + 16)
         age_ns = time.time_ns() - (seconds * 1_000_000_000 + nanoseconds)
+        now_ns = time.monotonic_ns()  # after the age was taken: a pause between makes a frame late, never early
         return now_ns - age_ns if 0 <= age_ns < _STAMP_LONGEST_NS else now_ns
 
     def address_of(self, name: Hashable) -> SocketAddress:

@@ -1,13 +1,14 @@
 """Both kinds of alarm ring once, never early, and only as last asked."""
 
 import asyncio
+import random
 import sys
 import time
 from collections.abc import Callable
 
 import pytest
 
-from link_sim.real_time.alarm import Alarm, _LoopAlarm, make_alarm
+from link_sim.real_time.alarm import Alarm, Lead, _LoopAlarm, make_alarm
 
 MS = 1_000_000
 
@@ -48,6 +49,36 @@ async def test_an_alarm_rings_once_at_the_last_time_asked_for(make: Callable[[Ca
     assert len(rung_ns) == 2
     alarm.close()
     sentinel.close()
+
+
+def test_a_lead_is_what_nearly_every_wake_up_takes_and_no_more_than_its_bound() -> None:
+    lead, rng = Lead(), random.Random(1)
+    early = 0
+    for took_ns in (100_000 + round(rng.expovariate(1 / 40_000)) for _ in range(4000)):
+        early += took_ns < lead.ns
+        lead.note(took_ns)
+    assert 90_000 <= lead.ns <= 125_000
+    assert early < 800
+    for _ in range(20):
+        lead.note(20_000)
+    assert lead.ns <= 22_000
+    for _ in range(4000):
+        lead.note(4_000_000)
+    assert lead.ns == 250_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the loop's own timer has no lead")
+async def test_an_alarm_with_a_lead_still_never_rings_early() -> None:
+    rung, early_ns = asyncio.Event(), []
+    alarm = make_alarm(rung.set)
+    for _ in range(300):
+        due_ns = time.monotonic_ns() + MS // 2
+        rung.clear()
+        alarm.set(due_ns)
+        await rung.wait()
+        early_ns.append(due_ns - time.monotonic_ns())
+    alarm.close()
+    assert max(early_ns) <= 0
 
 
 async def test_an_alarm_set_anew_in_the_turn_that_it_was_due_in_does_not_ring() -> None:

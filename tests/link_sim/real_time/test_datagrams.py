@@ -131,3 +131,25 @@ def test_an_arrival_is_when_the_kernel_had_it_and_not_when_it_was_read(
         if inbox.arrived_ns <= sent_ns + 10_000_000:  # half of the wait: two clocks are read
             break
     assert before_ns - 10_000_000 <= inbox.arrived_ns <= sent_ns + 10_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SO_TIMESTAMPNS")
+def test_a_pause_while_the_clocks_are_read_makes_no_arrival_earlier_than_it_was(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver, sender = pair
+    stamp_arrivals(receiver)
+    inbox, read_clock = make_inbox(), time.time_ns
+
+    def paused_clock() -> int:
+        """The clock of day, read by somebody who lost the processor just before."""
+        started_ns = time.monotonic_ns()
+        while time.monotonic_ns() < started_ns + 20_000_000:
+            pass
+        return read_clock()
+
+    before_ns = time.monotonic_ns()
+    sender.send(b"frame")
+    assert inbox.drain(receiver, has_names=True)
+    monkeypatch.setattr(time, "time_ns", paused_clock)
+    assert inbox.arrived_ns >= before_ns - 1_000_000  # two clocks are read here as well
