@@ -27,8 +27,8 @@ from edge_agent.core.effects import (
     BundleAccepted,
     BundleClosed,
     BundleDelivered,
-    BundleForwarded,
     BundleRefused,
+    BundlesForwarded,
     Event,
     Evicted,
     IdentityMismatch,
@@ -268,8 +268,9 @@ class Agent:
                 self._accepted.tell(event.bundle)
             case BundleDelivered():
                 self._delivered(event)
-            case BundleForwarded():
-                self._settled(event.bundle)
+            case BundlesForwarded():
+                for bundle in event.bundles:
+                    self._settled(bundle)
             case BundleClosed():
                 self._receipts.tell_end(event.bundle, state_of(event.reason))
                 self._settled(event.bundle)

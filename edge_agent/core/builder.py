@@ -3,7 +3,7 @@
 Order inside a frame: introduction (long headers), acknowledgements, replies owed, window, echoes and probe, fragments.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from edge_agent.core.arq import Piece, SentFrame
 from edge_agent.core.arrivals import Arrivals
@@ -21,10 +21,14 @@ from edge_agent.core.hello import READS_BRIEFS, READS_RUNS
 from edge_agent.core.limits import SLOW_LINK_BPS
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.peer import Peer
+from edge_agent.core.queue import Queue
 from edge_agent.core.run import RUN_GROWTH_BYTES, RunWriter
+from edge_agent.core.scheduler import QUANTUM_BYTES
 from edge_agent.core.session import Session
 from edge_agent.core.words import ACK_USUAL_BYTES, WINDOW_BYTES, WordWriter
 
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
+_FLASH, _IMMEDIATE = Precedence.FLASH, Precedence.IMMEDIATE  # a member of an enum is slow to look up
 MIN_PIECE_BYTES = 64
 FRAGMENT_FIXED_BYTES = 24
 """Kind, marks, sequence, offset, total, length at their usual longest; the source and the header come on top."""
@@ -200,6 +204,8 @@ class FrameBuilder:
         start, end = _range_at(outgoing, depth, link)
         if draft.run is not None and end - start == outgoing.span and self._join_run(contact, draft, outgoing, now_s):
             queue.turn_bytes += outgoing.record.payload_bytes + RUN_LEAST_BYTES
+            if not usable:
+                self._join_followers(contact, draft, queue, fits, now_s)
             return True
         overhead = (
             FRAGMENT_FIXED_BYTES + (len(outgoing.header) + 6 if start == 0 else 0) + (42 if outgoing.source else 0)
@@ -253,6 +259,18 @@ class FrameBuilder:
                 draft.run = RunWriter(at, fragment, header.created_at_ms, header)
         self._book_piece(contact, draft, outgoing, start, end, now_s, wants_second=wants_second)
 
+    def _join_followers(
+        self, contact: Contact, draft: Draft, queue: Queue, fits: Callable[[Outgoing], bool], now_s: float
+    ) -> None:
+        """Add what comes next in the queue to the run, while it is alike and the queue's turn lasts."""
+        while queue.turn_bytes < QUANTUM_BYTES:
+            outgoing = queue.first_waiting()
+            if outgoing is None or outgoing.unsent.total != outgoing.span or not fits(outgoing):
+                return
+            if not self._join_run(contact, draft, outgoing, now_s):
+                return
+            queue.turn_bytes += outgoing.record.payload_bytes + RUN_LEAST_BYTES
+
     def _join_run(self, contact: Contact, draft: Draft, outgoing: Outgoing, now_s: float) -> bool:
         """Add a whole bundle to the run before it; False when it is not like it, too long, or not in memory."""
         record, run = outgoing.record, draft.run
@@ -267,7 +285,7 @@ class FrameBuilder:
         if step is None or len(step) + len(payload) > room_bytes:
             return False
         run.join(draft.body, step, created_ms, fragment)
-        is_flash = record.id.precedence is Precedence.FLASH
+        is_flash = record.id.precedence is _FLASH
         self._book_piece(contact, draft, outgoing, 0, outgoing.span, now_s, wants_second=is_flash)
         return True
 
@@ -285,15 +303,15 @@ class FrameBuilder:
         """A piece is in the frame: who has it now, and what that means for the frame."""
         record = outgoing.record
         outgoing.take(contact.link.name, start, end, wants_second=wants_second)
-        if outgoing.second:
+        if outgoing.second.total:
             self.custody.scheduler.version += 1  # the other link may take the copy at once
         outgoing.last_sent_s = now_s
         if outgoing.peer is None and contact.peer is not None:
             outgoing.peer = contact.peer
             contact.peer.opened_bytes += record.payload_bytes
-        draft.pieces.append(Piece(outgoing, start, end))
+        draft.pieces.append(_new_tuple(Piece, (outgoing, start, end)))
         draft.is_wanted = draft.wants_ack = True
-        draft.is_urgent = draft.is_urgent or record.id.precedence <= Precedence.IMMEDIATE
+        draft.is_urgent = draft.is_urgent or record.id.precedence <= _IMMEDIATE
 
     def _leave_to_faster(
         self, contact: Contact, usable: list[Contact], size_bytes: int, precedence: Precedence, now_s: float
@@ -359,16 +377,21 @@ def fragment_of(outgoing: Outgoing, source: Source | None, start: int, payload: 
         header = outgoing.header
         age_low_ms = min(AGE_MAX_MS, max(0, round(record.age_low_at(now_s) * 1000)))
         age_extra_ms = min(AGE_MAX_MS, max(0, round((record.age_high_s - record.age_low_s) * 1000)))
-    return Fragment(
-        source,
-        record.id.precedence,
-        record.id.sequence,
-        start,
-        record.payload_bytes,
-        header,
-        age_low_ms,
-        age_extra_ms,
-        payload,
+    _, _, precedence, sequence = record.id
+    return _new_tuple(
+        Fragment,
+        (
+            source,
+            precedence,
+            sequence,
+            start,
+            record.payload_bytes,
+            header,
+            age_low_ms,
+            age_extra_ms,
+            payload,
+            None,
+        ),
     )
 
 

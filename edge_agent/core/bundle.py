@@ -121,19 +121,14 @@ class BundleHeader:
         lengths = len(self.destination.encode()), len(self.flow.encode())
         return 2 + sum(length + (1 if length < 32 else 2) for length in lengths)  # msgpack: fixstr, str 8
 
-    def made_at(self, created_at_ms: int) -> "BundleHeader":
-        """The same header with another creation time; quicker than ``replace``, which looks at every field."""
-        return BundleHeader(
-            destination=self.destination,
-            flow=self.flow,
-            order=self.order,
-            origin=self.origin,
-            created_at_ms=created_at_ms,
-            lifetime_s=self.lifetime_s,
-            key=self.key,
-            deadline_s=self.deadline_s,
-            operation_id=self.operation_id,
-        )
+    def made_at(self, created_at_ms: int, packed: bytes = b"") -> "BundleHeader":
+        """The same header with another creation time, ``packed`` where that is known; quicker than ``replace``."""
+        twin = _new_object(BundleHeader)
+        for name in _ALIKE:
+            _set_field(twin, name, getattr(self, name))
+        _set_field(twin, "created_at_ms", created_at_ms)
+        _set_field(twin, "_packed", packed)
+        return twin
 
     @classmethod
     def unpack(cls, packed: bytes) -> "BundleHeader":
@@ -178,6 +173,38 @@ class BundleHeader:
 
 
 _ORDERS = (FlowOrder.FIFO, FlowOrder.NEWEST, FlowOrder.LATEST)
+_ALIKE = ("destination", "flow", "order", "origin", "lifetime_s", "key", "deadline_s", "operation_id")
+"""Fields that bundles of one flow often share."""
+_new_object, _set_field = object.__new__, object.__setattr__  # a frozen class sets its own fields so
+
+
+class HeaderReader:
+    """Unpacks headers one after another; one that differs from the last in its creation time only costs little."""
+
+    def __init__(self) -> None:
+        self._last: BundleHeader | None = None
+        self._before = self._after = b""
+        self._packed_bytes = 0
+
+    def read(self, packed: bytes) -> BundleHeader:
+        """The header that ``pack`` wrote. Raises MalformedError."""
+        last = self._last
+        if last is not None and len(packed) == self._packed_bytes:
+            before, after = self._before, self._after
+            if packed.startswith(before) and packed.endswith(after):
+                created_at_ms = int.from_bytes(packed[len(before) : len(packed) - len(after)], "big")
+                if _LONG_MS <= created_at_ms < CREATED_MAX_MS:
+                    return last.made_at(created_at_ms, packed)
+        header = BundleHeader.unpack(packed)
+        at = header.created_offset()
+        if packed[at] == _UINT64 and header.created_at_ms >= _LONG_MS:
+            self._last, self._packed_bytes = header, len(packed)
+            self._before, self._after = packed[: at + 1], packed[at + 9 :]
+        return header
+
+
+_UINT64 = 0xCF  # msgpack: a number of eight bytes follows
+_LONG_MS = 1 << 32  # smaller ones are shorter
 
 
 def header_hash(packed: bytes) -> bytes:

@@ -174,7 +174,7 @@ class BurstSender:
         copy.sent.add(start, end)
         if outgoing.copies is None:
             outgoing.second.remove(start, end)
-        outgoing.via.add(contact.link.name)
+        outgoing.note_link(contact.link.name)
 
 
 def _self_of(peer: Peer) -> Source:

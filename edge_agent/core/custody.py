@@ -15,8 +15,8 @@ from edge_agent.core.dormant import DormantQueue
 from edge_agent.core.effects import (
     BundleAccepted,
     BundleClosed,
-    BundleForwarded,
     BundleRefused,
+    BundlesForwarded,
     Erase,
     EraseReason,
     Evicted,
@@ -38,6 +38,7 @@ from edge_agent.core.scheduler import Scheduler
 from edge_agent.core.supersession import NO_SUCCESSION, Fate, Succession, fate_of, is_newer
 from edge_agent.core.window import Windows
 
+_LATEST = FlowOrder.LATEST  # a member of an enum is slow to look up
 SUBMITTING_MAX = 8192
 """Bundles handed in and not yet on disk; more are refused, which tells a driver to slow down."""
 
@@ -158,7 +159,7 @@ class Custody:
         self.bundles[bundle] = outgoing
         self._queue_of[bundle] = queue
         queue.held += 1
-        if queue.order is FlowOrder.LATEST:
+        if queue.order is _LATEST:
             queue.latest[record.header.key] = outgoing
         self.expiries.add(record)
         self.begun_before.apply_to(outgoing)
@@ -166,7 +167,7 @@ class Custody:
 
     def _hold_loaded(self, queue: Queue, record: BundleRecord, payload: bytes | None, now_s: float) -> None:
         """A row comes into memory; an older one of a ``latest`` flow ends at once."""
-        if queue.order is FlowOrder.LATEST:
+        if queue.order is _LATEST:
             known = queue.latest.get(record.header.key)
             if known is not None and is_newer(known.record, record):
                 self.end_rows(queue, [record], EraseReason.SUPERSEDED)
@@ -188,7 +189,7 @@ class Custody:
         bundle = outgoing.record.id
         del self.bundles[bundle]
         del self._queue_of[bundle]
-        if queue.latest.get(outgoing.record.header.key) is outgoing:
+        if queue.latest and queue.latest.get(outgoing.record.header.key) is outgoing:
             del queue.latest[outgoing.record.header.key]
         if outgoing.peer is not None:
             outgoing.peer.opened_bytes -= outgoing.record.payload_bytes
@@ -222,11 +223,10 @@ class Custody:
         for bundle in bundles:
             outgoing = self.bundles.get(bundle)
             if outgoing is not None:
-                via = tuple(sorted(outgoing.via))
-                self.outputs.events.append(BundleForwarded(bundle, peer.node_id, via))
                 self._release(outgoing)
-                runs.setdefault(via, []).append(bundle)
+                runs.setdefault(outgoing.via, []).append(bundle)
         for via, ended in runs.items():
+            self.outputs.events.append(BundlesForwarded(tuple(ended), peer.node_id, via))
             self._erase(ended, EraseReason.FORWARDED, peer.node_id, via)
 
     def may_be_stored(self, bundle: BundleId) -> bool:

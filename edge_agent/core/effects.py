@@ -276,10 +276,10 @@ class BundleRefused(NamedTuple):
     retry_after_s: float = 0.0
 
 
-class BundleForwarded(NamedTuple):
-    """``peer`` has the bundle on its disk; custody here has ended. ``via`` names the links that carried it."""
+class BundlesForwarded(NamedTuple):
+    """``peer`` has these on its disk; custody here has ended. ``via`` names the links that carried them."""
 
-    bundle: BundleId
+    bundles: tuple[BundleId, ...]
     peer: str
     via: tuple[str, ...]
 
@@ -357,7 +357,7 @@ Event = (
     BundleAccepted
     | BundleAdopted
     | BundleRefused
-    | BundleForwarded
+    | BundlesForwarded
     | BundleDelivered
     | ArrivalExpired
     | BundleClosed

@@ -38,6 +38,7 @@ from edge_agent.core.outputs import Outputs
 from edge_agent.core.session import Session
 from edge_agent.core.verdicts import Verdicts
 
+_FLASH = Precedence.FLASH  # a member of an enum is slow to look up
 HINT_WAIT_S = 1.0
 LOSS_SMOOTHING = 0.05
 ECHOES_MAX = 4
@@ -220,7 +221,7 @@ class Intake:
                     if fragment is None:
                         self.outputs.drop("brief_unknown")
                         continue
-                    is_urgent = is_urgent or fragment.precedence is Precedence.FLASH
+                    is_urgent = is_urgent or fragment.precedence is _FLASH
                     if contact.peer is not None:
                         self.arrivals.take(fragment, contact.peer, contact.link.name, now_s)
                 elif isinstance(block, Ack):
@@ -354,7 +355,7 @@ class Intake:
                 use.arrived()
             for outgoing, start, end in frame.pieces:
                 outgoing.mark_acked(start, end)
-                owner.note_goodput(end - start, now_s)
+            owner.note_goodput(sum([end - start for _, start, end in frame.pieces]), now_s)
             if not each.was_lost:
                 newest_sent_s = frame.sent_s
                 owner.loss_ratio -= LOSS_SMOOTHING * owner.loss_ratio

@@ -7,6 +7,7 @@ from edge_agent.core.bundle import BundleRecord, Precedence
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.core.peer import Peer
 
+_FLASH = Precedence.FLASH  # a member of an enum is slow to look up
 EVERY_LINK_FLOWS = frozenset(("withdraw",))
 """Flows whose FLASH bundles leave on every link there is: an order to withdraw, of which one way must get through."""
 
@@ -41,7 +42,8 @@ class Outgoing:
     first_link: str = ""
     peer: Peer | None = None
     """The node it is pinned to once its first fragment was sent."""
-    via: set[str] = field(default_factory=set)
+    via: tuple[str, ...] = ()
+    """The links that carried something of it, by name."""
     blocked_until_s: float = 0.0
     last_sent_s: float = 0.0
     sent_bytes: int = 0
@@ -57,8 +59,9 @@ class Outgoing:
 
     def __post_init__(self) -> None:
         self.span = max(1, self.record.payload_bytes)
-        self.unsent = IntervalSet(((0, self.span),))
-        if self.record.id.precedence is Precedence.FLASH and self.record.header.flow in EVERY_LINK_FLOWS:
+        self.unsent = IntervalSet()
+        self.unsent.add(0, self.span)
+        if self.record.id.precedence is _FLASH and self.record.header.flow in EVERY_LINK_FLOWS:
             self.copies = {}
 
     @property
@@ -84,7 +87,7 @@ class Outgoing:
 
     def has_piece_for(self, link: str) -> bool:
         """Whether bytes wait that ``link`` may carry."""
-        if self.unsent:
+        if self.unsent.total:
             return True
         if self.copies is not None:
             return self.copy_for(link) is not None
@@ -111,15 +114,22 @@ class Outgoing:
         elif removed and wants_second:
             self.first_link = link
             self.second.add(start, end)
-        elif link != self.first_link:
+        elif self.second.total and link != self.first_link:
             self.second.remove(start, end)
-        self.via.add(link)
+        self.note_link(link)
+
+    def note_link(self, link: str) -> None:
+        """``link`` has carried something of it."""
+        if link not in self.via:
+            self.via = tuple(sorted((*self.via, link)))
 
     def mark_acked(self, start: int, end: int) -> None:
         """A link says that [start, end) arrived."""
         self.acked.add(start, end)
-        self.unsent.remove(start, end)
-        self.second.remove(start, end)
+        if self.unsent.total:
+            self.unsent.remove(start, end)
+        if self.second.total:
+            self.second.remove(start, end)
 
     def put_back(self, start: int, end: int) -> bool:
         """[start, end) was lost on its link: what has not arrived otherwise is unsent again. True if anything is."""

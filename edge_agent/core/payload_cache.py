@@ -40,7 +40,7 @@ class PayloadCache:
         bundle, length = outgoing.record.id, outgoing.record.payload_bytes
         if length == 0:
             return b""
-        index = start // CHUNK_BYTES
+        index = start // CHUNK_BYTES if length > CHUNK_BYTES else 0
         chunk = self._chunks.get((bundle, index))
         if chunk is None:
             self._fetch(bundle, index, length)
@@ -67,8 +67,9 @@ class PayloadCache:
 
     def forget(self, bundle: BundleId, length: int) -> None:
         """Drop what is held of a bundle whose custody ended."""
-        for index in range(max(1, -(-length // CHUNK_BYTES))):
-            self._unreadable.discard((bundle, index))
+        for index in range(-(-length // CHUNK_BYTES) if length > CHUNK_BYTES else 1):
+            if self._unreadable:
+                self._unreadable.discard((bundle, index))
             chunk = self._chunks.pop((bundle, index), None)
             if chunk is not None:
                 self.held_bytes -= len(chunk)

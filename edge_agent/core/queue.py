@@ -83,6 +83,16 @@ class Queue:
         """Whether machines made what is in it: people go first."""
         return self.origin is Origin.MACHINE
 
+    def first_waiting(self) -> Outgoing | None:
+        """The entry that is served next; those before it with nothing left to send are gone."""
+        entries = self.entries
+        while entries:
+            first = entries[0]
+            if not first.is_closed and (first.unsent.total or first.second.total):
+                return first
+            entries.popleft().is_queued = False
+        return None
+
     def leave(self, bundle: BundleId) -> None:
         """A bundle stays in the store, or goes back to being a row only."""
         self.has_more_stored = self.was_left_stored = True

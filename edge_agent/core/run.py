@@ -30,6 +30,7 @@ from edge_agent.core.blocks import (
 from edge_agent.core.bundle import CREATED_MAX_MS, BundleHeader, MalformedError
 from edge_agent.core.varint import ByteReader, put_signed, put_varint
 
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 RUN_MAX = 128
 """Bundles in one run: their count is one byte, to be written when the last one is in."""
 RUN_GROWTH_BYTES = 4
@@ -63,7 +64,7 @@ class RunWriter:
             return None
         if not self.before:
             self._learn_header()
-        if self.before + msgpack.packb(created_ms) + self.after != fragment.header:
+        if not self._is_alike(fragment.header, created_ms):
             return None
         out, flags = bytearray(), 0
         if fragment.sequence != last.sequence + 1:
@@ -87,6 +88,13 @@ class RunWriter:
         if flags:
             first.append(flags)
         return bytes(first + out)
+
+    def _is_alike(self, header: bytes, created_ms: int) -> bool:
+        """Whether a packed header differs from those before in its creation time at most."""
+        before, after = self.before, self.after
+        if len(header) == len(self.last.header):  # so the creation times are of one length, and stand in one place
+            return header.startswith(before) and header.endswith(after)
+        return header == b"".join((before, msgpack.packb(created_ms), after))
 
     def _learn_header(self) -> None:
         packed, at = self.last.header, self.header.created_offset()
@@ -146,9 +154,11 @@ def read_run(reader: ByteReader) -> Iterator[Fragment]:
         if template is None:
             header = template = _template(packed, len(before), created_ms)
         else:
-            header = template.made_at(created_ms)
+            header = template.made_at(created_ms, packed)
         payload = reader.take(length)
-        yield Fragment(source, precedence, sequence, 0, length, packed, age_low_ms, extra_ms, payload, header)
+        yield _new_tuple(
+            Fragment, (source, precedence, sequence, 0, length, packed, age_low_ms, extra_ms, payload, header)
+        )
         if not left:
             return
         left -= 1

@@ -208,9 +208,7 @@ class Scheduler:
             ring.rotate(-1)
         for queue in tuple(ring):
             entries = queue.entries
-            while entries and (entries[0].is_closed or not (entries[0].unsent or entries[0].second)):
-                entries.popleft().is_queued = False
-            if not entries:
+            if queue.first_waiting() is None:
                 ring.remove(queue)
                 queue.is_ringed = False
                 queue.turn_bytes = 0
@@ -218,7 +216,7 @@ class Scheduler:
                 self._waiting.clear()
                 continue
             for outgoing in islice(entries, DEPTH_SCAN_MAX):
-                if not outgoing.is_closed and (outgoing.unsent or outgoing.second):
+                if not outgoing.is_closed and (outgoing.unsent.total or outgoing.second.total):
                     yield queue, outgoing
 
 

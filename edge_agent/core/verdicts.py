@@ -13,6 +13,7 @@ from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.peer import Peer
 
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 LEAVE_S = 10.0
 """How long bundles below FLASH wait for a dead command node that has a part of them; most outages are shorter."""
 
@@ -43,8 +44,8 @@ class Verdicts:
             if end - start > limit:  # more than can be open here: believe only what is
                 self.outputs.drop("stored_beyond")
                 continue
-            named = (self._own(block.source, block.precedence, sequence) for sequence in range(start, end))
-            self.custody.forward(named, peer)
+            name = self._own(block.source, block.precedence, start)[:3]
+            self.custody.forward((_new_tuple(BundleId, (*name, sequence)) for sequence in range(start, end)), peer)
         self._note_word(peer, now_s)
 
     def _note_word(self, peer: Peer, now_s: float) -> None:
@@ -84,7 +85,7 @@ class Verdicts:
         if outgoing.peer is not None:  # what it will not take now must not keep its window from others
             outgoing.peer.opened_bytes -= outgoing.record.payload_bytes
             outgoing.peer = None
-            outgoing.via.clear()
+            outgoing.via = ()
         self.custody.wake(outgoing)
 
     def leave_the_dead(self, now_s: float) -> None:

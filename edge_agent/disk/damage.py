@@ -1,6 +1,7 @@
 """Damage: a bundle whose bytes are no longer those that were stored is taken out, kept aside, told and never sent."""
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -27,12 +28,14 @@ def is_sound(total: int | None, header: bytes, body: bytes) -> bool:
     return total is None or total == sum_of(header, body)
 
 
-def sound_header(total: int | None, packed: bytes, body: bytes) -> BundleHeader | None:
+def sound_header(
+    total: int | None, packed: bytes, body: bytes, unpack: Callable[[bytes], BundleHeader] = BundleHeader.unpack
+) -> BundleHeader | None:
     """The header of a row; None when the row is not what was stored. ``total`` None: nothing to compare with."""
     if not is_sound(total, packed, body):
         return None
     try:
-        return BundleHeader.unpack(packed)
+        return unpack(packed)
     except MalformedError:
         return None
 

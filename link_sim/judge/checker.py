@@ -19,7 +19,7 @@ from edge_agent.core.codec import read_blocks
 from edge_agent.core.contact import Contact
 from edge_agent.core.contacts import HELD_EARLY_BYTES
 from edge_agent.core.custody import SUBMITTING_MAX
-from edge_agent.core.effects import BundleAccepted, BundleClosed, BundleForwarded, Event, Transmit
+from edge_agent.core.effects import BundleAccepted, BundleClosed, BundlesForwarded, Event, Transmit
 from edge_agent.core.envelope import FrameClass, read_envelope
 from edge_agent.core.node import Node
 from edge_agent.core.pacing import TRAIN_FRAMES
@@ -131,7 +131,10 @@ class Checker(NoWatch):
             if account.waiting[precedence] == 0:
                 account.waiting_since_s[precedence] = self._now_s
             account.waiting[precedence] += 1
-        elif isinstance(event, (BundleForwarded, BundleClosed)):
+        elif isinstance(event, BundlesForwarded):
+            for bundle in event.bundles:
+                account.waiting[bundle.precedence] -= 1
+        elif isinstance(event, BundleClosed):
             account.waiting[event.bundle.precedence] -= 1
 
     def transmitted(self, seat: Seat, transmit: Transmit) -> None:

@@ -1,7 +1,7 @@
 """Bundles carried here by hand: given out once, whichever way comes first; passed on; never taken where they began."""
 
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, BundleRecord, Precedence
-from edge_agent.core.effects import Adopted, BundleAdopted, BundleForwarded
+from edge_agent.core.effects import Adopted, BundleAdopted, BundlesForwarded
 from tests.core.bench import Bench, Place
 
 PAYLOAD = bytes(300)
@@ -51,7 +51,9 @@ def test_a_link_that_brings_it_later_brings_no_second_copy_and_releases_the_kit(
     bench.join("a", "kit-1", "command")
     bench.run(5)
     assert delivered(bench.places["command"]) == [bundle]
-    assert [event.bundle for event in bench.places["kit-1"].events if isinstance(event, BundleForwarded)] == [bundle]
+    assert [event.bundles for event in bench.places["kit-1"].events if isinstance(event, BundlesForwarded)] == [
+        (bundle,)
+    ]
 
 
 def test_what_a_link_brought_first_is_known_to_the_stick() -> None:

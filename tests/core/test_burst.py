@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge_agent.core.bundle import BundleHeader, Precedence
 from edge_agent.core.burst_numbers import LEASE_NUMBERS, WINDOW_NUMBERS, BurstWindows
 from edge_agent.core.burst_sender import RESEND_S
-from edge_agent.core.effects import BundleForwarded, LeaseNumbers, LinkState, SyncWindow
+from edge_agent.core.effects import BundlesForwarded, LeaseNumbers, LinkState, SyncWindow
 from edge_agent.core.envelope import FrameClass, read_envelope
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from tests.core.bench import Bench
@@ -39,8 +39,8 @@ def arrived(bench: Bench) -> list[bytes | None]:
     return [event.payload for event in bench.places["command"].delivered()]
 
 
-def forwarded(bench: Bench) -> list[BundleForwarded]:
-    return [event for event in bench.places["kit-1"].events if isinstance(event, BundleForwarded)]
+def forwarded(bench: Bench) -> list[BundlesForwarded]:
+    return [event for event in bench.places["kit-1"].events if isinstance(event, BundlesForwarded)]
 
 
 def test_a_call_for_help_arrives_once_and_custody_comes_back_the_same_way() -> None:
@@ -48,7 +48,7 @@ def test_a_call_for_help_arrives_once_and_custody_comes_back_the_same_way() -> N
     sos = bench.submit("kit-1", b"sos", Precedence.FLASH)
     bench.run(60)
     assert arrived(bench) == [b"sos"]
-    assert [(each.bundle, each.via) for each in forwarded(bench)] == [(sos, ("beidou",))]
+    assert [(each.bundles, each.via) for each in forwarded(bench)] == [((sos,), ("beidou",))]
     assert len(numbers(bench)) == 1
     assert len(numbers(bench, "command")) == 1
 

@@ -8,7 +8,7 @@ from edge_agent.core.arrivals import PARTIALS_MAX, RETRY_DROPPED_S, RETRY_FULL_S
 from edge_agent.core.blocks import Fragment
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, FlowOrder, Precedence
 from edge_agent.core.custody import Custody
-from edge_agent.core.effects import BundleClosed, BundleForwarded, BundleRefused, Done, EraseReason, Persist
+from edge_agent.core.effects import BundleClosed, BundleRefused, BundlesForwarded, Done, EraseReason, Persist
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.outgoing import Outgoing
 from tests.core.bench import DATAGRAM, STREAM, Bench, Flight
@@ -246,7 +246,7 @@ def test_a_lost_word_of_custody_is_asked_for_and_the_bundle_not_sent_again() -> 
     bench.run(20)
     kit = bench.places["kit-1"]
     assert lost, "the word was on its way"
-    assert [event.bundle for event in kit.events if isinstance(event, BundleForwarded)] == [bundle]
+    assert [event.bundles for event in kit.events if isinstance(event, BundlesForwarded)] == [(bundle,)]
     sent = sum(len(flight.frame) for flight in bench.history[arrives:] if flight.sender == "kit-1")
     assert sent < 4500, "three thousand bytes once, and small questions"
     assert len(arrived(bench)) == 1

@@ -44,8 +44,7 @@ class NeverJoins(IntervalSet):
 
     def add(self, start: int, end: int) -> int:
         if self and start == self.last_range()[1]:
-            self._starts.append(start)
-            self._ends.append(end)
+            self._edges += (start, end)
             self.total += max(0, end - start)
             return max(0, end - start)
         return super().add(start, end)
@@ -56,9 +55,8 @@ class KeepsTheTail(IntervalSet):
 
     def remove(self, start: int, end: int) -> int:
         lost = super().remove(start, end)
-        if lost and len(self) > 1 and self._starts[-1] == end:
-            self._starts.pop()
-            self._ends.pop()
+        if lost and len(self) > 1 and self._edges[-2] == end:
+            del self._edges[-2:]
         return lost
 
 
