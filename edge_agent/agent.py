@@ -6,6 +6,7 @@ Node.receive -> Disk -> BundleDelivered -> Deliveries -> consumer -> ReceiptSend
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -302,7 +303,8 @@ class Agent:
         if flow in RECEIPT_FLOWS:
             self._receipt_arrived.set()
         self._deliveries.arrived(flow)
-        log.debug("bundle_delivered", bundle=str(event.record.id), peer=event.peer, via=event.via)
+        if log.is_enabled_for(logging.DEBUG):  # a name costs more to write than all else that is done here
+            log.debug("bundle_delivered", bundle=str(event.record.id), peer=event.peer, via=event.via)
 
     def _settled(self, bundle: BundleId) -> None:
         """A bundle no longer waits here."""

@@ -8,7 +8,7 @@ what has surely expired on its way ends here: its number closes, its sender hear
 from collections import deque
 
 from edge_agent.core.blocks import Fragment, Refused, StoredPartly
-from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence, header_hash
+from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence
 from edge_agent.core.closed_numbers import ClosedKey, ClosedNumbers
 from edge_agent.core.effects import (
     ArrivalExpired,
@@ -41,7 +41,9 @@ REPLY_WAIT_S = 0.012
 """How long word of custody may wait for company (an ACK waits as long)."""
 RETRY_DROPPED_S = 5.0
 RETRY_FULL_S = 30.0
-DELIVERED_HASHES_MAX = 4096
+HEADERS_COMPARED = 2048
+"""Bundles stored last, and as many before them, whose headers are compared with those of their duplicates."""
+_IMMEDIATE = Precedence.IMMEDIATE  # a member of an enum is slow to look up
 UNSYNCED_BYTES_MAX = 256 << 10
 """Per peer: what may be in memory only for longer than SYNC_WAIT_S; a crash here costs the sender no more."""
 TOLD_RANGES_MAX = 64
@@ -62,7 +64,8 @@ class Arrivals:
         self._partials: dict[BundleId, Partial] = {}
         self._incarnation = restored.incarnation
         self._parts = {part.bundle: part for part in restored.parts}
-        self._hashes: dict[BundleId, bytes] = {}
+        self._stored: dict[BundleId, bytes] = {}
+        self._stored_before: dict[BundleId, bytes] = {}
         self._headers = KnownHeaders()
 
     def joining(self) -> int:
@@ -104,7 +107,7 @@ class Arrivals:
             return
         if self.is_seen(bundle):
             self.outputs.drop("bundle_duplicate")
-            self._check_hash(bundle, fragment, peer)
+            self._compare(bundle, fragment, peer)
             peer.owe_custody(bundle, now_s + REPLY_WAIT_S)
             return
         self.room.note_fed(peer, len(fragment.payload), now_s)
@@ -113,7 +116,8 @@ class Arrivals:
             partial = self._open(bundle, fragment, peer, now_s)
             if partial is None:
                 return
-        partial.via.add(link)
+        if link not in partial.via:
+            partial.via = tuple(sorted((*partial.via, link)))
         if partial.is_persisting or fragment.total_bytes != partial.payload_bytes:
             self.outputs.drop("fragment_late" if partial.is_persisting else "fragment_length_mismatch")
             return
@@ -224,9 +228,9 @@ class Arrivals:
         self.outputs.drop("arrival_expired")
         self.outputs.events.append(ArrivalExpired(self._record(partial, partial.header, now_s), partial.peer.node_id))
 
-    def _check_hash(self, bundle: BundleId, fragment: Fragment, peer: Peer) -> None:
-        known = self._hashes.get(bundle)
-        if known is not None and fragment.header and header_hash(fragment.header) != known:
+    def _compare(self, bundle: BundleId, fragment: Fragment, peer: Peer) -> None:
+        known = self._stored.get(bundle) or self._stored_before.get(bundle)
+        if known is not None and fragment.header and fragment.header != known:
             self._alarm(bundle, peer)
 
     def _alarm(self, bundle: BundleId, peer: Peer) -> None:
@@ -337,7 +341,7 @@ class Arrivals:
                 payload=payload,
                 is_arrival=True,
                 peer=partial.peer.node_id,
-                via=tuple(sorted(partial.via)),
+                via=partial.via,
             )
         )
 
@@ -352,8 +356,7 @@ class Arrivals:
     def _settle(self, partial: Partial, record: BundleRecord, payload: bytes | None, now_s: float) -> None:
         self._close(partial, now_s)
         if self.settings.is_destination(record.header.destination):
-            via = tuple(sorted(partial.via))
-            self.outputs.events.append(BundleDelivered(record, partial.peer.node_id, via, payload))
+            self.outputs.events.append(BundleDelivered(record, partial.peer.node_id, partial.via, payload))
         else:
             self.relayed.append((record, payload))
 
@@ -363,11 +366,11 @@ class Arrivals:
         key = (bundle.source, bundle.incarnation, bundle.precedence)
         if self.closed.close(key, bundle.sequence, bundle.sequence + 1):
             self._ask(key, partial.peer, now_s)
-        self._hashes[bundle] = header_hash(partial.header_packed)
-        if len(self._hashes) > DELIVERED_HASHES_MAX:
-            del self._hashes[next(iter(self._hashes))]
+        self._stored[bundle] = partial.header_packed
+        if len(self._stored) >= HEADERS_COMPARED:
+            self._stored, self._stored_before = {}, self._stored
         peer = partial.peer
-        is_urgent = bundle.precedence <= Precedence.IMMEDIATE
+        is_urgent = bundle.precedence <= _IMMEDIATE
         peer.owe_custody(bundle, now_s if is_urgent else max(now_s, peer.answered_s + REPLY_WAIT_S))
 
     def _ask(self, key: ClosedKey, peer: Peer, now_s: float) -> None:

@@ -22,7 +22,8 @@ class Partial:
     opened_s: float
     room_bytes: int
     """What it takes of the room of its peer; given back when it ends."""
-    via: set[str] = field(default_factory=set)
+    via: tuple[str, ...] = ()
+    """The links it came by, by name."""
     header: BundleHeader | None = None
     header_packed: bytes = b""
     age_low_s: float = 0.0
