@@ -178,13 +178,14 @@ class HeaderReader:
 
     def __init__(self) -> None:
         self._last: BundleHeader | None = None
-        self._before = self._after = b""
-        self._packed_bytes = 0
+        self._packed = self._before = self._after = b""
 
     def read(self, packed: bytes) -> BundleHeader:
         """The header that ``pack`` wrote. Raises MalformedError."""
         last = self._last
-        if last is not None and len(packed) == self._packed_bytes:
+        if last is not None and len(packed) == len(self._packed):
+            if packed == self._packed:
+                return last
             before, after = self._before, self._after
             if packed.startswith(before) and packed.endswith(after):
                 created_at_ms = int.from_bytes(packed[len(before) : len(packed) - len(after)], "big")
@@ -192,14 +193,12 @@ class HeaderReader:
                     return last.made_at(created_at_ms, packed)
         header = BundleHeader.unpack(packed)
         at = header.created_offset()
-        if packed[at] == _UINT64 and header.created_at_ms >= _LONG_MS:
-            self._last, self._packed_bytes = header, len(packed)
-            self._before, self._after = packed[: at + 1], packed[at + 9 :]
+        self._last, self._packed = header, packed
+        self._before, self._after = packed[: at + 1], packed[at + 9 :]
         return header
 
 
-_UINT64 = 0xCF  # msgpack: a number of eight bytes follows
-_LONG_MS = 1 << 32  # smaller ones are shorter
+_LONG_MS = 1 << 32  # msgpack: from here on a number has eight bytes, smaller ones are shorter
 
 
 class BundleRecord(NamedTuple):
