@@ -187,18 +187,19 @@ class HeaderReader:
             if packed == self._packed:
                 return last
             before, after = self._before, self._after
-            if packed.startswith(before) and packed.endswith(after):
+            if before and packed.startswith(before) and packed.endswith(after):
                 created_at_ms = int.from_bytes(packed[len(before) : len(packed) - len(after)], "big")
-                if _LONG_MS <= created_at_ms < CREATED_MAX_MS:
+                if created_at_ms < CREATED_MAX_MS:
                     return last.made_at(created_at_ms, packed)
         header = BundleHeader.unpack(packed)
         at = header.created_offset()
         self._last, self._packed = header, packed
-        self._before, self._after = packed[: at + 1], packed[at + 9 :]
+        is_long = packed[at] == _UINT64
+        self._before, self._after = (packed[: at + 1], packed[at + 9 :]) if is_long else (b"", b"")
         return header
 
 
-_LONG_MS = 1 << 32  # msgpack: from here on a number has eight bytes, smaller ones are shorter
+_UINT64 = 0xCF  # msgpack: a number of eight bytes follows, as it does for any time since 1970
 
 
 class BundleRecord(NamedTuple):

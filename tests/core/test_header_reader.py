@@ -39,8 +39,14 @@ def test_a_number_that_is_no_creation_time_is_malformed_after_sound_ones_too() -
         fields[3] = created_ms
         with pytest.raises(MalformedError):
             reader.read(msgpack.packb(fields))
-    short = sound.replace(msgpack.packb(1 << 40), b"\xcf" + (5).to_bytes(8, "big"))
-    assert reader.read(short) == BundleHeader.unpack(short)
+
+
+def test_what_stands_in_the_place_of_a_long_time_is_no_time() -> None:
+    """Behind a short time stand eight other bytes: here the lifetime, and the length and beginning of the key."""
+    reader = HeaderReader()
+    for key in ("\x00\x01abcd", "\x00\x01abce"):
+        header = BundleHeader(destination="command", flow="reading", created_at_ms=5, lifetime_s=0.0, key=key)
+        assert reader.read(header.pack()) == header
 
 
 def test_a_copy_at_another_time_shares_all_else_and_not_what_was_packed() -> None:
