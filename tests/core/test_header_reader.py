@@ -42,10 +42,10 @@ def test_a_number_that_is_no_creation_time_is_malformed_after_sound_ones_too() -
 
 
 def test_what_stands_in_the_place_of_a_long_time_is_no_time() -> None:
-    """Behind a short time stand eight other bytes: here the lifetime, and the length and beginning of the key."""
+    """Behind a short time stand other bytes: here those of the lifetime."""
     reader = HeaderReader()
-    for key in ("\x00\x01abcd", "\x00\x01abce"):
-        header = BundleHeader(destination="command", flow="reading", created_at_ms=5, lifetime_s=0.0, key=key)
+    for lifetime_s in (86_400.0, 86_401.0):
+        header = BundleHeader(destination="command", flow="reading", created_at_ms=5, lifetime_s=lifetime_s)
         assert reader.read(header.pack()) == header
 
 
