@@ -6,6 +6,7 @@ Node.receive -> Disk -> BundleDelivered -> Deliveries -> consumer -> ReceiptSend
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -61,6 +62,8 @@ from edge_agent.unit_reports import UnitReporter
 
 STOP_LONGEST_S = 1.8  # a stop is promised within 2 s; what is accepted is on disk already
 ROOM_CHECK_S = 5.0
+COLLECTOR_THRESHOLDS = (10_000, 20, 20)
+"""Bundles come and go by the thousand and are no cycles: by Python's own 700 a drain spends 5 % on looking for some."""
 REPORT_CACHE_S = 0.5  # drivers ask often what they may send; links do not change that fast
 
 log = structlog.get_logger()
@@ -70,6 +73,8 @@ Work = Coroutine[Any, Any, None]  # Any: what coroutines yield and are sent is a
 
 def run_agent(config: Config, plugins: Plugins) -> None:
     """Run one agent until SIGTERM or SIGINT. Raises EdgeAgentError when it cannot start."""
+    gc.freeze()  # what was imported is not looked through again
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     agent_loop.run(_run_until_signal(config, plugins))
 
 

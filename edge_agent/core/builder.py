@@ -375,8 +375,8 @@ def fragment_of(outgoing: Outgoing, source: Source | None, start: int, payload: 
     header, age_low_ms, age_extra_ms = b"", 0, 0
     if start == 0:
         header = outgoing.header
-        age_low_ms = min(AGE_MAX_MS, max(0, round(record.age_low_at(now_s) * 1000)))
-        age_extra_ms = min(AGE_MAX_MS, max(0, round((record.age_high_s - record.age_low_s) * 1000)))
+        age_low_ms = _age_ms(record.age_low_s + now_s - record.as_of_s)
+        age_extra_ms = _age_ms(record.age_high_s - record.age_low_s)
     _, _, precedence, sequence = record.id
     return _new_tuple(
         Fragment,
@@ -393,6 +393,12 @@ def fragment_of(outgoing: Outgoing, source: Source | None, start: int, payload: 
             None,
         ),
     )
+
+
+def _age_ms(age_s: float) -> int:
+    """An age as a block has it."""
+    age_ms = round(age_s * 1000)
+    return age_ms if 0 <= age_ms <= AGE_MAX_MS else min(AGE_MAX_MS, max(0, age_ms))
 
 
 def charge(contact: Contact, frame: bytes, now_s: float, *, is_bulk: bool = False) -> int:

@@ -297,7 +297,8 @@ class Custody:
         if queue.is_loading:
             queue.ended_while_loading.add(bundle)
         self.windows.note_out(queue, outgoing.record.payload_bytes)
-        self.windows.refill(queue)
+        if queue.has_more_stored:
+            self.windows.refill(queue)
 
     def _erase(self, bundles: list[BundleId], reason: EraseReason, peer: str = "", via: tuple[str, ...] = ()) -> None:
         """The rows of bundles that ended together go together."""

@@ -80,10 +80,11 @@ class JobQueue:
         if is_piece or effect.payload_bytes > ROW_PAYLOAD_BYTES:
             self.file_jobs.append(FileJob(effect, self.payload_files))
         elif precedence <= _IMMEDIATE:
-            self._urgent.append(EffectJob(effect))
-            self._flash_jobs += precedence is _FLASH
+            is_flash = precedence is _FLASH
+            self._urgent.append(EffectJob(effect, len(effect.payload), is_flash))
+            self._flash_jobs += is_flash
         else:
-            self._waiting.append(EffectJob(effect))
+            self._waiting.append(EffectJob(effect, len(effect.payload)))
             wait_s = GATHER_S if effect.is_arrival and self._was_flood else 0.0
         self._hurry(wait_s)
         return None
@@ -129,9 +130,9 @@ class JobQueue:
             for queue in (self._urgent,) if self._was_lone else (self._urgent, self._waiting):
                 while queue and len(batch) < BATCH_JOBS and batch_bytes < most_bytes:
                     job = queue.popleft()
-                    batch_bytes += payload_bytes_of(job)
+                    batch_bytes += job.payload_bytes
+                    self._flash_jobs -= job.is_flash
                     batch.append(job)
-            self._flash_jobs -= sum(map(is_flash, batch))
             self._queued_bytes -= batch_bytes
             self.due_s = 0.0 if self._urgent or self._waiting or self.file_jobs else math.inf
             self._was_flood = len(batch) >= FLOOD_JOBS
@@ -143,15 +144,3 @@ class JobQueue:
             job = self.file_jobs.popleft()
             if isinstance(job, FileJob):
                 self._queued_bytes -= len(job.effect.payload)
-
-
-def is_flash(job: Job) -> bool:
-    """Whether it brings a bundle of FLASH."""
-    effect = job.effect if isinstance(job, EffectJob) else None
-    return isinstance(effect, Persist) and effect.bundle.precedence is _FLASH
-
-
-def payload_bytes_of(job: Job) -> int:
-    """Bytes of the payload that it brings as a row."""
-    effect = job.effect if isinstance(job, EffectJob) else None
-    return len(effect.payload) if isinstance(effect, Persist) else 0

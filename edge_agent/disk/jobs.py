@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from edge_agent.core.bundle import Origin, Precedence
 from edge_agent.core.effects import CloseNumbers, Done, Erase, Failed, Known, LeaseNumbers, Outcome, Persist, SyncWindow
@@ -18,8 +18,19 @@ from edge_agent.disk.types import ROW_PAYLOAD_BYTES, StoreError
 ResultT = TypeVar("ResultT")
 
 
+_DONE = Done()
+
+
 class Job(Protocol):
     """What the writer runs in a transaction."""
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of the payload that it brings as a row."""
+
+    @property
+    def is_flash(self) -> bool:
+        """Whether it brings a row of FLASH."""
 
     @property
     def is_essential(self) -> bool:
@@ -40,7 +51,9 @@ class EffectJob:
     """Any effect that is rows alone."""
 
     effect: Persist | Erase | LeaseNumbers | SyncWindow | CloseNumbers
-    _outcome: Outcome = field(default_factory=Done)
+    payload_bytes: int = 0
+    is_flash: bool = False
+    _outcome: Outcome = _DONE
 
     @property
     def is_essential(self) -> bool:
@@ -74,6 +87,8 @@ class EffectJob:
 class CallJob(Generic[ResultT]):
     """Anything else that changes the tables; its result goes to a future of the loop."""
 
+    payload_bytes: ClassVar[int] = 0
+    is_flash: ClassVar[bool] = False
     function: Callable[[Consumers], ResultT]
     future: "asyncio.Future[ResultT] | None" = None
     _result: list[ResultT] = field(default_factory=list)
@@ -115,6 +130,8 @@ class CallJob(Generic[ResultT]):
 class FileJob:
     """A Persist whose bytes go to a file, moved in steps before its row is written."""
 
+    payload_bytes: ClassVar[int] = 0
+    is_flash: ClassVar[bool] = False
     effect: Persist
     files: PayloadFiles
     outcome: Outcome | None = None

@@ -19,7 +19,7 @@ from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.answers import Answers, Call
 from edge_agent.disk.consumers import Consumers
 from edge_agent.disk.files import PayloadFiles
-from edge_agent.disk.job_queue import JobQueue, is_flash, payload_bytes_of
+from edge_agent.disk.job_queue import JobQueue
 from edge_agent.disk.jobs import EffectJob, FileJob, Job
 from edge_agent.disk.pace import Pace
 from edge_agent.disk.quota import Ballast
@@ -139,7 +139,7 @@ class Writer:
         if not jobs:
             return
         self._look_at_disk()
-        batch_bytes = sum(payload_bytes_of(job) for job in jobs)
+        batch_bytes = sum(job.payload_bytes for job in jobs)
         refused = [] if self.ballast.has_room(batch_bytes) else self._split_off(jobs)
         error = self._transact(jobs)
         if error is not None and is_disk_full(error):
@@ -162,7 +162,7 @@ class Writer:
         kept: list[Job] = []
         refused: list[Job] = []
         for job in jobs:
-            is_kept = job.is_essential or _is_answered(job) or (has_room and is_flash(job))
+            is_kept = job.is_essential or _is_answered(job) or (has_room and job.is_flash)
             (kept if is_kept else refused).append(job)
         jobs[:] = kept
         return refused
@@ -188,7 +188,7 @@ class Writer:
             self.tables.load()
             self._is_untrusted = self._is_untrusted or is_io_failure(error)
             return error
-        self.pace.note(sum(map(payload_bytes_of, jobs)), time.perf_counter() - began_s)
+        self.pace.note(sum(job.payload_bytes for job in jobs), time.perf_counter() - began_s)
         rows.starts.write_outside()
         outcomes: list[tuple[int, Outcome]] = []
         calls: list[Call] = []
@@ -267,6 +267,8 @@ class Writer:
 class _Leave:
     """The last transaction of a clean stop."""
 
+    payload_bytes = 0
+    is_flash = False
     is_essential = True
 
     def run(self, tables: Consumers) -> None:
