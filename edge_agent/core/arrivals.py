@@ -32,6 +32,7 @@ from edge_agent.core.payload_cache import CHUNK_BYTES
 from edge_agent.core.peer import Peer, Reply
 from edge_agent.core.receive_room import ReceiveRoom
 from edge_agent.core.report import NodeSettings
+from edge_agent.core.stored_headers import StoredHeaders
 
 PARTIALS_MAX = 64
 PARTIAL_BYTES_MAX = 8 << 20
@@ -41,8 +42,6 @@ REPLY_WAIT_S = 0.012
 """How long word of custody may wait for company (an ACK waits as long)."""
 RETRY_DROPPED_S = 5.0
 RETRY_FULL_S = 30.0
-HEADERS_COMPARED = 2048
-"""Bundles stored last, and as many before them, whose headers are compared with those of their duplicates."""
 _IMMEDIATE = Precedence.IMMEDIATE  # a member of an enum is slow to look up
 UNSYNCED_BYTES_MAX = 256 << 10
 """Per peer: what may be in memory only for longer than SYNC_WAIT_S; a crash here costs the sender no more."""
@@ -64,8 +63,7 @@ class Arrivals:
         self._partials: dict[BundleId, Partial] = {}
         self._incarnation = restored.incarnation
         self._parts = {part.bundle: part for part in restored.parts}
-        self._stored: dict[BundleId, bytes] = {}
-        self._stored_before: dict[BundleId, bytes] = {}
+        self._stored = StoredHeaders()
         self._headers = KnownHeaders()
 
     def joining(self) -> int:
@@ -107,7 +105,8 @@ class Arrivals:
             return
         if self.is_seen(bundle):
             self.outputs.drop("bundle_duplicate")
-            self._compare(bundle, fragment, peer)
+            if fragment.header and self._stored.differs(bundle, fragment.header):
+                self._alarm(bundle, peer)
             peer.owe_custody(bundle, now_s + REPLY_WAIT_S)
             return
         self.room.note_fed(peer, len(fragment.payload), now_s)
@@ -227,11 +226,6 @@ class Arrivals:
         self._close(partial, now_s)
         self.outputs.drop("arrival_expired")
         self.outputs.events.append(ArrivalExpired(self._record(partial, partial.header, now_s), partial.peer.node_id))
-
-    def _compare(self, bundle: BundleId, fragment: Fragment, peer: Peer) -> None:
-        known = self._stored.get(bundle) or self._stored_before.get(bundle)
-        if known is not None and fragment.header and fragment.header != known:
-            self._alarm(bundle, peer)
 
     def _alarm(self, bundle: BundleId, peer: Peer) -> None:
         self.outputs.drop("identity_mismatch")
@@ -366,9 +360,7 @@ class Arrivals:
         key = (bundle.source, bundle.incarnation, bundle.precedence)
         if self.closed.close(key, bundle.sequence, bundle.sequence + 1):
             self._ask(key, partial.peer, now_s)
-        self._stored[bundle] = partial.header_packed
-        if len(self._stored) >= HEADERS_COMPARED:
-            self._stored, self._stored_before = {}, self._stored
+        self._stored.note(bundle, partial.header_packed)
         peer = partial.peer
         is_urgent = bundle.precedence <= _IMMEDIATE
         peer.owe_custody(bundle, now_s if is_urgent else max(now_s, peer.answered_s + REPLY_WAIT_S))
