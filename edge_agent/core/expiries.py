@@ -38,7 +38,9 @@ class Expiries:
         """A bundle came into ``bundles``. O(1), O(log buckets) in a new second, now and then O(n)."""
         self._put(expires_s(record), record.id)
         if self._entries > 2 * len(self.bundles) + SPARE_ENTRIES:
-            self._clear()
+            self._buckets.clear()
+            self._order.clear()
+            self._entries = 0
             for bundle, each in self.bundles.items():
                 self._put(expires_s(each.record), bundle)
 
@@ -52,11 +54,6 @@ class Expiries:
             bucket.soonest_s = due_s
         bucket.entries.append((due_s, bundle))
         self._entries += 1
-
-    def _clear(self) -> None:
-        self._buckets.clear()
-        self._order.clear()
-        self._entries = 0
 
     def take_due(self, now_s: float) -> Iterator[Outgoing]:
         """Bundles that are surely too old, each once, soonest first."""
@@ -74,9 +71,7 @@ class Expiries:
 
     def next_s(self) -> float | None:
         """When ``take_due`` has something at the soonest; None for never."""
-        if not self.bundles:
-            self._clear()
-        return self._buckets[self._order[0]].soonest_s if self._order else None
+        return self._buckets[self._order[0]].soonest_s if self._order and self.bundles else None
 
 
 def expires_s(record: BundleRecord) -> float:
