@@ -1,7 +1,9 @@
 """Seats: the places of a world, each one node with its disk and its ends of links."""
 
+from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from edge_agent.core.effects import Effect, Persist
@@ -16,6 +18,7 @@ from link_sim.traces import files
 
 STEP_SPAN_S = 0.025
 STEP_LEAST_BYTES = 16 << 10  # as edge_agent.disk.pace has it
+_BULK = 2  # the last rank
 
 
 class Address(NamedTuple):
@@ -91,46 +94,60 @@ class Seat:
     spins: int = 0
     is_committing: bool = False
     committing: list[Effect] = field(default_factory=list)
-    queued: list[Effect] = field(default_factory=list)
+    lanes: tuple[deque[Effect], ...] = field(default_factory=lambda: tuple(deque() for _ in range(_BULK + 1)))
+    """What waits for the disk by its rank, each lane in the order it came."""
     moved_bytes: dict[int, int] = field(default_factory=dict)
     """Bytes of pieces that are on the disk already, by effect."""
     was_lone: bool = False
     """The last commit was of FLASH alone; the next one takes others with it, so that nothing starves."""
 
+    @property
+    def queued(self) -> list[Effect]:
+        """What waits for the disk, as it will be taken. O(effects)."""
+        return list(chain.from_iterable(self.lanes))
+
+    def queue(self, effect: Effect) -> None:
+        """An effect waits for the disk; where the disk has no rate, all take their turn as they came."""
+        self.lanes[_BULK if self.sync_bps is None else _rank(effect)].append(effect)
+
     def start_commit(self) -> int | None:
-        """Take the next batch out of ``queued``; gives back how long it takes in ns, None when nothing waits.
+        """Take the next batch of what waits; gives back how long it takes in ns, None when nothing waits. O(batch).
 
         A batch is all that waits, or what this disk syncs in a moment: rows of urgent bundles first, alone where one
         of them is FLASH, and of a large bundle's piece as much as fits.
         """
-        if not self.queued:
+        if not any(self.lanes):
             return None
+        bulk = self.lanes[_BULK]
         if self.sync_bps is None:
-            self.committing, self.queued = self.queued, []
+            self.committing.extend(bulk)
+            bulk.clear()
             return self.commit_ns
-        self.queued.sort(key=_rank)  # a stable sort: pieces keep their order
-        is_lone, self.was_lone = _rank(self.queued[0]) == 0 and not self.was_lone, False
+        is_lone, self.was_lone = bool(self.lanes[0]) and not self.was_lone, False
         room_bytes = left_bytes = max(STEP_LEAST_BYTES, int(self.sync_bps / 8 * STEP_SPAN_S))
-        while self.queued and left_bytes > 0:
-            effect = self.queued[0]
-            if is_lone and _rank(effect) == _BULK:
-                self.was_lone = True
+        for lane in self.lanes:
+            if is_lone and lane is bulk:
+                self.was_lone = bool(bulk) and left_bytes > 0
                 break
-            rest_bytes = payload_bytes_of(effect) - self.moved_bytes.get(effect.effect_id, 0)
-            if rest_bytes > left_bytes and is_piece(effect):
-                self.moved_bytes[effect.effect_id] = payload_bytes_of(effect) - rest_bytes + left_bytes
-                left_bytes = 0
-                break
-            left_bytes -= rest_bytes
-            self.moved_bytes.pop(effect.effect_id, None)
-            self.committing.append(self.queued.pop(0))
+            while lane and left_bytes > 0:
+                effect = lane[0]
+                rest_bytes = payload_bytes_of(effect) - self.moved_bytes.get(effect.effect_id, 0)
+                if rest_bytes > left_bytes and is_piece(effect):
+                    self.moved_bytes[effect.effect_id] = payload_bytes_of(effect) - rest_bytes + left_bytes
+                    left_bytes = 0
+                    break
+                left_bytes -= rest_bytes
+                self.moved_bytes.pop(effect.effect_id, None)
+                self.committing.append(lane.popleft())
         return self.commit_ns + int((room_bytes - left_bytes) * 8 / self.sync_bps * NS_PER_S)
 
     def forget(self) -> None:
         """The node is gone with everything that had not committed; what flies towards it meets nobody."""
         self.node = None
         self.wake_s = self.wake_ns = self.armed_ns = None
-        self.committing, self.queued, self.is_committing, self.was_lone = [], [], False, False
+        self.committing, self.is_committing, self.was_lone = [], False, False
+        for lane in self.lanes:
+            lane.clear()
         self.moved_bytes.clear()
 
 
@@ -142,9 +159,6 @@ def payload_bytes_of(effect: Effect) -> int:
 def is_piece(effect: Effect) -> bool:
     """Whether a real store writes this to a file, in steps."""
     return isinstance(effect, Persist) and (effect.record is None or len(effect.payload) < effect.payload_bytes)
-
-
-_BULK = 2
 
 
 def _rank(effect: Effect) -> int:

@@ -451,7 +451,7 @@ class World:
         if seat.commit_ns == 0 or isinstance(effect, (Fetch, LoadWindow, LoadBundle)):
             self._finish(seat, node, effect)
             return True
-        seat.queued.append(effect)
+        seat.queue(effect)
         if not seat.is_committing:
             self._start_commit(seat, node)
         return False
