@@ -49,9 +49,8 @@ EPOCH_MS = 1_767_225_600_000
 STEPS_MAX = 10_000  # of one effect: a large payload moves in steps of 1 MiB
 _CLASSES = tuple(Precedence)
 _EVERY_ROW = (
-    "SELECT source, incarnation, precedence, sequence, digest IS NOT NULL, sum, header,"
-    " coalesce(bundles.body, bodies.body, x'')"
-    " FROM bundles JOIN origins USING (origin) LEFT JOIN bodies ON bodies.row = bundles.row"
+    "SELECT origin, precedence, sequence, digest IS NOT NULL, sum, header, coalesce(bundles.body, bodies.body, x'')"
+    " FROM bundles LEFT JOIN bodies ON bodies.row = bundles.row"
 )
 
 
@@ -158,9 +157,11 @@ class StoreDisk:
 
     def bundles(self) -> Iterator[BundleId]:
         """Every whole bundle here: each row of the store compared with its sum, each file read. O(everything)."""
+        found = self._reading.execute("SELECT origin, source, incarnation FROM origins")
+        origins = {origin: (source, to_unsigned(incarnation)) for origin, source, incarnation in found}
         rows = self._reading.execute(_EVERY_ROW)  # at once: one by one they are most of what an audit costs
-        for source, incarnation, precedence, sequence, is_file, total, header, body in rows:
-            bundle = BundleId(source, to_unsigned(incarnation), _CLASSES[precedence], sequence)
+        for origin, precedence, sequence, is_file, total, header, body in rows:
+            bundle = BundleId(*origins[origin], _CLASSES[precedence], sequence)
             record = self._records.get(bundle)
             if record is None:
                 continue
