@@ -82,8 +82,10 @@ class Erasures:
         if count != run.stop - run.start or queue != last_queue:
             return False
         if files:
-            found = execute(f"SELECT sequence FROM bundles WHERE {_RUN} AND digest IS NOT NULL", run)
-            self.removal.files += [bundles[sequence] for (sequence,) in found]
+            found = execute(f"SELECT sequence, payload_bytes FROM bundles WHERE {_RUN} AND digest IS NOT NULL", run)
+            for sequence, file_bytes in found:
+                self.removal.files.append(bundles[sequence])
+                self.counts.quota.drop_file(file_bytes)
         if bodies:
             execute(f"DELETE FROM bodies WHERE row IN (SELECT row FROM bundles WHERE {_RUN} AND {_IS_BODY})", run)
         ending = Ending(

@@ -117,10 +117,13 @@ class Eviction:
             step(missing_bytes())
             if missing_bytes() <= 0:
                 return None
+        is_call = precedence is Precedence.FLASH and origin is Origin.PERSON
+        if is_call and missing_bytes() <= self.quota.excess_bytes:
+            return None  # what else takes the disk does not silence a person
         limit_bytes = self.quota.limit_bytes(precedence, origin)
         return Failed(
             RefusalReason.STORE_FULL,
-            f"{self.quota.used_bytes} of {limit_bytes} bytes for {precedence.name} are used,"
+            f"{self.quota.taken_bytes} of {limit_bytes} bytes for {precedence.name} are used,"
             f" {payload_bytes} more are asked",
         )
 

@@ -21,7 +21,10 @@ FATES_MAX = 50_000
 """Rows of machines' bundles kept beside the spans: about 10 MB."""
 MESSAGES_MAX = 5_000  # a person's own: months of use, each shown on a page
 MESSAGE_PAYLOAD_BYTES = 16_384  # a text of 4,000 Chinese characters with its envelope
+FATES_LEAST, MESSAGES_LEAST = 5_000, 250
+"""What stays of both where the disk is short: 5 MB, of the allowance of the quota."""
 PRUNE_ROWS = 1_000  # at a time, so that no commit takes long
+PRUNE_MESSAGES = 100  # the same: each may have 16 KiB
 
 _RANKS = "".join(chr(ord("A") + state.rank) for state in FateState)
 """The letter at a state's code is its rank: SQL compares letters, so a later rank wins whatever the code."""
@@ -232,12 +235,13 @@ class Fates:
         )
         return True
 
-    def prune(self) -> None:
-        """Forget the oldest beyond the bounds, a few at a time."""
-        self.spans.prune()
-        if self._machine_rows > FATES_MAX + PRUNE_ROWS:
+    def prune(self, *, is_short: bool = False) -> None:
+        """Forget the oldest beyond the bounds, a few at a time; down to some where the disk ``is_short``."""
+        self.spans.prune(is_short=is_short)
+        machine_most, message_most = (FATES_LEAST, MESSAGES_LEAST) if is_short else (FATES_MAX, MESSAGES_MAX)
+        if self._machine_rows > machine_most + PRUNE_ROWS:
             self._machine_rows = self._count("") - self._message_rows
-        if self._machine_rows > FATES_MAX + PRUNE_ROWS:
+        if self._machine_rows > machine_most + PRUNE_ROWS:
             rows = self.database.execute(
                 "SELECT row FROM fates WHERE row > ? AND is_message = 0 ORDER BY row LIMIT ?",
                 (self._pruned_row, PRUNE_ROWS),
@@ -245,12 +249,12 @@ class Fates:
             self.database.executemany("DELETE FROM fates WHERE row = ?", rows)
             self._machine_rows -= len(rows)
             self._pruned_row = rows[-1][0]  # rows below it are messages: the next search does not pass them again
-        if self._message_rows > MESSAGES_MAX + PRUNE_ROWS:
+        if self._message_rows > message_most + PRUNE_MESSAGES:
             self.database.execute(
                 "DELETE FROM fates WHERE row IN (SELECT row FROM fates WHERE is_message = 1 ORDER BY row LIMIT ?)",
-                (PRUNE_ROWS,),
+                (PRUNE_MESSAGES,),
             )
-            self._message_rows -= PRUNE_ROWS
+            self._message_rows -= PRUNE_MESSAGES
 
 
 def read_fate(database: sqlite3.Connection, ages: Ages, bundle: BundleId) -> Fate | None:

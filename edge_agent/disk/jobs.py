@@ -160,14 +160,14 @@ class FileJob:
         """Find or make room for the whole bundle; sets ``outcome`` when there is nothing to write. May evict."""
         self._is_begun = True
         effect = self.effect
-        part = rows.parts.get(effect.bundle)
+        part = rows.parts.held.get(effect.bundle)
         if rows.is_stored(effect.bundle):
             self.outcome = Done() if effect.record is None else Known()
         elif part is None:
             origin = Origin.MACHINE if effect.record is None else effect.record.header.origin
             self.outcome = rows.admit(effect.bundle, effect.payload_bytes, origin)
             if self.outcome is None:
-                rows.open_part(effect.bundle, effect.payload_bytes)
+                rows.parts.open(effect.bundle, effect.payload_bytes)
         elif part.payload_bytes != effect.payload_bytes:
             detail = f"bundle {effect.bundle}: {effect.payload_bytes} bytes declared, {part.payload_bytes} before"
             self.outcome = Failed(RefusalReason.IDENTITY_MISMATCH, detail)
@@ -186,7 +186,7 @@ class FileJob:
     def complete(self, rows: Rows) -> None:
         """All bytes are synced: note them, and give a whole file its digest and its name. Raises OSError."""
         effect = self.effect
-        part = rows.parts.get(effect.bundle) or rows.open_part(effect.bundle, effect.payload_bytes)
+        part = rows.parts.held.get(effect.bundle) or rows.parts.open(effect.bundle, effect.payload_bytes)
         part.ranges.add(effect.offset, effect.offset + len(effect.payload))
         if effect.record is None:
             return
@@ -209,7 +209,8 @@ class FileJob:
         if self.outcome is not None:
             return
         if self.effect.record is None:
-            tables.rows.write_part(self.effect.bundle)
+            rows = tables.rows
+            rows.parts.write(self.effect.bundle, rows.key(self.effect.bundle))
             return
         self._result = tables.rows.store(self.effect, self._digest or None)
 

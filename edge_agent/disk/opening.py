@@ -155,7 +155,7 @@ def _restored(rows: Rows, identity: Identity, ages: Ages, now_s: float) -> Resto
         seen=rows.seen_by_name(),
         parts=tuple(
             StoredPart(bundle=bundle, payload_bytes=part.payload_bytes, ranges=tuple(part.ranges))
-            for bundle, part in rows.parts.items()
+            for bundle, part in rows.parts.held.items()
             if part.ranges
         ),
         burst_leased=rows.bursts.leased,
@@ -167,13 +167,14 @@ def _sweep(rows: Rows, files: PayloadFiles) -> None:
     """Make files and rows agree: take back a final name without a row, delete what no row speaks of."""
     rows.database.execute("BEGIN IMMEDIATE")
     large = {bundle for bundle, _ in _list_large(rows.database)}
-    for bundle in list(rows.parts):
+    for bundle in list(rows.parts.held):
         whole = files.whole_path(bundle)
-        if bundle not in large and whole.exists() and whole.stat().st_size == rows.parts[bundle].payload_bytes:
+        if bundle not in large and whole.exists() and whole.stat().st_size == rows.parts.held[bundle].payload_bytes:
             files.unfinish(bundle)
         if not files.part_path(bundle).exists():
-            rows.drop_part(bundle)
-    known = {files.whole_path(bundle).name for bundle in large} | {files.part_path(part).name for part in rows.parts}
+            rows.parts.forget(bundle, rows.key(bundle))
+    known = {files.whole_path(bundle).name for bundle in large}
+    known |= {files.part_path(bundle).name for bundle in rows.parts.held}
     swept = 0
     for path in files.folder.iterdir():
         if path.suffix in (PART_SUFFIX, WHOLE_SUFFIX) and path.name not in known:
@@ -186,6 +187,7 @@ def _sweep(rows: Rows, files: PayloadFiles) -> None:
         _log.error("payload_missing", bundle=str(bundle))
         rows.give_up_missing(bundle)
     rows.counts.write()
+    rows.carried.write()
     rows.database.execute("COMMIT")
     rows.begin()
 

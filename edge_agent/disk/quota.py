@@ -3,6 +3,9 @@
     0 ............ machines: ROUTINE and below ...... IMMEDIATE, PRIORITY .... FLASH of machines ... FLASH of people
     |----------------------- 90 % ------------------|------ reserve ----------|-- half of it ------|- the other half -|
 
+What is charged for a bundle is a guess: its payload and ROW_BYTES. What the pages of the database and the files take
+is looked up after each commit, and what they take beyond the charges (``excess_bytes``) counts as used.
+
 SQLite needs free disk even to delete (measured: on a full disk DELETE and a checkpoint both fail with SQLITE_FULL), so
 a ballast file as large as what a checkpoint can add is given up when that happens, and laid down again later.
 """
@@ -16,6 +19,11 @@ from edge_agent.disk.file_system import MACHINE, FileSystem
 
 ROW_BYTES = 512
 """What a row costs beside its payload: 242 bytes measured for a queue row of 200, two more indices, and its fate."""
+ALLOWANCE_BYTES = 16 << 20
+"""Of the disk, beyond the quota: tables that are empty, what is kept of ended bundles, pages half full."""
+LOG_BYTES = 24 << 20
+"""The same, for the database's log: one transaction writes up to 4 MiB of payload and evicts 2,048 rows."""
+BLOCK_BYTES = 4096  # what a file system gives out
 ROUTINE_SHARE = 0.9
 FLASH_RESERVE_SHARE = 0.05
 FLASH_RESERVE_MAX_BYTES = 64 << 20  # 100,000 SOS; more would only be taken from pictures
@@ -34,6 +42,43 @@ class Quota:
     evictable_bytes: int = 0
     """Of those used: deliveries whose receipts are settled. They count as free, because they go when room is needed."""
 
+    excess_bytes: int = 0
+    """What the disk holds beyond ``used_bytes`` and the allowance, as of the last commit."""
+    file_bytes: int = 0
+    part_bytes: int = 0
+    """Of payload files, and of those that arrive, in whole blocks."""
+    has_spare_pages: bool = False
+    """Whether the database has to give back pages it does not use, because others need their room."""
+
+    @property
+    def taken_bytes(self) -> int:
+        """What counts against the limits."""
+        return self.used_bytes + self.excess_bytes
+
+    def measure(self, pages: int, free_pages: int) -> None:
+        """A transaction has ended: take what the database has in use, and has in all, for what it costs."""
+        beyond_bytes = self.file_bytes + self.part_bytes - ALLOWANCE_BYTES
+        self.excess_bytes = max(0, (pages - free_pages) * BLOCK_BYTES + beyond_bytes - self.used_bytes)
+        self.has_spare_pages = free_pages > 0 and pages * BLOCK_BYTES + beyond_bytes > self.quota_bytes
+
+    def add_file(self, payload_bytes: int) -> None:
+        """A payload is a file."""
+        self.file_bytes += in_blocks(payload_bytes)
+
+    def drop_file(self, payload_bytes: int) -> None:
+        """Its file goes."""
+        self.file_bytes -= in_blocks(payload_bytes)
+
+    def begin_part(self, payload_bytes: int) -> None:
+        """A payload will be a file."""
+        self.used_bytes += payload_bytes + ROW_BYTES
+        self.part_bytes += in_blocks(payload_bytes)
+
+    def end_part(self, payload_bytes: int) -> None:
+        """It is one, or goes."""
+        self.used_bytes -= payload_bytes + ROW_BYTES
+        self.part_bytes -= in_blocks(payload_bytes)
+
     @property
     def flash_reserve_bytes(self) -> int:
         """Kept for FLASH alone."""
@@ -49,12 +94,17 @@ class Quota:
 
     def missing_bytes(self, payload_bytes: int, precedence: Precedence, origin: Origin) -> int:
         """How much must be evicted before a bundle fits; 0 or less when it does."""
-        return self.used_bytes + payload_bytes + ROW_BYTES - self.limit_bytes(precedence, origin)
+        return self.taken_bytes + payload_bytes + ROW_BYTES - self.limit_bytes(precedence, origin)
 
     def free_bytes(self) -> int:
         """What ROUTINE bundles can still take, evictable ones counted as free."""
         limit_bytes = self.limit_bytes(Precedence.ROUTINE, Origin.MACHINE)
-        return max(0, limit_bytes - self.used_bytes + self.evictable_bytes)
+        return max(0, limit_bytes - self.taken_bytes + self.evictable_bytes)
+
+
+def in_blocks(size_bytes: int) -> int:
+    """What a file of this size takes."""
+    return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 @dataclass(slots=True)

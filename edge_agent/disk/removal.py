@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from edge_agent.core.bundle import BundleId
 from edge_agent.disk.counts import Counts, Kind
+from edge_agent.disk.quota import BLOCK_BYTES
 
 INLINE_BYTES = 1024  # a body of this size keeps its row on one page
 
@@ -32,10 +33,22 @@ class Removal:
     counts: Counts
     files: list[BundleId] = field(default_factory=list)
     """Bundles whose files are to be deleted once the transaction is durable."""
+    _file_bytes: int = 0
 
     def begin(self) -> None:
         """A transaction begins: nothing is removed in it yet."""
-        self.files = []
+        self.files, self._file_bytes = [], self.counts.quota.file_bytes
+
+    def rollback(self) -> None:
+        """It was rolled back: the files are there as before."""
+        self.counts.quota.file_bytes = self._file_bytes
+
+    def load(self) -> None:
+        """Add up what the payload files take. O(files)."""
+        (self.counts.quota.file_bytes,) = self.database.execute(
+            f"SELECT coalesce(sum((payload_bytes + {BLOCK_BYTES - 1}) / {BLOCK_BYTES}), 0) * {BLOCK_BYTES}"
+            " FROM bundles WHERE digest IS NOT NULL"
+        ).fetchone()
 
     def delete(self, bundle: BundleId, stored: Stored) -> None:
         """Delete a bundle's row and body; its file goes after the commit."""
@@ -46,6 +59,7 @@ class Removal:
             kind = Kind.SETTLED if stored.receipt == 2 else Kind.DELIVERED
             self.counts.change(stored.precedence, kind, -1, -stored.payload_bytes)
         if stored.is_file:
+            self.counts.quota.drop_file(stored.payload_bytes)
             self.files.append(bundle)
         elif stored.payload_bytes > INLINE_BYTES:
             self.database.execute("DELETE FROM bodies WHERE row = ?", (stored.row,))

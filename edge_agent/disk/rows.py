@@ -7,8 +7,6 @@ touched from the tables, so memory never says more than the disk.
 import sqlite3
 from dataclasses import dataclass, field
 
-import msgpack
-
 from edge_agent.core.bundle import BundleId, BundleRecord, Origin, Precedence
 from edge_agent.core.effects import CloseNumbers, Done, Erase, EraseReason, Failed, Known, Outcome, Persist, QueueKey
 from edge_agent.core.intervals import IntervalSet
@@ -24,7 +22,8 @@ from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.identity import to_signed, to_unsigned
 from edge_agent.disk.inserts import Inserts, NewRow
 from edge_agent.disk.own_numbers import OwnNumbers
-from edge_agent.disk.quota import ROW_BYTES, Quota
+from edge_agent.disk.parts import Parts
+from edge_agent.disk.quota import Quota
 from edge_agent.disk.removal import INLINE_BYTES, STORED_COLUMNS, Removal, Stored
 from edge_agent.disk.seen import SeenNumbers
 from edge_agent.disk.starts import StartCount
@@ -33,15 +32,9 @@ from edge_agent.disk.types import is_storable
 LEASE_NUMBERS = 1024  # numbers skipped by a kill after a few bundles; a clean stop gives them back
 LEASE_NUMBERS_MAX = 1 << 16  # by a kill in a flood: each lease costs three syncs, so it grows with what was used
 
+_PAGE_COUNTS = ("page_count", "freelist_count")
+
 UNACKED, OWED, SETTLED = 0, 1, 2
-
-
-@dataclass(slots=True)
-class Part:
-    """A large bundle that has arrived in part: its declared length and what was synced."""
-
-    payload_bytes: int
-    ranges: IntervalSet = field(default_factory=IntervalSet)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +56,7 @@ class Rows:
     counts: Counts = field(init=False)
     removal: Removal = field(init=False)
     eviction: Eviction = field(init=False)
-    parts: dict[BundleId, Part] = field(default_factory=dict)
+    parts: Parts = field(init=False)
     _origins: dict[tuple[str, int], int] = field(default_factory=dict)
     _queues: dict[QueueKey, int] = field(default_factory=dict)
     damage: Damage = field(init=False)
@@ -76,6 +69,7 @@ class Rows:
 
     def __post_init__(self) -> None:
         self.seen = SeenNumbers(self.database)
+        self.parts = Parts(self.database, self.quota)
         self.carried = Carried(self.database, (self.node_id, self.incarnation))
         self.fates = Fates(self.database)
         self.bursts = BurstNumbers(self.database, self.starts)
@@ -110,6 +104,7 @@ class Rows:
         self._load_leases()
         self._own = OwnNumbers(self._leases)
         self.load()
+        self.measure()
 
     def load(self) -> None:
         """Take everything from the tables."""
@@ -127,8 +122,9 @@ class Rows:
             for queue, destination, precedence, source, flow in execute("SELECT * FROM queues")
         }
         self.counts.load()
+        self.removal.load()
         self._load_leases()
-        self._load_parts()
+        self.parts.load({origin: name for name, origin in self._origins.items()})
         self.begin()
 
     def rollback(self) -> None:
@@ -143,13 +139,14 @@ class Rows:
         self._own.rollback()
         self.fates.rollback()
         self.eviction.rollback()
+        self.removal.rollback()
         self.ages.beat_again()
         self.starts.load()
         self.bursts.load()
         self.carried.load()
         self.counts.load()
         self._load_leases()
-        self._load_parts()
+        self.parts.load({origin: name for name, origin in self._origins.items()})
         self.begin()
 
     def _load_leases(self) -> None:
@@ -157,13 +154,10 @@ class Rows:
         for precedence, next_sequence in self.database.execute("SELECT precedence, next_sequence FROM leases"):
             self._leases[precedence] = next_sequence
 
-    def _load_parts(self) -> None:
-        names = {origin: name for name, origin in self._origins.items()}
-        self.parts.clear()
-        for origin, precedence, sequence, payload_bytes, ranges in self.database.execute("SELECT * FROM parts"):
-            bundle = BundleId(*names[origin], Precedence(precedence), sequence)
-            self.parts[bundle] = Part(payload_bytes, IntervalSet(msgpack.unpackb(ranges)))
-        self.quota.used_bytes += sum(part.payload_bytes + ROW_BYTES for part in self.parts.values())
+    def measure(self) -> None:
+        """No transaction is under way: take what the disk holds for what the store costs."""
+        pages, free_pages = (self.database.execute(f"PRAGMA {name}").fetchone()[0] for name in _PAGE_COUNTS)
+        self.quota.measure(pages, free_pages)
 
     def begin(self) -> None:
         """A transaction begins: nothing is removed or evicted in it yet."""
@@ -185,7 +179,7 @@ class Rows:
         self.flush()
         self.seen.write()
         self.carried.write()
-        self.fates.prune()
+        self.fates.prune(is_short=self.quota.excess_bytes > 0)
         self.counts.write()
         self.ages.beat(self.database)
 
@@ -255,18 +249,15 @@ class Rows:
     def store(self, effect: Persist, digest: bytes | None = None) -> Outcome:
         """Insert a whole bundle; ``digest`` says that its payload is a file already. Twice is once."""
         record = effect.record
-        assert record is not None  # pieces go to ``write_part``
+        assert record is not None  # pieces go to ``parts``
         bundle = record.id
         key = self.key(bundle)
-        part = self.parts.pop(bundle, None)
-        if part is not None:  # room was made when its first piece came
-            self.database.execute("DELETE FROM parts WHERE origin = ? AND precedence = ? AND sequence = ?", key)
-            self.quota.used_bytes -= part.payload_bytes + ROW_BYTES
-            if digest is None:  # a row in the end: what came of it before goes with its ``.part``
-                self.removal.files.append(record.id)
+        part = self.parts.forget(bundle, key)
+        if part is not None and digest is None:  # a row in the end: what came of it before goes with its ``.part``
+            self.removal.files.append(record.id)
         if self.is_stored(bundle):
             return Known()
-        if part is None:
+        if part is None:  # else room was made when its first piece came
             refusal = self.admit(bundle, record.payload_bytes, record.header.origin)
             if refusal is not None:
                 return refusal
@@ -300,6 +291,8 @@ class Rows:
             packed,
         )
         self.inserts.add(row, effect.payload, is_inline=digest is None and payload_bytes <= INLINE_BYTES)
+        if digest is not None:
+            self.quota.add_file(payload_bytes)
         if queue is None:
             self.counts.change(key.precedence, Kind.DELIVERED, 1, payload_bytes)
         else:
@@ -339,35 +332,12 @@ class Rows:
             if unused < next_sequence:
                 self.set_lease(precedence, unused)
 
-    def write_part(self, bundle: BundleId) -> None:
-        """Note which ranges of a ``.part`` are synced."""
-        part = self.parts[bundle]
-        self.database.execute(
-            "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?)",
-            (*self.key(bundle), part.payload_bytes, msgpack.packb(list(part.ranges))),
-        )
-
-    def open_part(self, bundle: BundleId, payload_bytes: int) -> Part:
-        """A new part, in memory; its row comes with its first piece. Room is taken for all of it at once."""
-        part = self.parts[bundle] = Part(payload_bytes)
-        self.quota.used_bytes += payload_bytes + ROW_BYTES
-        return part
-
-    def drop_part(self, bundle: BundleId) -> None:
-        """Forget a part, if there is one; its file goes after the commit."""
-        part = self.parts.pop(bundle, None)
-        if part is not None:
-            self.quota.used_bytes -= part.payload_bytes + ROW_BYTES
-            self.database.execute(
-                "DELETE FROM parts WHERE origin = ? AND precedence = ? AND sequence = ?", self.key(bundle)
-            )
-            self.removal.files.append(bundle)
-
     def erase(self, effect: Erase) -> Outcome:
         """End custody. A delivery is never erased so: consumers and the quota decide on it."""
         for bundle in effect.bundles:
             key = self.find_key(bundle)
-            self.drop_part(bundle)
+            if self.parts.forget(bundle, key) is not None:
+                self.removal.files.append(bundle)
             if effect.reason is EraseReason.PARTIAL_DROPPED:
                 if not self.is_stored(bundle):
                     self.removal.files.append(bundle)

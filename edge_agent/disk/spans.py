@@ -13,6 +13,7 @@ from edge_agent.core.intervals import IntervalSet
 
 SPANS_MAX = 50_000
 """Rows kept: 5 MB; at one bundle a run half an hour at 20 a second, in a drain days."""
+SPANS_LEAST = 5_000
 PRUNE_ROWS = 1_000  # at a time, so that no commit takes long
 ACCEPTED_SPREAD_MS = 1_000  # times of acceptance this close are told as one
 
@@ -101,9 +102,9 @@ class Spans:
             if each is not None and run.start < run.stop:
                 self.add(run, each)
 
-    def prune(self) -> None:
-        """Forget the oldest beyond the bound, some at a time."""
-        if self.rows > SPANS_MAX + PRUNE_ROWS:
+    def prune(self, *, is_short: bool = False) -> None:
+        """Forget the oldest beyond the bound, some at a time; ``is_short``: of disk, so that fewer stay."""
+        if self.rows > (SPANS_LEAST if is_short else SPANS_MAX) + PRUNE_ROWS:
             self.rows -= self.database.execute(
                 "DELETE FROM spans WHERE row IN (SELECT row FROM spans ORDER BY row LIMIT ?)", (PRUNE_ROWS,)
             ).rowcount

@@ -218,7 +218,7 @@ class Disk:
         """The store in figures, as of the last commit."""
         return DiskReport(
             quota_bytes=self._store.quota.quota_bytes,
-            used_bytes=self._store.quota.used_bytes,
+            used_bytes=self._store.quota.taken_bytes,
             free_bytes=self.free_bytes(),
             is_full=self._writer.is_full,
             was_copied=self._store.was_copied,

@@ -69,7 +69,7 @@ class Writer:
         """One round of the thread: a step of files, then one transaction. For who has no thread, too."""
         ready = [] if self.queue.begin_round() else self._move_files()
         self._commit([*ready, *self.queue.take(self.pace.step_bytes)])
-        if not self.ballast.lay_down():
+        if not self.ballast.lay_down() or self.tables.rows.quota.has_spare_pages:
             self._shrink()
 
     def _move_files(self) -> list[Job]:
@@ -189,6 +189,7 @@ class Writer:
             self._is_untrusted = self._is_untrusted or is_io_failure(error)
             return error
         self.pace.note(sum(job.payload_bytes for job in jobs), time.perf_counter() - began_s)
+        rows.measure()
         rows.starts.write_outside()
         outcomes: list[tuple[int, Outcome]] = []
         calls: list[Call] = []
@@ -236,13 +237,14 @@ class Writer:
         self._set_full(not self.ballast.has_room(0))
 
     def _shrink(self) -> None:
-        """Give pages that erased rows left behind back to the full disk, a few at a time."""
+        """Give pages that erased rows left behind back to the disk where it is short, a few at a time."""
         database = self.tables.rows.database
         if database.execute("PRAGMA freelist_count").fetchone()[0] < SHRINK_PAGES:
             return
         try:  # a script, because execute() frees one page only (measured with the stdlib module)
             database.executescript(f"PRAGMA incremental_vacuum({SHRINK_PAGES});")
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self.tables.rows.measure()
         except sqlite3.Error as error:
             self._note_failure(error)
 
