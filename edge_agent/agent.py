@@ -132,7 +132,7 @@ class Agent:
         node = Node(settings, keys, SystemRandom(), restored, self._started_s)
         self._runner = Runner(node, execute=self._disk.execute, on_event=self._on_event, loop=self._loop)
         self._sender = BundleSender(
-            self._runner, FlowTable(config.flows), self._disk.now_ms, told_ms=self._disk.told_ms
+            self._runner, FlowTable(config.flows), self._disk.ages.now_ms, told_ms=self._disk.ages.told_ms
         )
         self._deliveries = Deliveries(self._disk)
         self._receipts = ReceiptSender(self._disk, self._sender, config.node_id, config.level)
@@ -333,7 +333,7 @@ class Agent:
                 incarnation=f"{self._incarnation:016x}",
                 level=self.config.level,
                 now_s=self._loop.time,
-                now_ms=self._disk.now_ms,
+                now_ms=self._disk.ages.now_ms,
             ),
             self._door.desks.tell,
         )

@@ -9,7 +9,7 @@ import asyncio
 import structlog
 
 from edge_agent.disk import Disk
-from edge_agent.disk.types import ClockState, StoreError
+from edge_agent.disk.types import ClockState
 
 LOOK_S = 1.0
 
@@ -21,24 +21,21 @@ class ClockWatch:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._settings = disk.clock_state().settings
+        self._settings = disk.ages.clock_state().settings
 
     async def run(self) -> None:
         """Look for ever."""
-        if not self._disk.clock_state().is_set:
+        if not self._disk.ages.clock_state().is_set:
             log.warning("clock_not_set")
         while True:
             await asyncio.sleep(LOOK_S)
-            try:
-                await self.look()
-            except StoreError as error:
-                log.error("clock_not_noted", reason=str(error))
+            await self.look()
 
     async def look(self) -> None:
-        """Have a change written down, and say it. Raises StoreError."""
-        if not self._disk.is_clock_even():
-            await self._disk.set_states(())  # any commit writes it down
-        state = self._disk.clock_state()
+        """Have a change written down, by any commit, and say it."""
+        if not self._disk.ages.is_clock_even():
+            await self._disk.flush()
+        state = self._disk.ages.clock_state()
         if state.settings != self._settings:
             self._settings = state.settings
             log.warning(_event(state), step_s=state.step_s)

@@ -171,7 +171,7 @@ class KitDesk:
         parts, memory = self._parts, self._memory
         if self._is_changed:
             self._is_changed = False
-            await parts.disk.set_states(())  # what was told is in the store once this is behind it
+            await parts.disk.flush()
         fates = await parts.disk.own_messages(MESSAGES_READ)
         report, now_s = parts.runner.report(), parts.now_s()
         outlook = Outlook(report=report, policies=self._policies, news=parts.news, now_s=now_s, now_ms=now_ms)
@@ -184,9 +184,9 @@ class KitDesk:
         rows.sort(key=lambda row: age_key(row["at_ms"], is_clock_set=is_set), reverse=True)
         position, heard_ms = self._bearings.position(), self._bearings.command_heard_ms(now_ms)
         return {
-            "started_ms": parts.disk.told_ms(self._started_ms),
+            "started_ms": parts.disk.ages.told_ms(self._started_ms),
             "is_clock_set": is_set,
-            "clock_step_s": clock_step_s(parts.disk.clock_state()),
+            "clock_step_s": clock_step_s(parts.disk.ages.clock_state()),
             "node": {"id": parts.config.node_id, "number": parts.config.number, "name": parts.config.name},
             "command_heard_ms": heard_ms,
             "links": link_json(report, parts.links),
@@ -219,7 +219,7 @@ class KitDesk:
 
     def _told(self, row: Json) -> Json:
         """With the stamps of this kit's clock put right where it was set later."""
-        told_ms = self._parts.disk.told_ms
+        told_ms = self._parts.disk.ages.told_ms
         return {name: told_ms(value) if is_stamp(name, value) else value for name, value in row.items()}
 
     def _open_sos(self) -> SosRecord | None:

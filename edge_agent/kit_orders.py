@@ -54,7 +54,7 @@ class KitOrders:
         for order in self._orders():
             if order.state not in ("delivered", "held") or not order.expires_ms:
                 continue
-            ago = self._parts.disk.elapsed(Moment(order.boot_id, order.taken_s))
+            ago = self._parts.disk.ages.elapsed(Moment(order.boot_id, order.taken_s))
             if ago.low_s >= order.ends_after_s:
                 await self._say(order, Progress.EXPIRED_THERE)  # told first: a failure leaves both to the next look
                 order.is_expired = True
@@ -137,7 +137,7 @@ class KitOrders:
             text = Text.unpack(payload)
         except MalformedError:
             text = _plain_text(payload, header.created_at_ms)  # "edge-agent send" sends what was typed
-        now_s, taken = self._parts.now_s(), self._parts.disk.moment()
+        now_s, taken = self._parts.now_s(), self._parts.disk.ages.moment()
         left_s = header.lifetime_s - record.age_low_at(now_s)
         return KitOrder(
             id=str(record.id),

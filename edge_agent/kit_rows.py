@@ -223,8 +223,13 @@ def age_key(at_ms: int, *, is_clock_set: bool) -> tuple[bool, int]:
 
 
 def store_json(report: DiskReport) -> Json:
-    """How full this kit's store is, for its page."""
-    return {"used_bytes": report.used_bytes, "quota_bytes": report.quota_bytes, "is_full": report.is_full}
+    """How full this kit's store is, and whether it works, for its page."""
+    return {
+        "used_bytes": report.used_bytes,
+        "quota_bytes": report.quota_bytes,
+        "is_full": report.is_full,
+        "failure": report.failure,
+    }
 
 
 def sos_json(record: SosRecord, fate: Fate | None, report: NodeReport, policies: Mapping[str, LinkPolicy]) -> Json:

@@ -48,7 +48,7 @@ class LocalDoor:
     desks: DeskWatch = field(default_factory=DeskWatch)
 
     def __post_init__(self) -> None:
-        self.fates = FateWatch(self.fate, lambda: self.disk.set_states(()))
+        self.fates = FateWatch(self.fate, self.disk.flush)
 
     async def send(self, payload: bytes, terms: SendTerms) -> BundleState:
         bundle = await self.sender.submit(
@@ -164,7 +164,7 @@ class LocalDoor:
             "backlog": backlog_rows(report),
             "devices": device_rows(self.devices),
             "peers": {peer: {"heard_age_s": self.now_s() - at_s} for peer, at_s in report.last_heard_s.items()},
-            "clock": clock_row(self.disk.clock_state()),
+            "clock": clock_row(self.disk.ages.clock_state()),
             "store": {
                 "quota_bytes": store.quota_bytes,
                 "used_bytes": store.used_bytes,
@@ -173,6 +173,7 @@ class LocalDoor:
                 "was_copied": store.was_copied,
                 "set_aside": None if store.set_aside is None else str(store.set_aside),
                 "damage": store.damage,
+                "failure": store.failure,
             },
             "dropped": dict(drop_counts(report, self.links, self.runner.unsent_frames)),
         }

@@ -17,6 +17,7 @@ from edge_agent.config import load_api_address
 from edge_agent.config_tables import ConfigError
 from edge_agent.recorder import NoSuchLinkError, Recorder
 from edge_agent.recorder import record as run_recorder
+from edge_agent.status_words import say_trouble
 
 SENTENCE_S = 2.0
 ARRIVED_WORDS = ("delivered", "held", "read", "done")
@@ -179,19 +180,13 @@ def _print_status(report: Mapping[str, Any]) -> None:  # Any: JSON, as DESIGN se
                 f"oldest {waiting['oldest_age_s']:.0f} s"
             )
     _print_store(report["store"])
+    for sentence in say_trouble(report["store"], report["clock"], language_of(os.environ)):
+        print_text(f"  {sentence}")
 
 
 def _print_store(store: Mapping[str, Any]) -> None:  # Any: as above
     share = 100 * store["used_bytes"] / store["quota_bytes"]
     print_text(f"  store: {store['used_bytes'] / 1e6:.1f} of {store['quota_bytes'] / 1e6:.0f} MB used ({share:.0f} %)")
-    if store["is_full"]:
-        print_text("  store: THE DISK IS FULL: only calls for help are still taken; free some space")
-    if store["set_aside"]:
-        print_text(f"  store: a damaged database was set aside at this start: {store['set_aside']}")
-    if store["damage"]:
-        print_text(f"  store: DAMAGED, the next start sets it aside: {store['damage']}")
-    if store["was_copied"]:
-        print_text("  store: this data directory was copied or restored; it goes on under new numbers")
 
 
 async def _why(client: Client, options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from edge_agent.disk.answers import Call
 from edge_agent.disk.consumers import Consumers
 from edge_agent.disk.files import DIGEST_BYTES, PayloadFiles, digest_file
 from edge_agent.disk.rows import Rows
-from edge_agent.disk.types import ROW_PAYLOAD_BYTES, StoreError
+from edge_agent.disk.types import ROW_PAYLOAD_BYTES, DiskFailedError
 
 ResultT = TypeVar("ResultT")
 
@@ -122,7 +122,7 @@ class CallJob(Generic[ResultT]):
         calls.append(resolve)
 
     def refuse(self, failed: Failed, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
-        self._error = StoreError(f"{failed.reason.value}: {failed.detail}")
+        self._error = DiskFailedError(f"{failed.reason.value}: {failed.detail}")
         self.answer(outcomes, calls)
 
 

@@ -11,6 +11,7 @@ a ballast file as large as what a checkpoint can add is given up when that happe
 """
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,11 +137,14 @@ class Ballast:
         return self.disk_free_bytes() >= wanted_bytes + given_up_bytes + self.size_bytes // 2
 
     def give_up(self) -> bool:
-        """Free the ballast; False when that was done before."""
+        """Free the ballast; False when that was done before, or the disk does not even take that."""
         if not self.is_down:
             return False
+        try:
+            self.file_system.unlink(self.folder / BALLAST_NAME)
+        except OSError:  # the disk fails; whatever asked for room is told so by its own write
+            return False
         self.is_down = False
-        self.file_system.unlink(self.folder / BALLAST_NAME)
         return True
 
     def lay_down(self) -> bool:
@@ -159,8 +163,9 @@ class Ballast:
             finally:
                 file_system.close(descriptor)
             file_system.sync_folder(self.folder)
-        except OSError:  # somebody else took the room meanwhile; the disk counts as full until this succeeds
-            file_system.unlink(path)
+        except OSError:  # somebody took the room meanwhile: the disk counts as full until this succeeds; or it fails
+            with suppress(OSError):
+                file_system.unlink(path)
             return False
         self.is_down = True
         return True

@@ -7,7 +7,7 @@ Methods are called on the event loop and never block it: one thread writes (``wr
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,7 @@ from edge_agent.core.effects import (
     SyncWindow,
 )
 from edge_agent.core.errors import RefusalReason
-from edge_agent.disk.ages import Elapsed, Moment
+from edge_agent.disk.ages import Ages
 from edge_agent.disk.answers import Answers
 from edge_agent.disk.checking import Checking
 from edge_agent.disk.consumers import HANDED_LEASE, Consumers, Place, read_deliveries
@@ -50,9 +50,9 @@ from edge_agent.disk.schema import DATABASE_NAME, connect, verify_database
 from edge_agent.disk.types import (
     SEQUENCE_MAX,
     AckedBundle,
-    ClockState,
     Delivery,
     DiskClock,
+    DiskFailedError,
     DiskReport,
     Fate,
     Start,
@@ -61,6 +61,8 @@ from edge_agent.disk.types import (
     is_storable,
 )
 from edge_agent.disk.writer import Writer
+
+RETRY_S = 2.0
 
 ResultT = TypeVar("ResultT")
 
@@ -186,29 +188,10 @@ class Disk:
         ballast = self._store.ballast
         return max(0, min(self._store.quota.free_bytes(), self._writer.disk_free_bytes - ballast.size_bytes // 2))
 
-    def now_ms(self) -> int:
-        """UTC ms by the wall clock; below CLOCK_FLOOR_MS nobody has set it in this boot."""
-        return self._store.ages.now_ms()
-
-    def told_ms(self, stamp_ms: int) -> int:
-        """A stamp of ``now_ms``, put right if the clock was set later in the boot it is of; else as it is."""
-        return self._store.ages.told_ms(stamp_ms)
-
-    def is_clock_even(self) -> bool:
-        """Whether the wall clock goes on as it did when a commit last looked."""
-        return self._store.ages.is_clock_even()
-
-    def clock_state(self) -> ClockState:
-        """What became of the wall clock in this boot, as of the last commit."""
-        return self._store.ages.clock_state()
-
-    def moment(self) -> Moment:
-        """Now, whatever becomes of the wall clock."""
-        return self._store.ages.moment()
-
-    def elapsed(self, since: Moment) -> Elapsed:
-        """How long ago that was, at least and at most."""
-        return self._store.ages.elapsed(since)
+    @property
+    def ages(self) -> Ages:
+        """What time it is, how long something is ago, and what stamps are worth."""
+        return self._store.ages
 
     def store_rate_bps(self) -> float:
         """How many payload bits a second the disk makes durable, as the last syncs say."""
@@ -224,23 +207,31 @@ class Disk:
             was_copied=self._store.was_copied,
             set_aside=self._store.set_aside,
             damage=self._checking.damage,
+            failure=self._writer.failure,
         )
 
     async def set_states(self, updates: Sequence[StateUpdate]) -> list[BundleId]:
         """Note news of bundles, durable on return; gives back those that the store knows."""
 
-        return [bundle for bundle, _ in await self._write(lambda tables: _note(tables, updates))]
+        return [bundle for bundle, _ in await self._write_at_last(lambda tables: _note(tables, updates))]
 
     async def take_receipts(self, updates: Sequence[StateUpdate]) -> list[BundleId]:
         """The same; gives back those of which no copy is known to have left this node, and that may still wait here."""
-        noted = await self._write(lambda tables: _note(tables, updates))
+        noted = await self._write_at_last(lambda tables: _note(tables, updates))
         return [bundle for bundle, news in noted if news is News.NEVER_LEFT]
+
+    async def flush(self) -> None:
+        """Return once all that was told before is in the store, or the disk has refused it."""
+        with suppress(DiskFailedError):
+            await self._write(lambda tables: None)
 
     async def fate(self, bundle: BundleId) -> Fate | None:
         """How far a bundle got, with all that was noted before; None when the store does not know it (any more)."""
-        return await self._write(
-            lambda tables: read_fate(tables.rows.database, self._store.ages, bundle)
-        )  # behind what is queued
+        ages = self._store.ages
+        try:
+            return await self._write(lambda tables: read_fate(tables.rows.database, ages, bundle))
+        except DiskFailedError:  # what could not be noted is not there; the rest can be read all the same
+            return await self._reader.call(lambda database: read_fate(database, ages, bundle))
 
     async def begin_carrying(self) -> tuple[BundleId, ...]:
         """Copies leave by hand from now on; of what began here none with these names, by precedence, or later ones."""
@@ -276,7 +267,7 @@ class Disk:
 
         ``flow`` is a glob as SQLite has it (``*``, ``?``, ``[a-z]``). Raises UnknownBundleError.
         """
-        place = await self._write(lambda tables: tables.open(name, flow, start))
+        place = await self._write_at_last(lambda tables: tables.open(name, flow, start))
         known = self._places.get(name)
         handed = known.handed if known is not None else min(place.handed, self._store.last_position)
         self._places[name] = Place(flow, place.cursor, max(handed, place.cursor))
@@ -304,7 +295,7 @@ class Disk:
         last = found[-1].position
         if last > self._leased.get(name, 0):
             leased = last + HANDED_LEASE
-            await self._write(lambda tables: tables.mark_handed(name, leased))
+            await self._write_at_last(lambda tables: tables.mark_handed(name, leased))
             self._leased[name] = max(self._leased.get(name, 0), leased)
         deliveries = [replace(each, redelivered=each.position <= place.handed) for each in found]
         place.handed = max(place.handed, last)
@@ -312,7 +303,7 @@ class Disk:
 
     async def consumer_ack(self, name: str, position: int) -> None:
         """Everything up to ``position`` is done with; durable on return. Raises UnknownConsumerError."""
-        acked = await self._write(lambda tables: tables.acknowledge(name, position))
+        acked = await self._write_at_last(lambda tables: tables.acknowledge(name, position))
         if name in self._places:
             self._places[name].cursor = max(self._places[name].cursor, position)
         self._tell_acked(acked)
@@ -330,7 +321,7 @@ class Disk:
 
     async def settle_receipts(self, bundles: Collection[BundleId]) -> None:
         """Receipts for these are accepted by the node, or none is due: they are not owed any more."""
-        await self._write(lambda tables: tables.settle(bundles))
+        await self._write_at_last(lambda tables: tables.settle(bundles))
 
     async def verify(self) -> list[str]:
         """What is wrong in the database or in the content of large payloads; empty when all is sound. O(store)."""
@@ -353,6 +344,14 @@ class Disk:
     def _tell_acked(self, acked: list[AckedBundle]) -> None:
         if acked and self._on_acked is not None:
             self._on_acked(acked)
+
+    async def _write_at_last(self, function: Callable[[Consumers], ResultT]) -> ResultT:
+        """The same, tried again while the disk fails: what has happened has to be noted, and nobody need end for it."""
+        while True:
+            try:
+                return await self._write(function)
+            except DiskFailedError:  # the writer says so, once
+                await asyncio.sleep(RETRY_S)
 
     async def _write(self, function: Callable[[Consumers], ResultT]) -> ResultT:
         future: asyncio.Future[ResultT] = self._answers.loop.create_future()

@@ -33,6 +33,10 @@ class StoreLockedError(StoreError):
     """Another process works on the same data directory."""
 
 
+class DiskFailedError(StoreError):
+    """The disk did not take it now: it fails, or the store is being closed."""
+
+
 class UnknownBundleError(StoreError):
     """The store holds no such bundle (any more)."""
 
@@ -143,7 +147,8 @@ class Start(StrEnum):
 class DiskReport:
     """The store in figures. ``set_aside`` is where a damaged predecessor lies, found at this start.
 
-    ``damage`` is what was found wrong in the database in use; the next start sets it aside.
+    ``damage`` is what was found wrong in the database in use; the next start sets it aside. ``failure``: why the disk
+    takes nothing, as of the last commit.
     """
 
     quota_bytes: int
@@ -153,6 +158,7 @@ class DiskReport:
     was_copied: bool
     set_aside: Path | None
     damage: str = ""
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

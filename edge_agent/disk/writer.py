@@ -4,7 +4,6 @@ The next transaction begins when the last sync returned: a lone bundle waits for
 (``job_queue``). Bytes of files move in steps between transactions, so that a large picture holds nobody up.
 """
 
-import errno
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,8 @@ from edge_agent.disk.job_queue import JobQueue
 from edge_agent.disk.jobs import EffectJob, FileJob, Job
 from edge_agent.disk.pace import Pace
 from edge_agent.disk.quota import Ballast
-from edge_agent.disk.schema import is_damage, is_disk_full, is_io_failure, mark_damaged
+from edge_agent.disk.schema import is_damage, is_io_failure, mark_damaged
+from edge_agent.disk.trouble import explain, failure_of, is_full
 
 SHRINK_PAGES = 512  # 2 MiB: a few ms
 
@@ -44,7 +44,8 @@ class Writer:
     queue: JobQueue = field(init=False)
     is_full: bool = False
     """Whether the disk itself (not the quota) is full."""
-    _is_failing: bool = False
+    failure: str = ""
+    """Why the last commit failed; empty: it did not."""
     _is_untrusted: bool = False
     """A write or sync of the database has failed since its log was last written out as a whole."""
 
@@ -121,14 +122,14 @@ class Writer:
             return
         error = self._transact([_Begin(job)])
         if error is not None:
-            job.outcome = _failure(error)
+            job.outcome = failure_of(error, self.ballast.folder)
 
     def _guard(self, jobs: Sequence[FileJob], bundle: BundleId, act: Callable[[], object]) -> None:
         """Run something on a bundle's file; a failure is the outcome of its jobs, not the end of the thread."""
         try:
             act()
         except OSError as error:
-            failed = _failure(error)
+            failed = failure_of(error, self.ballast.folder)
             _log.warning("payload_file_failed", bundle=str(bundle), reason=failed.detail)
             for job in jobs:
                 if job.outcome is None:
@@ -142,17 +143,17 @@ class Writer:
         batch_bytes = sum(job.payload_bytes for job in jobs)
         refused = [] if self.ballast.has_room(batch_bytes) else self._split_off(jobs)
         error = self._transact(jobs)
-        if error is not None and is_disk_full(error):
+        if error is not None and is_full(error, self.ballast.folder):
             self.ballast.give_up()
             self._set_full(True)
             refused += self._split_off(jobs)
             error = self._transact(jobs)
         if error is not None:
-            self._note_failure(error)
+            failed = failure_of(error, self.ballast.folder)
+            self._note_failure(error, failed.detail)
             refused += jobs
-            self._refuse(refused, _failure(error))
+            self._refuse(refused, failed)
             return
-        self._is_failing = False
         self._refuse(refused, self._no_room(batch_bytes))
 
     def _split_off(self, jobs: list[Job]) -> list[Job]:
@@ -188,6 +189,7 @@ class Writer:
             self.tables.load()
             self._is_untrusted = self._is_untrusted or is_io_failure(error)
             return error
+        self.failure = ""  # before whoever waits is answered
         self.pace.note(sum(job.payload_bytes for job in jobs), time.perf_counter() - began_s)
         rows.measure()
         rows.starts.write_outside()
@@ -246,7 +248,7 @@ class Writer:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self.tables.rows.measure()
         except sqlite3.Error as error:
-            self._note_failure(error)
+            self._note_failure(error, explain(error, self.ballast.folder))
 
     def _set_full(self, is_full: bool) -> None:
         if is_full != self.is_full:
@@ -258,12 +260,12 @@ class Writer:
         detail = f"the disk has {self.disk_free_bytes} bytes free, {payload_bytes} more were asked"
         return Failed(RefusalReason.STORE_FULL, detail)
 
-    def _note_failure(self, error: sqlite3.Error) -> None:
+    def _note_failure(self, error: sqlite3.Error, detail: str) -> None:
         if is_damage(error):
             mark_damaged(self.ballast.folder)
-        if not self._is_failing:
-            self._is_failing = True
-            _log.error("store_failed", reason=str(error), code=getattr(error, "sqlite_errorname", ""))
+        if not self.failure:
+            _log.error("store_failed", reason=detail, code=getattr(error, "sqlite_errorname", ""))
+        self.failure = detail
 
 
 class _Leave:
@@ -295,8 +297,3 @@ class _Begin(_Leave):
 
 def _is_answered(job: Job) -> bool:
     return isinstance(job, FileJob) and job.outcome is not None
-
-
-def _failure(error: sqlite3.Error | OSError) -> Failed:
-    is_full = is_disk_full(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    return Failed(RefusalReason.STORE_FULL if is_full else RefusalReason.STORE_FAILED, str(error))

@@ -12,7 +12,9 @@ from structlog.testing import capture_logs
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.effects import Done, Failed
 from edge_agent.core.errors import RefusalReason
+from edge_agent.disk import store as disk_store
 from edge_agent.disk.file_system import FileSystem
+from edge_agent.disk.types import Start
 from tests.disk.bench import PERSON, opened, pattern, queue_of
 
 LARGE_BYTES = 3 << 20  # three steps of a fast disk
@@ -108,3 +110,26 @@ async def test_a_file_whose_row_was_rolled_back_is_not_called_stored(tmp_path: P
         assert isinstance(await waits, Failed)
         assert await store.persist(sos, pattern(200)) == Done()
         assert (await store.window(queue_of(large))).records == ()
+
+
+async def test_what_has_happened_is_noted_once_the_disk_works_again_and_nobody_ends_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An acknowledgement is tried again; what a bundle came to is read meanwhile, as far as it was noted."""
+    monkeypatch.setattr(disk_store, "RETRY_S", 0.01)
+    disk, failed_sync = FailingFileSystem(), sqlite3.SQLITE_IOERR | (4 << 8)
+    async with opened(tmp_path, file_system=disk) as store:
+        record = store.arriving(10, destination=store.node_id)
+        await store.persist(record, pattern(10), is_arrival=True)
+        await store.disk.consumer_open("page", "*", Start.ALL)
+        (delivery,) = await store.disk.consumer_next("page")
+        disk.faults.codes += [failed_sync] * 3
+        await store.disk.consumer_ack("page", delivery.position)
+        assert disk.faults.codes == []
+        assert await store.disk.consumer_next("page") == []
+        disk.faults.codes += [failed_sync]
+        fate = await store.disk.fate(record.id)
+        assert fate is not None
+        assert "disk I/O error" in store.disk.report().failure
+        await store.disk.flush()
+        assert store.disk.report().failure == ""

@@ -71,6 +71,7 @@ export const KIT_WORDS = {
   "answer.cancelled": ["已撤销 {name} {at} · 不要执行", "cancelled by {name} {at} · do not act on it"],
   "answer.expired": ["已过期 · 不要执行,先问指挥部", "expired · do not act on it, ask command"],
   "kit.withdrawal_of": ["撤离:{text}", "Withdraw: {text}"],
+  "kit.store_failing": ["本机硬盘写不进去:现在什么都存不下,用电台或口头报告。({why})", "This kit's disk takes nothing: nothing can be stored now, report by voice. ({why})"],
   "kit.store_full": ["本机存满:只收求救和急件。删掉旧录像,或连上快的链路。", "Store full: SOS and urgent only. Remove old recordings or find a fast link."],
   "kit.clock_moved": ["时钟刚被拨动 {n},在此之前的时间可能不准。", "The clock was moved by {n}: earlier times may be wrong."],
   "kit.store_low": ["本机快存满:已用 {n}%。", "Store almost full: {n} % used."],

@@ -33,10 +33,11 @@ function contactPart(page) {
     h("p", { class: "kit-why" }, storeText(page) || clockText(page) || whyText(page)));
 }
 
-/** A store that takes nothing more, or hardly anything, is said before all else. */
+/** A store that fails, takes nothing more, or hardly anything, is said before all else. */
 function storeText({ state, say }) {
   const { store } = state;
   if (!store?.quota_bytes) return "";
+  if (store.failure) return say("kit.store_failing", { why: store.failure });
   if (store.is_full) return say("kit.store_full");
   return store.used_bytes >= STORE_LOW_RATIO * store.quota_bytes ? say("kit.store_low", { n: Math.floor((100 * store.used_bytes) / store.quota_bytes) }) : "";
 }
