@@ -241,8 +241,8 @@ class Windows:
         return True
 
     def refill(self, queue: Queue) -> None:
-        """Read on when little is left in memory."""
-        if queue.has_more_stored and queue.held < max(1, self.share_entries // 4):
+        """Read on when half is left in memory: on a fast link most of that is on its way and waits for custody."""
+        if queue.has_more_stored and queue.held < max(1, self.share_entries // 2):
             self.load(queue)
 
     def load(self, queue: Queue) -> None:
