@@ -40,6 +40,8 @@ class SentFrame:
     replies: tuple[Reply, ...]
     is_urgent: bool
     uses: tuple[ProfileUse, ...] = ()
+    is_alone: bool = False
+    """Nothing else was in flight when it left: whatever waited for it in the link was not ours."""
 
 
 class Arrived(NamedTuple):

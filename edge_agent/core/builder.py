@@ -44,6 +44,9 @@ COMPANY_FRAME_BYTES = 256
 
 FLASH_BEFORE_ACK_S = 0.4
 """How long FLASH may hold up a due ACK on a slow link; the peer's patience is longer."""
+FLASH_ALONE_S = 0.02
+"""Where a full frame takes longer, nothing lower rides with FLASH: it would arrive only with the end of its company."""
+_FLASH = Precedence.FLASH  # looked up once: the class makes a call of it
 
 
 class FrameBuilder:
@@ -146,17 +149,21 @@ class FrameBuilder:
             return
         has_room = contact.window_room(is_flash=False)
         missing: set[int] = set()
+        is_held_back = False
         for precedence in scheduler.order_of_service(waiting, contact.account, now_s):
             if not contact.may_carry(precedence) and not (scheduler.has_history and precedence is Precedence.DEFERRED):
                 continue
             if not has_room and not (precedence is Precedence.FLASH and contact.window_room(is_flash=True)):
                 continue
+            if draft.pieces and draft.pieces[-1].outgoing.service is _FLASH and contact.frame_s() > FLASH_ALONE_S:
+                is_held_back = True
+                break
             while draft.room_bytes >= (RUN_LEAST_BYTES if draft.run else ALONE_LEAST_BYTES) or not draft.body:
                 if not self._put_piece(contact, session, draft, precedence, destinations, usable, missing, now_s):
                     break
             if not draft.pieces and (draft.is_short or draft.awaits_flash):
                 break  # it waits for a frame without these words, or for the store, and nothing lower goes before it
-        self.is_drained = has_room and not draft.is_short and draft.room_bytes >= ALONE_LEAST_BYTES
+        self.is_drained = has_room and not is_held_back and not draft.is_short and draft.room_bytes >= ALONE_LEAST_BYTES
         if draft.pieces:
             spent = sum(piece.end - piece.start for piece in draft.pieces)
             served = draft.pieces[0].outgoing.service
@@ -340,7 +347,8 @@ class FrameBuilder:
         wire_bytes = charge(contact, frame, now_s, is_bulk=bool(draft.pieces))
         arq.sent_bytes_total += wire_bytes
         if draft.wants_ack:
-            if not arq.in_flight:
+            is_alone = not arq.in_flight
+            if is_alone:
                 contact.progress_s = now_s
             arq.record(
                 SentFrame(
@@ -353,6 +361,7 @@ class FrameBuilder:
                     tuple(draft.replies),
                     draft.is_urgent,
                     tuple(draft.uses),
+                    is_alone,
                 )
             )
         return frame

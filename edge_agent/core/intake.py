@@ -328,7 +328,7 @@ class Intake:
         if result is None:
             self.outputs.drop("ack_beyond_sent")
             return
-        self._learn(owner, result.arrived, now_s)
+        self._learn(owner, target, result.arrived, now_s)
         for _ in result.lost:
             owner.loss_ratio += LOSS_SMOOTHING * (1 - owner.loss_ratio)
         self.contacts.give_up(owner, result.lost, now_s)
@@ -346,7 +346,7 @@ class Intake:
                 return other, session
         return None
 
-    def _learn(self, owner: Contact, arrived: list[Arrived], now_s: float) -> None:
+    def _learn(self, owner: Contact, session: Session, arrived: list[Arrived], now_s: float) -> None:
         """Pieces that arrived, and what their times say of the link."""
         newest_sent_s = None
         for each in arrived:
@@ -361,7 +361,9 @@ class Intake:
                 owner.loss_ratio -= LOSS_SMOOTHING * owner.loss_ratio
         if newest_sent_s is not None:
             owner.rtt.update(max(now_s - newest_sent_s, 1e-6))
-            owner.controller.update(arrived, owner.rtt, now_s, owner.frame_wire_bytes())
+            owner.controller.update(
+                arrived, owner.rtt, now_s, owner.frame_wire_bytes(), session.arq.sent_bytes_total, owner.pacer
+            )
 
 
 def seal_probe(contact: Contact, token: bytes) -> bytes:
