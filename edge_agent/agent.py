@@ -122,18 +122,18 @@ class Agent:
             on_evicted=self._evicted,
             flows_without_receipt=UNANSWERED_FLOWS,
         )
+        flows = FlowTable(config.flows)
         settings = NodeSettings(
             node_id=config.node_id,
             number=config.number,
             role=config.role,
             store_quota_bytes=config.quota_bytes,
             free_store_bytes=self._disk.free_bytes(),
+            is_protected=lambda flow: flows.terms(flow).protected,
         )
         node = Node(settings, keys, SystemRandom(), restored, self._started_s)
         self._runner = Runner(node, execute=self._disk.execute, on_event=self._on_event, loop=self._loop)
-        self._sender = BundleSender(
-            self._runner, FlowTable(config.flows), self._disk.ages.now_ms, told_ms=self._disk.ages.told_ms
-        )
+        self._sender = BundleSender(self._runner, flows, self._disk.ages.now_ms, told_ms=self._disk.ages.told_ms)
         self._deliveries = Deliveries(self._disk)
         self._receipts = ReceiptSender(self._disk, self._sender, config.node_id, config.level)
         self._receipt_arrived = asyncio.Event()

@@ -147,7 +147,9 @@ FLOW: Mapping[str, Setting] = {
         default=0.0,
         accepts=lambda lifetime_s: 1 <= lifetime_s <= LIFETIME_MAX_S,
     ),
-    "protected": Setting(kind=bool, allowed="true to keep its links under watch while it has work", default=None),
+    "protected": Setting(
+        kind=bool, allowed="true to hold 30 % of each link for it where IMMEDIATE would take all", default=None
+    ),
 }
 DRIVER: Mapping[str, Setting] = {
     "name": Setting(kind=str, allowed=_NAME_ALLOWED, accepts=_is_name),

@@ -14,7 +14,7 @@ REPORT_LIFETIME_S = 600.0  # an older word on links and backlog would only misle
 class FlowRule:
     """What holds for flows whose name matches ``pattern`` (a shell glob). None: what the built-in rule says.
 
-    ``protected`` flows keep their link under watch (fast liveness) while they have work.
+    ``protected`` flows below IMMEDIATE hold 30 % of each link where IMMEDIATE would take all of it.
     """
 
     pattern: str
@@ -38,17 +38,17 @@ def built_in_rules() -> tuple[FlowRule, ...]:
     """The table of DESIGN section 4 (scheduler, defaults); the first match counts."""
     fifo, newest, latest = FlowOrder.FIFO, FlowOrder.NEWEST, FlowOrder.LATEST
     return (
-        _rule("sos", fifo, Precedence.FLASH, DAY_S, protected=True),
-        _rule("sos.*", fifo, Precedence.FLASH, DAY_S, protected=True),
-        _rule("alarm*", fifo, Precedence.IMMEDIATE, DAY_S, protected=True),
-        _rule("withdraw", fifo, Precedence.FLASH, DAY_S, protected=True),
+        _rule("sos", fifo, Precedence.FLASH, DAY_S),
+        _rule("sos.*", fifo, Precedence.FLASH, DAY_S),
+        _rule("alarm*", fifo, Precedence.IMMEDIATE, DAY_S),
+        _rule("withdraw", fifo, Precedence.FLASH, DAY_S),
         _rule("order*", fifo, Precedence.IMMEDIATE, DAY_S),
         _rule("cancel", fifo, Precedence.IMMEDIATE, DAY_S),
         _rule("pull", fifo, Precedence.IMMEDIATE, DAY_S),
         _rule("text*", fifo, Precedence.IMMEDIATE, DAY_S),
         _rule("read", fifo, Precedence.IMMEDIATE, DAY_S),
-        _rule("position*", newest, Precedence.PRIORITY, DAY_S),
-        _rule("report", latest, Precedence.PRIORITY, REPORT_LIFETIME_S),
+        _rule("position*", newest, Precedence.PRIORITY, DAY_S, protected=True),
+        _rule("report", latest, Precedence.PRIORITY, REPORT_LIFETIME_S, protected=True),
         _rule("reading*", fifo, Precedence.ROUTINE, DAY_S),
         _rule("picture*", fifo, Precedence.ROUTINE, DAY_S),
         _rule("receipt", fifo, Precedence.ROUTINE, DAY_S),

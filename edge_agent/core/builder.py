@@ -167,7 +167,8 @@ class FrameBuilder:
         if draft.pieces:
             spent = sum(piece.end - piece.start for piece in draft.pieces)
             served = draft.pieces[0].outgoing.service
-            contact.account.charge(served, spent, waiting, scheduler.share_ratio)
+            reserve = scheduler.reserve(waiting, destinations)
+            contact.account.charge(served, spent, waiting, scheduler.share_ratio, reserve)
             carried = {piece.outgoing.service for piece in draft.pieces}
             for each in (contact, *others):
                 each.account.note_served(carried)

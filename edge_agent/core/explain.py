@@ -113,17 +113,25 @@ def _has_window(peer: Peer, outgoing: Outgoing) -> bool:
 
 
 def _place(custody: Custody, contacts: Contacts, queue: Queue, outgoing: Outgoing | None, own_bytes: int) -> _Place:
-    """What goes before it: higher classes, people before machines, its own queue, and the turns of its equals."""
+    """What goes before it: higher classes, people before machines, its own queue, and the turns of its equals.
+
+    Of IMMEDIATE, before a protected flow, as much as leaves beside the part that is held for that.
+    """
     ahead = _place_in_queue(queue, outgoing)
     bundles, payload_bytes = ahead.bundles, ahead.payload_bytes
     key = queue.key
     rank, turns_bytes = (key.precedence, queue.is_machine), ahead.payload_bytes + own_bytes
     rivals = _rivals(contacts, key.destination)
+    reserve_ratio = custody.scheduler.reserve_ratio
     for other in custody.scheduler.queues.values():
         if other is queue or other.bundles == 0 or other.key.destination not in rivals:
             continue
         other_rank = (other.key.precedence, other.is_machine)
-        if other_rank < rank:
+        if queue.is_protected and other.key.precedence == Precedence.IMMEDIATE < key.precedence:
+            part = min(1.0, turns_bytes * (1 / reserve_ratio - 1) / max(1, other.payload_bytes))
+            bundles += round(other.bundles * part)
+            payload_bytes += round(other.payload_bytes * part)
+        elif other_rank < rank:
             bundles += other.bundles
             payload_bytes += other.payload_bytes
         elif other_rank == rank:  # they take turns by bytes

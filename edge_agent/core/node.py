@@ -55,7 +55,7 @@ class Node:
     def __init__(self, settings: NodeSettings, keys: LinkKeys, rng: Random, restored: Restored, now_s: float) -> None:
         self.settings = settings
         self.outputs = Outputs()
-        self.scheduler = Scheduler(settings.class_share_ratio)
+        self.scheduler = Scheduler(settings.class_share_ratio, settings.reserve_ratio, settings.is_protected)
         self.cache = PayloadCache(self.outputs, self.scheduler, settings.payload_cache_bytes)
         self.custody = Custody(settings, self.outputs, restored, self.scheduler, self.cache)
         self.arrivals = Arrivals(settings, self.outputs, restored)

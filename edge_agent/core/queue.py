@@ -46,6 +46,8 @@ class Queue:
     turn_bytes: int = 0
     service: Precedence = field(init=False)
     past: "Queue | None" = None
+    is_protected: bool = False
+    """Whether its flow holds a part of each link against IMMEDIATE."""
     is_live_read: bool = False
     """Whether all that is live was read from the store: the other rows are read from their oldest end."""
 

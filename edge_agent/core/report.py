@@ -1,6 +1,6 @@
 """What a node can say of itself at one moment, for status, pages and reports."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -106,6 +106,11 @@ class NodeReport:
     counters: Mapping[str, int]
 
 
+def no_flow(flow: str) -> bool:
+    """False, of any flow."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
     """Who a node is and how much it holds in memory."""
@@ -121,6 +126,8 @@ class NodeSettings:
     store_quota_bytes: int = 1 << 40
     free_store_bytes: int = 1 << 40  # what the store can still take; the shell updates it by ``Node.set_free_bytes``
     class_share_ratio: float = 0.05
+    reserve_ratio: float = 0.3  # of a link that IMMEDIATE would fill, for protected flows (DESIGN section 4)
+    is_protected: Callable[[str], bool] = no_flow  # by the name of a flow; asked once a queue
     rekey_frames: int = 1 << 31  # half of what one AES-GCM key may seal (NIST SP 800-38D, section 8.3)
 
     def is_destination(self, destination: str) -> bool:

@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from edge_agent.core.bundle import FlowOrder, Origin, Precedence
 from edge_agent.core.effects import QueueKey
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.queue import Queue
+from edge_agent.core.report import no_flow
 
 QUANTUM_BYTES = 1500
 STARVED_S = 60.0
@@ -25,6 +27,13 @@ link took it, must not make it more than its share later: on a slow link every k
 _PRECEDENCES = tuple(Precedence)
 DEPTH_SCAN_MAX = 256
 """Entries looked at for a slow link that shall take a piece from the depth of the queue."""
+
+
+class Reserve(NamedTuple):
+    """The class in which a protected flow waits while IMMEDIATE does, and what it earns of each byte of the others."""
+
+    precedence: Precedence
+    earned_ratio: float
 
 
 @dataclass(slots=True)
@@ -53,7 +62,14 @@ class ShareAccount:
         for precedence in classes:
             self.waiting_since_s[precedence] = None
 
-    def charge(self, served: Precedence, sent_bytes: int, waiting: Iterable[Precedence], share_ratio: float) -> None:
+    def charge(
+        self,
+        served: Precedence,
+        sent_bytes: int,
+        waiting: Iterable[Precedence],
+        share_ratio: float,
+        reserve: Reserve | None = None,
+    ) -> None:
         """``served`` got ``sent_bytes``; every class in ``waiting`` that did not gains its share of them."""
         if not self.is_contended:
             return
@@ -66,8 +82,9 @@ class ShareAccount:
         self.waiting_since_s[served] = None
         for precedence in waiting:
             if precedence != served:
-                gained = self.credit_bytes[precedence] + sent_bytes * share_ratio
-                self.credit_bytes[precedence] = min(CREDIT_CAP_BYTES, gained)
+                is_reserved = reserve is not None and precedence is reserve.precedence and self.was_lower
+                earned = sent_bytes * (reserve.earned_ratio if reserve is not None and is_reserved else share_ratio)
+                self.credit_bytes[precedence] = min(CREDIT_CAP_BYTES, self.credit_bytes[precedence] + earned)
 
     def before_flash(self, starved: list[Precedence], owed: list[Precedence]) -> list[Precedence]:
         """What goes before FLASH that waits: at most one class, and for one frame.
@@ -85,8 +102,12 @@ class ShareAccount:
 class Scheduler:
     """All queues, and the order of service among them."""
 
-    def __init__(self, share_ratio: float) -> None:
+    def __init__(
+        self, share_ratio: float, reserve_ratio: float = 0.3, is_protected: Callable[[str], bool] = no_flow
+    ) -> None:
         self.share_ratio = share_ratio
+        self.reserve_ratio = reserve_ratio
+        self._is_protected = is_protected
         self.queues: dict[QueueKey, Queue] = {}
         self.has_history = False
         """Whether anything was ever served with another class than its own: then links look at each bundle's own."""
@@ -94,6 +115,7 @@ class Scheduler:
         """Counts changes that may give an idle link work."""
         self._ringed = 0
         self._rings: dict[str, list[deque[Queue]]] = {}  # by destination; index 2 x precedence, + 1 for machines
+        self._protected: dict[str, list[int]] = {}  # by destination, queues of protected flows in each class
         self._waiting: dict[tuple[str, ...], list[Precedence]] = {}  # answers of ``waiting`` while no ring changes
 
     def queue(self, key: QueueKey, order: FlowOrder, origin: Origin) -> Queue:
@@ -101,6 +123,7 @@ class Scheduler:
         queue = self.queues.get(key)
         if queue is None:
             queue = self.queues[key] = Queue.with_past(key, order, origin)
+            queue.is_protected = self._is_protected(key.flow)
         return queue
 
     def wake(self, queue: Queue) -> None:
@@ -114,7 +137,25 @@ class Scheduler:
             if rings is None:
                 rings = self._rings[queue.key.destination] = [deque() for _ in range(2 * len(Precedence))]
             rings[_ring_of(queue)].append(queue)
+            if queue.is_protected:
+                self._count_protected(queue, 1)
             self.has_history = self.has_history or queue.service is not queue.key.precedence
+
+    def _count_protected(self, queue: Queue, change: int) -> None:
+        self._protected.setdefault(queue.key.destination, [0] * len(Precedence))[queue.service] += change
+
+    def reserve(self, waiting: list[Precedence], destinations: tuple[str, ...]) -> Reserve | None:
+        """What is held for protected flows while IMMEDIATE would take all; the highest class that has such holds it.
+
+        Live flows are protected: where a unit is must not wait for pictures of an event.
+        """
+        if not self._protected or Precedence.IMMEDIATE not in waiting:
+            return None
+        counts = [self._protected[each] for each in destinations if each in self._protected]
+        for precedence in waiting:
+            if precedence > Precedence.IMMEDIATE and any(count[precedence] for count in counts):
+                return Reserve(precedence, self.reserve_ratio / (1 - self.reserve_ratio))
+        return None
 
     def turn_to(self, queue: Queue) -> None:
         """It is this queue's turn now, whatever it took before. O(queues of its class)."""
@@ -214,6 +255,8 @@ class Scheduler:
                 queue.turn_bytes = 0
                 self._ringed -= 1
                 self._waiting.clear()
+                if queue.is_protected:
+                    self._count_protected(queue, -1)
                 continue
             for outgoing in islice(entries, DEPTH_SCAN_MAX):
                 if not outgoing.is_closed and (outgoing.unsent.total or outgoing.second.total):

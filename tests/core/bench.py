@@ -105,10 +105,10 @@ class Bench:
         self._wire: list[tuple[float, int, Flight]] = []
         self._order = 0
 
-    def add(self, node_id: str, *, role: str = "kit", **settings: int) -> Place:
+    def add(self, node_id: str, *, role: str = "kit", **settings: int | Callable[[str], bool]) -> Place:
         """Start a node with an empty disk."""
         disk = MemoryDisk(node_id=node_id, role=role, incarnation=1000 + len(self.places))
-        chosen = NodeSettings(node_id=node_id, role=role, **settings)  # type: ignore[arg-type]  # numbers only
+        chosen = NodeSettings(node_id=node_id, role=role, **settings)  # type: ignore[arg-type]  # by name
         place = self.places[node_id] = Place(chosen, disk)
         self.start(node_id)
         return place
