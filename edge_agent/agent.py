@@ -31,6 +31,7 @@ from edge_agent.core.effects import (
     BundleDelivered,
     BundleRefused,
     BundlesForwarded,
+    CameAgain,
     Event,
     Evicted,
     IdentityMismatch,
@@ -53,6 +54,7 @@ from edge_agent.pages import run_desk
 from edge_agent.ports import PluginLostError
 from edge_agent.receipts import RECEIPT_FLOWS, UNANSWERED_FLOWS, ReceiptReader, ReceiptSender
 from edge_agent.registry import Plugins
+from edge_agent.repeats import Repeats
 from edge_agent.runner import Runner
 from edge_agent.security.link_keys import DeploymentKeys
 from edge_agent.security.secret_file import load_secret
@@ -136,6 +138,7 @@ class Agent:
         self._sender = BundleSender(self._runner, flows, self._disk.ages.now_ms, told_ms=self._disk.ages.told_ms)
         self._deliveries = Deliveries(self._disk)
         self._receipts = ReceiptSender(self._disk, self._sender, config.node_id, config.level)
+        self._repeats = Repeats(self._disk.owe_again)
         self._receipt_arrived = asyncio.Event()
         self._link_changed = asyncio.Event()
         self._links = [LinkPort(link, self._runner, self._loop) for link in config.links]
@@ -280,6 +283,8 @@ class Agent:
             case BundleClosed():
                 self._receipts.tell_end(event.bundle, state_of(event.reason))
                 self._settled(event.bundle)
+            case CameAgain():
+                self._repeats.came_again(event.bundle, self._loop.time())
             case LinkChanged():
                 self._link_changed.set()
                 self._page_news.changed.set()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edge_agent.core.arrivals import Arrivals
 from edge_agent.core.bundle import BundleRecord
-from edge_agent.core.effects import Adopted, BundleAdopted, BundleDelivered, Failed, Known, Outcome, Persist
+from edge_agent.core.effects import Adopted, BundleAdopted, BundleDelivered, CameAgain, Failed, Known, Outcome, Persist
 from edge_agent.core.outputs import Outputs
 
 CARRIER = "carried"
@@ -65,3 +65,5 @@ class Adoption:
 
     def _tell(self, record: BundleRecord, adopted: Adopted, detail: str = "") -> None:
         self.outputs.events.append(BundleAdopted(record.id, adopted, detail))
+        if adopted is Adopted.KNOWN:
+            self.outputs.events.append(CameAgain(record.id))

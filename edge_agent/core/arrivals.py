@@ -13,6 +13,7 @@ from edge_agent.core.closed_numbers import ClosedKey, ClosedNumbers
 from edge_agent.core.effects import (
     ArrivalExpired,
     BundleDelivered,
+    CameAgain,
     Erase,
     EraseReason,
     Failed,
@@ -107,6 +108,8 @@ class Arrivals:
             self.outputs.drop("bundle_duplicate")
             if fragment.header and self._stored.differs(bundle, fragment.header):
                 self._alarm(bundle, peer)
+            if peer.source_of(bundle) is not None:
+                self.outputs.events.append(CameAgain(bundle))
             peer.owe_custody(bundle, now_s + REPLY_WAIT_S)
             return
         self.room.note_fed(peer, len(fragment.payload), now_s)

@@ -293,6 +293,12 @@ class BundleDelivered(NamedTuple):
     payload: bytes | None  # None when large: read it from the store
 
 
+class CameAgain(NamedTuple):
+    """A bundle that is or was here came once more by another way: a stick, or a node that is not its source."""
+
+    bundle: BundleId
+
+
 class ArrivalExpired(NamedTuple):
     """A bundle came when its lifetime had surely passed: nobody gets it, and its source is owed that word."""
 
@@ -359,6 +365,7 @@ Event = (
     | BundleRefused
     | BundlesForwarded
     | BundleDelivered
+    | CameAgain
     | ArrivalExpired
     | BundleClosed
     | IdentityMismatch

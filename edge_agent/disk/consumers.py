@@ -14,7 +14,7 @@ from edge_agent.core.bundle import CLOCK_FLOOR_MS, BundleHeader, BundleId, Bundl
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.counts import Kind
 from edge_agent.disk.damage import sound_header
-from edge_agent.disk.fates import split_via
+from edge_agent.disk.fates import read_fate, split_via
 from edge_agent.disk.identity import to_unsigned
 from edge_agent.disk.rows import OWED, SETTLED, UNACKED, Rows
 from edge_agent.disk.spans import runs_of
@@ -173,11 +173,24 @@ class Consumers:
                     self.rows.database.execute(f"UPDATE bundles SET receipt = {SETTLED} WHERE {_UNSETTLED}", run)
                     self._count_settled(precedence, counted, payload_bytes)
 
+    def owe_again(self, bundle: BundleId) -> list[AckedBundle]:
+        """A bundle came again: its receipt once more, if it was delivered here and that receipt had left before."""
+        database = self.rows.database
+        fate, key = read_fate(database, self.rows.ages, bundle), self.rows.find_key(bundle)
+        if fate is None or key is None or fate.header.destination not in self.rows.destinations:
+            return []
+        found = database.execute(f"SELECT receipt FROM bundles WHERE {_IS_KEY}", key).fetchone()
+        is_due = found is None or found[0] == SETTLED  # else nobody has acknowledged it, or the first is on its way
+        if not is_due or fate.header.flow in self.flows_without_receipt:
+            return []
+        return [AckedBundle(bundle=bundle, header=fate.header)]
+
     def _count_settled(self, precedence: int, bundles: int, payload_bytes: int) -> None:
         self.rows.counts.change(precedence, Kind.DELIVERED, -bundles, -payload_bytes)
         self.rows.counts.change(precedence, Kind.SETTLED, bundles, payload_bytes)
 
 
+_IS_KEY = "origin = ? AND precedence = ? AND sequence = ?"
 _UNSETTLED = f"origin = ? AND precedence = ? AND sequence >= ? AND sequence < ? AND receipt < {SETTLED}"
 _ACKED = (
     "SELECT row, source, incarnation, precedence, sequence, payload_bytes, flow, header"

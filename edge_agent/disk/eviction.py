@@ -21,6 +21,7 @@ from edge_agent.disk.fates import Fates, RowKey, state_of
 from edge_agent.disk.identity import to_unsigned
 from edge_agent.disk.quota import ROW_BYTES, Quota
 from edge_agent.disk.removal import STORED_COLUMNS, Removal, Stored
+from edge_agent.disk.types import FateState
 
 EVICT_ROWS = 64  # taken at a time while room is made
 EVICT_ROWS_MAX = 2048  # in one transaction, so that FLASH behind it waits for less than 0.1 s
@@ -135,9 +136,15 @@ class Eviction:
                 if not found:
                     break
                 for victim in found:
+                    self._remember(victim)
                     missing_bytes -= self._remove(victim)
                     if missing_bytes <= 0:
                         return
+
+    def _remember(self, victim: _Victim) -> None:
+        """A delivery that goes was here: if it comes again by another way, its receipt can be given again."""
+        length, at_ms = victim.stored.payload_bytes, victim.stored_ms
+        self.fates.close(victim.key, victim.packed, length, at_ms, FateState.DELIVERED, at_ms)
 
     def _evict_dead(self, missing_bytes: int) -> None:
         """Give up what has expired or was superseded, among the oldest of each class."""

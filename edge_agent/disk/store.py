@@ -323,6 +323,17 @@ class Disk:
         """Receipts for these are accepted by the node, or none is due: they are not owed any more."""
         await self._write_at_last(lambda tables: tables.settle(bundles))
 
+    def owe_again(self, bundle: BundleId) -> None:
+        """A bundle came again by another way: ``on_acked`` gets it once more if its receipt had left before."""
+        future: asyncio.Future[list[AckedBundle]] = self._answers.loop.create_future()
+
+        def told(done: "asyncio.Future[list[AckedBundle]]") -> None:
+            if not done.cancelled() and done.exception() is None:  # else the disk is full: it may come once more
+                self._tell_acked(done.result())
+
+        future.add_done_callback(told)
+        self._writer.queue.put(CallJob(lambda tables: tables.owe_again(bundle), future))
+
     async def verify(self) -> list[str]:
         """What is wrong in the database or in the content of large payloads; empty when all is sound. O(store)."""
         return await asyncio.to_thread(self._verify)

@@ -1,7 +1,7 @@
 """Bundles carried here by hand: given out once, whichever way comes first; passed on; never taken where they began."""
 
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, BundleRecord, Precedence
-from edge_agent.core.effects import Adopted, BundleAdopted, BundlesForwarded
+from edge_agent.core.effects import Adopted, BundleAdopted, BundlesForwarded, CameAgain
 from tests.core.bench import Bench, Place
 
 PAYLOAD = bytes(300)
@@ -54,6 +54,28 @@ def test_a_link_that_brings_it_later_brings_no_second_copy_and_releases_the_kit(
     assert [event.bundles for event in bench.places["kit-1"].events if isinstance(event, BundlesForwarded)] == [
         (bundle,)
     ]
+
+
+def test_what_comes_again_by_another_way_is_told_and_by_its_own_way_not() -> None:
+    bench = posts()
+    bundle = bench.submit("kit-1", PAYLOAD, Precedence.ROUTINE, HEADER)
+    carry(bench, bundle, "command")
+    carry(bench, bundle, "relay-1")
+    command = bench.places["command"]
+    assert again(command) == []
+    bench.join("a", "kit-1", "command")
+    bench.run(5)
+    assert again(command) == [], "its source is told of custody, and its receipt is on its way"
+    bench.join("b", "relay-1", "command")
+    bench.run(5)
+    assert again(command) == [bundle]
+    carry(bench, bundle, "command")
+    assert again(command) == [bundle, bundle]
+    assert delivered(command) == [bundle]
+
+
+def again(place: Place) -> list[BundleId]:
+    return [event.bundle for event in place.events if isinstance(event, CameAgain)]
 
 
 def test_what_a_link_brought_first_is_known_to_the_stick() -> None:
