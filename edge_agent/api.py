@@ -13,21 +13,24 @@ from typing import Any, TypeVar
 
 from edge_agent.addresses import Address, spell
 from edge_agent.api_carry import serve_export, serve_import
-from edge_agent.api_door import ApiDoor, BundleUnknownError, SendTerms
+from edge_agent.api_door import ApiDoor, BundleUnknownError
 from edge_agent.api_listener import Listener, write_answer
 from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_message
-from edge_agent.client import BundleState
+from edge_agent.api_stage import serve_stage
+from edge_agent.client import INLINE_BYTES, BundleState
 from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.kit_memory import PageMemoryError
 from edge_agent.ports import PluginLostError
-from edge_agent.sender import UnsendableError
+from edge_agent.sender import SendTerms, UnsendableError
 from edge_agent.why_words import LANGUAGES
 
 GROUP_MAX = 1024
 """Payloads of one ``send_many``: an eighth of what the node takes before it refuses for want of a sync."""
+READ_MAX_BYTES = 8 << 20
 WAIT_STATES = ("forwarded", "delivered")
-OPS = ["send", "state", "wait", "why", "status", "cancel", "act", "orders", "export", "import", "listen", "accepted"]
+OPS = ["send", "send_many", "stage", "state", "wait", "why", "status", "cancel", "act", "orders", "export", "import"]
+OPS += ["listen", "read", "accepted"]
 
 ResultT = TypeVar("ResultT")
 
@@ -89,6 +92,9 @@ class ApiServer:
                 if request.get("op") == "export":
                     await serve_export(self._door, request, writer)
                     break
+                if request.get("op") == "stage":
+                    await serve_stage(self._door, request, _terms(request), reader, writer)
+                    break
                 if request.get("op") == "import":
                     await serve_import(self._door, reader, writer)
                     break
@@ -127,6 +133,11 @@ class ApiServer:
                 return self._door.status()
             case "state":
                 return asdict(await self._door.state(_bundle(request)))
+            case "read":
+                offset, length = _number(request, "offset"), _number(request, "length")
+                if length > READ_MAX_BYTES:
+                    raise MalformedError(f"length {length}: allowed: up to {READ_MAX_BYTES}")
+                return {"payload": await self._door.read(_bundle(request), offset, length)}
             case "why":
                 return await self._door.why(_bundle(request), _choice(request, "language", LANGUAGES))
             case "cancel":
@@ -189,13 +200,14 @@ class ApiServer:
         if after is not None and type(after) is not int:
             raise ApiBrokenError(f"after {after!r}: allowed: a position")
         flow = _text(request, "flow")
+        inline_bytes = _number(request, "inline_bytes") if "inline_bytes" in request else INLINE_BYTES
         try:
             consumer = await self._door.open_consumer(name, flow, since, after)
         except (BundleUnknownError, MalformedError) as error:
             await write_answer(writer, {"error": str(error), "reason": "unknown_bundle"})
             return
         await write_answer(writer, {"ok": {"consumer": consumer}})
-        listener = Listener(self._door, consumer, flow, writer)
+        listener = Listener(self._door, consumer, min(inline_bytes, INLINE_BYTES), writer)
         try:
             await listener.serve(reader)
         finally:
@@ -265,6 +277,13 @@ def _choice(request: Message, key: str, allowed: Sequence[str]) -> str:
     if value not in allowed:
         raise MalformedError(f"{key} {value!r}: allowed: {', '.join(allowed)}")
     return str(value)
+
+
+def _number(request: Message, key: str) -> int:
+    value = request.get(key)
+    if type(value) is not int or value < 0:
+        raise MalformedError(f"{key} {value!r}: allowed: a number of bytes")
+    return value
 
 
 def _text(request: Message, key: str) -> str:

@@ -7,8 +7,10 @@ from typing import Protocol
 from edge_agent.api_messages import Message
 from edge_agent.carrying import Export, Import
 from edge_agent.client import BundleState, Delivery
-from edge_agent.core.bundle import BundleId, Origin, Precedence
+from edge_agent.core.bundle import BundleId
 from edge_agent.core.errors import EdgeAgentError, RefusedError
+from edge_agent.hand_in import HandIn
+from edge_agent.sender import SendTerms
 
 
 class BundleUnknownError(EdgeAgentError):
@@ -23,18 +25,6 @@ class Cancelled:
     was_asked: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendTerms:
-    """How something is to be sent, as a request says it; ``precedence`` and ``lifetime_s`` None: as its flow says."""
-
-    flow: str
-    to: str
-    precedence: Precedence | None
-    lifetime_s: float | None
-    key: str
-    origin: Origin
-
-
 class ApiDoor(Protocol):
     """What the API asks of the agent."""
 
@@ -43,6 +33,12 @@ class ApiDoor(Protocol):
 
     async def send_many(self, payloads: Sequence[bytes], terms: SendTerms) -> list[BundleId | RefusedError]:
         """For each payload its bundle, or why it was refused. Raises RefusedError, UnsendableError."""
+
+    async def hand_in(self, name: str, payload_bytes: int, terms: SendTerms) -> HandIn:
+        """The way in for a payload in pieces. Raises RefusedError, UnsendableError."""
+
+    async def read(self, bundle: BundleId, offset: int, length: int) -> bytes:
+        """Bytes of a payload that is here. Raises BundleUnknownError, RefusedError."""
 
     async def state(self, bundle: BundleId) -> BundleState:
         """Where a bundle is. Raises BundleUnknownError."""
@@ -77,8 +73,8 @@ class ApiDoor(Protocol):
     async def open_consumer(self, name: str | None, flow: str, since: str | None, after: int | None) -> str:
         """The name of a consumer that starts where it is told; None: one for as long as somebody listens."""
 
-    def deliveries(self, consumer: str, flow: str) -> AsyncIterator[Delivery]:
-        """What the consumer has not acknowledged, then what comes, for ever."""
+    def deliveries(self, consumer: str, inline_bytes: int) -> AsyncIterator[Delivery]:
+        """What the consumer has not acknowledged, then what comes, for ever; larger payloads are left out."""
 
     async def acknowledge(self, consumer: str, position: int) -> None:
         """Everything up to ``position`` is done with; returns once that is on disk."""

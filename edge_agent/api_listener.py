@@ -12,10 +12,10 @@ UNACKNOWLEDGED = 64  # deliveries on their way to one listener
 class Listener:
     """One consumer at the other end of a connection."""
 
-    def __init__(self, door: ApiDoor, consumer: str, flow: str, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, door: ApiDoor, consumer: str, inline_bytes: int, writer: asyncio.StreamWriter) -> None:
         self._door = door
         self._consumer = consumer
-        self._flow = flow
+        self._inline_bytes = inline_bytes
         self._writer = writer
         self._room = asyncio.Semaphore(UNACKNOWLEDGED)
         self._unsynced: int | None = None
@@ -42,7 +42,7 @@ class Listener:
                 sync.cancel()
 
     async def _push(self) -> None:
-        async for delivery in self._door.deliveries(self._consumer, self._flow):
+        async for delivery in self._door.deliveries(self._consumer, self._inline_bytes):
             await self._room.acquire()
             try:
                 await write_answer(self._writer, {"ok": asdict(delivery)})

@@ -78,6 +78,9 @@ def _add_talking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     listen.add_argument(
         "--consumer", metavar="NAME", help="durable name: the next start goes on where this one stopped"
     )
+    listen.add_argument(
+        "--save", type=Path, metavar="FOLDER", help="write each payload, of any size, to FOLDER/BUNDLE before it counts"
+    )
     listen.set_defaults(run=_listen)
 
     status = commands.add_parser("status", help="links, backlog and store of the running agent")

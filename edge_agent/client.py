@@ -4,6 +4,7 @@ Each call takes a connection of its own from a small pool; a call may be cancell
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,25 +12,19 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from edge_agent.addresses import Address, spell
-from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_message
-from edge_agent.core.errors import EdgeAgentError
+from edge_agent.api_messages import Message
+from edge_agent.client_connection import AgentAbsentError, AgentRefusedError, Connection
+from edge_agent.client_file import SourceFile, hand_in, name_of, save
 
+__all__ = ["INLINE_BYTES", "AgentAbsentError", "AgentRefusedError", "BundleState", "Client", "Delivery", "Sent"]
+
+INLINE_BYTES = 64 << 20
+"""A larger payload is not in its delivery: it is read in pieces."""
+STAGED_BYTES = 1 << 20  # a larger file is handed in in pieces
 GROUP_BUNDLES = 512  # of one ``send_many``: more share one sync than a disk notices
 GROUP_BYTES = 8 << 20
 IDLE_CONNECTIONS = 4  # kept open for the next call
 RECONNECT_S = 0.25  # a killed agent is back within two seconds; this finds it soon and costs nothing
-
-
-class AgentAbsentError(EdgeAgentError):
-    """No agent answers, or it stopped in the middle of a call."""
-
-
-class AgentRefusedError(EdgeAgentError):
-    """The agent refused; ``reason`` is one word, the message the whole sentence."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +51,11 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One delivered bundle. ``position`` counts deliveries of this node; ``redelivered``: perhaps seen before."""
+    """One delivered bundle. ``position`` counts deliveries of this node; ``redelivered``: perhaps seen before.
+
+    ``payload`` None: larger than the listener wanted it at once, to be read by ``Client.read`` or ``Client.save``
+    before the next delivery is asked for. ``digest``: BLAKE2b (32 bytes, hex) of one that the agent keeps as a file.
+    """
 
     position: int
     bundle: str
@@ -66,9 +65,11 @@ class Delivery:
     created_at_ms: int
     created_at_is_estimated: bool
     received_at_ms: int
-    payload: bytes
+    payload: bytes | None
     via: tuple[str, ...]
     redelivered: bool
+    payload_bytes: int
+    digest: str
 
 
 class Client:
@@ -76,7 +77,7 @@ class Client:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,6 +110,50 @@ class Client:
         """
         request = {"op": "send", "payload": payload, "flow": flow, "precedence": precedence, "to": to}
         return _state(await self._ask({**request, "lifetime_s": lifetime_s, "key": key, "origin": origin}))
+
+    async def send_file(
+        self,
+        path: Path,
+        *,
+        flow: str,
+        precedence: str | None = None,
+        to: str = "command",
+        lifetime_s: float | None = None,
+        key: str = "",
+        origin: str = "machine",
+    ) -> BundleState:
+        """The same for a file of any size, of which no more than two MiB are in memory at a time.
+
+        Goes on where it stopped over restarts of the agent and, given the same unchanged file, of the program.
+        Raises OSError too.
+        """
+        terms: Message = {"flow": flow, "precedence": precedence, "to": to, "lifetime_s": lifetime_s, "key": key}
+        terms["origin"] = origin
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_size <= STAGED_BYTES:
+                return _state(await self._ask({"op": "send", "payload": file.read(), **terms}))
+            source = SourceFile(file, status.st_size)
+            named = {"name": name_of(path, status, terms), "payload_bytes": status.st_size}
+            has_connected = False
+            while True:
+                try:
+                    connection = await self._connect()
+                except AgentAbsentError:
+                    if not has_connected:
+                        raise
+                    await asyncio.sleep(RECONNECT_S)
+                    continue
+                has_connected = True
+                try:
+                    return _state(await hand_in(connection, source, {"op": "stage", **named, **terms}))
+                except AgentAbsentError:
+                    await asyncio.sleep(RECONNECT_S)
+                except AgentRefusedError as error:
+                    if error.reason != "partial_dropped":  # else it made room for something else meanwhile
+                        raise
+                finally:
+                    connection.close()
 
     async def send_many(
         self,
@@ -206,14 +251,42 @@ class Client:
         found: list[dict[str, Any]] = (await self._ask({"op": "orders"}))["orders"]
         return found
 
+    async def read(self, bundle: str, offset: int, length: int) -> bytes:
+        """Bytes of a payload that the agent has, fewer at its end, at most 8 MiB. Raises AgentRefusedError."""
+        return bytes((await self._ask({"op": "read", "bundle": bundle, "offset": offset, "length": length}))["payload"])
+
+    async def save(self, delivery: Delivery, path: Path) -> None:
+        """Write a payload of any size to ``path``, durably and checked, going on with what is in ``path.part``.
+
+        Outlives restarts of the agent. Raises OSError, FileDamagedError, AgentRefusedError.
+        """
+
+        async def read(offset: int, length: int) -> bytes:
+            if delivery.payload is not None:
+                return delivery.payload[offset : offset + length]
+            while True:
+                try:
+                    return await self.read(delivery.bundle, offset, length)
+                except AgentAbsentError:
+                    await asyncio.sleep(RECONNECT_S)
+
+        await save(path, delivery.payload_bytes, delivery.digest, read)
+
     async def listen(
-        self, flow: str = "*", *, since: str | None = None, consumer: str | None = None, count: int | None = None
+        self,
+        flow: str = "*",
+        *,
+        since: str | None = None,
+        consumer: str | None = None,
+        count: int | None = None,
+        inline_bytes: int = INLINE_BYTES,
     ) -> AsyncIterator[Delivery]:
         """Delivered bundles whose flow matches the glob ``flow``, over restarts of the agent; ``count`` None: for ever.
 
         Asking for the next one acknowledges the last, which is what makes a bundle *delivered* for its source.
         ``since``: None for what is delivered from now on, "all", or a bundle id. ``consumer``: a durable name that
-        goes on where it stopped; without one the place is forgotten when this iterator ends.
+        goes on where it stopped; without one the place is forgotten when this iterator ends. ``inline_bytes``: of a
+        larger payload the delivery says the length only.
         """
         last: int | None = None
         seen, has_connected = 0, False
@@ -226,9 +299,8 @@ class Client:
                 await asyncio.sleep(RECONNECT_S)
                 continue
             try:
-                await connection.send(
-                    {"op": "listen", "flow": flow, "since": since, "consumer": consumer, "after": last}
-                )
+                place = {"since": since, "consumer": consumer, "after": last}
+                await connection.send({"op": "listen", "flow": flow, **place, "inline_bytes": inline_bytes})
                 consumer = str((await connection.receive())["consumer"])
                 has_connected = True
                 while seen != count:
@@ -286,7 +358,7 @@ class Client:
                 connection.close()
         return answer
 
-    async def _connect(self) -> "_Connection":
+    async def _connect(self) -> Connection:
         try:
             if isinstance(self._address, Path):
                 reader, writer = await asyncio.open_unix_connection(self._address)
@@ -296,53 +368,7 @@ class Client:
             raise AgentAbsentError(
                 f"no agent answers at {spell(self._address)}: start it with edge-agent run CONFIG"
             ) from error
-        return _Connection(reader, writer, spell(self._address))
-
-
-class _Connection:
-    """One connection to the agent, one request at a time."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._where = where
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the agent has closed it."""
-        return self._reader.at_eof() or self._writer.is_closing()
-
-    async def send(self, request: Message) -> None:
-        """Send one request. Raises AgentAbsentError."""
-        try:
-            self._writer.write(pack_message(request))
-            await self._writer.drain()
-        except OSError as error:
-            raise self._absent() from error
-
-    async def receive(self) -> Message:
-        """The ``ok`` part of the next answer. Raises AgentRefusedError, AgentAbsentError."""
-        try:
-            answer = await read_message(self._reader)
-        except (ApiBrokenError, OSError) as error:
-            raise self._absent() from error
-        if answer is None:
-            raise self._absent()
-        if "error" in answer:
-            raise AgentRefusedError(str(answer.get("reason", "error")), str(answer["error"]))
-        ok = answer["ok"]
-        return ok if isinstance(ok, dict) else {}
-
-    async def closed(self) -> None:
-        """Wait until the agent has closed the connection."""
-        await self._reader.read()
-
-    def close(self) -> None:
-        """Close at once."""
-        self._writer.close()
-
-    def _absent(self) -> AgentAbsentError:
-        return AgentAbsentError(f"the agent at {self._where} stopped before it answered")
+        return Connection(reader, writer, spell(self._address))
 
 
 def _groups(payloads: Iterable[bytes]) -> Iterator[list[bytes]]:

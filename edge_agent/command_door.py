@@ -79,9 +79,7 @@ class AgentCommandDoor:
                 yield await self._delivered(each)
 
     async def _delivered(self, stored: Delivery) -> DeliveredBundle:
-        record, payload = stored.record, stored.payload
-        if payload is None:
-            payload = await self.parts.disk.read_payload(record.id)
+        record = stored.record
         return DeliveredBundle(
             position=stored.position,
             bundle=str(record.id),
@@ -91,7 +89,7 @@ class AgentCommandDoor:
             created_at_ms=stored.created_at_ms,
             restamp_ms=stored.restamp_ms,
             received_at_ms=stored.received_at_ms,
-            payload=payload,
+            payload=await self.parts.deliveries.shown_payload(stored),
             via=stored.via,
             origin=record.header.origin,
         )

@@ -12,6 +12,8 @@ from edge_agent.disk.types import Delivery as StoredDelivery
 from edge_agent.disk.types import Start
 
 BATCH = 64
+SHOWN_MAX_BYTES = 16 << 20
+"""Of a payload on a page: a photo has 12 MB at most."""
 PASSING_PREFIX = "passing."
 """Begins the names of consumers that end with their connection."""
 _GLOB_SIGNS = frozenset("*?[")
@@ -55,11 +57,11 @@ class Deliveries:
         """Durable: everything up to ``position`` is done with."""
         await self._disk.consumer_ack(name, position)
 
-    async def stream(self, name: str) -> AsyncGenerator[Delivery, None]:
-        """What the consumer has not acknowledged, then what comes, for ever."""
+    async def stream(self, name: str, inline_bytes: int) -> AsyncGenerator[Delivery, None]:
+        """What the consumer has not acknowledged, then what comes, for ever; larger payloads are left out."""
         async with aclosing(self.stored(name)) as deliveries:
             async for stored in deliveries:
-                yield await self._read(stored)
+                yield await self._read(stored, inline_bytes)
 
     async def stored(self, name: str) -> AsyncGenerator[StoredDelivery, None]:
         """The same with ages, and without the payloads that are files."""
@@ -78,9 +80,19 @@ class Deliveries:
         finally:
             self._news.pop(news, None)
 
-    async def _read(self, stored: StoredDelivery) -> Delivery:
-        payload = stored.payload
-        if payload is None:
+    async def shown_payload(self, stored: StoredDelivery) -> bytes:
+        """The payload for this node's own pages; empty, which none of them can show, of what is too large for one."""
+        if stored.payload is not None:
+            return stored.payload
+        if stored.record.payload_bytes > SHOWN_MAX_BYTES:
+            return b""
+        return await self._disk.read_payload(stored.record.id)
+
+    async def _read(self, stored: StoredDelivery, inline_bytes: int) -> Delivery:
+        payload, payload_bytes = stored.payload, stored.record.payload_bytes
+        if payload_bytes > inline_bytes:
+            payload = None
+        elif payload is None:
             payload = await self._disk.read_payload(stored.record.id)
         bundle = stored.record.id
         return Delivery(
@@ -95,4 +107,6 @@ class Deliveries:
             payload=payload,
             via=stored.via,
             redelivered=stored.redelivered,
+            payload_bytes=payload_bytes,
+            digest=stored.digest.hex(),
         )

@@ -76,9 +76,7 @@ class KitMail:
     async def _apply(
         self, stream: str, delivery: Delivery, take: Callable[[str, Delivery, bytes], Awaitable[None]]
     ) -> None:
-        payload = delivery.payload
-        if payload is None:
-            payload = await self._parts.disk.read_payload(delivery.record.id)
+        payload = await self._parts.deliveries.shown_payload(delivery)
         while True:
             try:
                 await take(stream, delivery, payload)

@@ -4,26 +4,27 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.accepted import AcceptedNews
-from edge_agent.api_door import BundleUnknownError, Cancelled, SendTerms
+from edge_agent.api_door import BundleUnknownError, Cancelled
 from edge_agent.api_messages import Message
 from edge_agent.carrying import Export, Import
 from edge_agent.client import BundleState, Delivery
 from edge_agent.config import Config
 from edge_agent.core.bundle import COMMAND, BundleId, Origin
-from edge_agent.core.errors import ActionError, RefusedError
+from edge_agent.core.errors import ActionError, RefusalReason, RefusedError
 from edge_agent.core.progress import ENDS
 from edge_agent.core.report import NodeReport
 from edge_agent.deliveries import Deliveries
 from edge_agent.device_port import DevicePort
 from edge_agent.disk import Disk
-from edge_agent.disk.types import Fate, FateState
+from edge_agent.disk.types import Fate, FateState, StoreError, UnknownBundleError
 from edge_agent.fates import FateWatch, state_of
+from edge_agent.hand_in import HandIn
 from edge_agent.kit_rows import row_id
 from edge_agent.link_port import LinkPort
 from edge_agent.pages import DeskWatch
 from edge_agent.runner import Runner
 from edge_agent.security.secret_file import load_secret
-from edge_agent.sender import BundleSender
+from edge_agent.sender import BundleSender, SendTerms
 from edge_agent.status import backlog_rows, clock_row, device_rows, drop_counts, link_rows
 from edge_agent.telemetry.payloads import SOS_FLOW
 from edge_agent.why import find_why, why_message
@@ -73,6 +74,29 @@ class LocalDoor:
             key=terms.key,
             origin=terms.origin,
         )
+
+    async def hand_in(self, name: str, payload_bytes: int, terms: SendTerms) -> HandIn:
+        self.sender.check(flow=terms.flow, to=terms.to, lifetime_s=terms.lifetime_s, key=terms.key)
+        if terms.to == self.config.node_id or terms.to == self.config.role == COMMAND:
+            raise RefusedError(RefusalReason.NO_ROUTE, f"destination {terms.to!r} is this node itself")
+        precedence = self.sender.flows.terms(terms.flow).precedence if terms.precedence is None else terms.precedence
+        staged = await self.disk.staging.open(name, payload_bytes, precedence, terms.origin)
+        return HandIn(
+            staging=self.disk.staging,
+            sender=self.sender,
+            terms=terms,
+            payload_bytes=payload_bytes,
+            staged=staged,
+            offset=staged.offset,
+        )
+
+    async def read(self, bundle: BundleId, offset: int, length: int) -> bytes:
+        try:
+            return await self.disk.read_payload(bundle, offset, length)
+        except UnknownBundleError as error:
+            raise BundleUnknownError(str(error)) from error
+        except StoreError as error:
+            raise RefusedError(RefusalReason.STORE_FAILED, str(error)) from error
 
     async def state(self, bundle: BundleId) -> BundleState:
         return state_of(await self.fate(bundle))
@@ -184,8 +208,8 @@ class LocalDoor:
     async def open_consumer(self, name: str | None, flow: str, since: str | None, after: int | None) -> str:
         return await self.deliveries_.open(name, flow, since, after)
 
-    def deliveries(self, consumer: str, flow: str) -> AsyncIterator[Delivery]:
-        return self.deliveries_.stream(consumer)
+    def deliveries(self, consumer: str, inline_bytes: int) -> AsyncIterator[Delivery]:
+        return self.deliveries_.stream(consumer, inline_bytes)
 
     async def acknowledge(self, consumer: str, position: int) -> None:
         await self.deliveries_.acknowledge(consumer, position)

@@ -17,6 +17,7 @@ from edge_agent.core.effects import (
     Event,
     Evicted,
     Outcome,
+    Staged,
     Transmit,
 )
 from edge_agent.core.errors import RefusalReason, RefusedError
@@ -33,7 +34,9 @@ TIMER_SLACK_S = 0.0001  # deadlines this close together share one wake-up
 class NodeDoor(Protocol):
     """The verbs of ``edge_agent.core.node.Node`` that a runner uses."""
 
-    def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId: ...
+    def submit(
+        self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float, staged: Staged | None = None
+    ) -> BundleId: ...
     def cancel(self, bundle: BundleId, now_s: float) -> bool: ...
     def settle(self, bundle: BundleId, now_s: float) -> bool: ...
     def promote(self, bundle: BundleId, now_s: float) -> bool: ...
@@ -125,11 +128,13 @@ class Runner:
         self._node.set_busy(link, self._loop.time(), is_busy=is_busy)
         self.pump()
 
-    async def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:
-        """The id of a bundle that is on disk. Raises RefusedError."""
+    async def submit(
+        self, header: BundleHeader, precedence: Precedence, payload: bytes, staged: Staged | None = None
+    ) -> BundleId:
+        """The id of a bundle that is on disk; ``staged``: its payload came there before. Raises RefusedError."""
         if self._is_closed:
             raise RefusedError(RefusalReason.STORE_FAILED, "the agent is stopping")
-        bundle = self._node.submit(header, precedence, payload, self._loop.time())
+        bundle = self._node.submit(header, precedence, payload, self._loop.time(), staged)
         accepted: asyncio.Future[None] = self._loop.create_future()
         self._waiting[bundle] = accepted
         self.pump()

@@ -14,6 +14,7 @@ from edge_agent.core.bundle import (
     Origin,
     Precedence,
 )
+from edge_agent.core.effects import Staged
 from edge_agent.core.errors import EdgeAgentError, RefusedError
 from edge_agent.flows import FlowTable, FlowTerms
 from edge_agent.runner import Runner
@@ -21,6 +22,18 @@ from edge_agent.runner import Runner
 
 class UnsendableError(EdgeAgentError):
     """A bundle cannot be made like this; the message names the field, the value and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendTerms:
+    """How something is to be sent, as a request says it; ``precedence`` and ``lifetime_s`` None: as its flow says."""
+
+    flow: str
+    to: str
+    precedence: Precedence | None
+    lifetime_s: float | None
+    key: str
+    origin: Origin
 
 
 def _nobody_asks(flow: str, payload: bytes) -> None:
@@ -51,14 +64,18 @@ class BundleSender:
         created_at_ms: int | None = None,
         origin: Origin = Origin.MACHINE,
         operation_id: bytes = b"",
+        staged: Staged | None = None,
     ) -> BundleId:
-        """The id of an accepted bundle: it is on disk. None: what the flow says.
+        """The id of an accepted bundle: it is on disk. None: what the flow says. ``staged`` stands for ``payload``.
 
         Raises RefusedError with the node's reason, UnsendableError for a field that is not allowed.
         """
         terms, header = self._header(flow, to, lifetime_s, key, origin, created_at_ms, operation_id)
-        bundle = await self.runner.submit(header, terms.precedence if precedence is None else precedence, payload)
-        self.on_accepted(flow, payload)
+        bundle = await self.runner.submit(
+            header, terms.precedence if precedence is None else precedence, payload, staged
+        )
+        if staged is None:
+            self.on_accepted(flow, payload)
         return bundle
 
     async def submit_many(
@@ -82,6 +99,10 @@ class BundleSender:
             if not isinstance(each, RefusedError):
                 self.on_accepted(flow, payload)
         return told
+
+    def check(self, *, flow: str, to: str, lifetime_s: float | None, key: str) -> None:
+        """Raises UnsendableError where ``submit`` would."""
+        self._header(flow, to, lifetime_s, key, Origin.MACHINE, None, b"")
 
     def _header(
         self,

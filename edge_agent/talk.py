@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.cli import EXIT_DONE, EXIT_LATE, EXIT_REFUSED, EXIT_USAGE
-from edge_agent.client import AgentAbsentError, AgentRefusedError, BundleState, Client, Delivery
+from edge_agent.client import INLINE_BYTES, AgentAbsentError, AgentRefusedError, BundleState, Client, Delivery
+from edge_agent.client_file import FileDamagedError
 from edge_agent.config import load_api_address
 from edge_agent.config_tables import ConfigError
 from edge_agent.recorder import NoSuchLinkError, Recorder
@@ -20,6 +21,7 @@ from edge_agent.recorder import record as run_recorder
 from edge_agent.status_words import say_trouble
 
 SENTENCE_S = 2.0
+SAVED_INLINE_BYTES = 64 << 10
 ARRIVED_WORDS = ("delivered", "held", "read", "done")
 """States of what is at its destination, durably; ``held`` waits there for a person."""
 
@@ -27,16 +29,19 @@ ARRIVED_WORDS = ("delivered", "held", "read", "done")
 def send(options: argparse.Namespace) -> int:
     """Send one file; print ``{"bundle", "state", "accepted_at"}`` for the state reached."""
     try:
-        payload = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+        return with_client(options, lambda client: _send(client, options))
     except OSError as error:
         complain(f"{options.file}: {error.strerror}")
         return EXIT_USAGE
-    return with_client(options, lambda client: _send(client, options, payload))
 
 
 def listen(options: argparse.Namespace) -> int:
     """Print one JSON line for each delivered bundle until ``--count`` or a signal."""
-    return with_client(options, lambda client: _listen(client, options))
+    try:
+        return with_client(options, lambda client: _listen(client, options))
+    except (OSError, FileDamagedError) as error:  # not saved, so not acknowledged: it comes again
+        complain(f"{options.save}: {error}")
+        return EXIT_REFUSED
 
 
 def status(options: argparse.Namespace) -> int:
@@ -84,18 +89,11 @@ def with_client(options: argparse.Namespace, talk: Callable[[Client], Coroutine[
         return EXIT_REFUSED
 
 
-async def _send(client: Client, options: argparse.Namespace, payload: bytes) -> int:
+async def _send(client: Client, options: argparse.Namespace) -> int:
     reached: BundleState | None = None
     try:
         async with asyncio.timeout(options.timeout):
-            reached = await client.send(
-                payload,
-                flow=options.flow,
-                precedence=options.precedence,
-                to=options.to,
-                lifetime_s=options.lifetime,
-                origin="person",
-            )
+            reached = await _hand_over(client, options)
             if options.wait != "accepted":
                 reached = await client.wait(reached.bundle, options.wait)
     except TimeoutError:
@@ -113,6 +111,20 @@ async def _send(client: Client, options: argparse.Namespace, payload: bytes) -> 
     return EXIT_REFUSED
 
 
+async def _hand_over(client: Client, options: argparse.Namespace) -> BundleState:
+    """The accepted bundle of the file, or of standard input."""
+    flow, to, precedence, lifetime_s = options.flow, options.to, options.precedence, options.lifetime
+    if options.file != "-":
+        path = Path(options.file)
+        return await client.send_file(
+            path, flow=flow, precedence=precedence, to=to, lifetime_s=lifetime_s, origin="person"
+        )
+    payload = sys.stdin.buffer.read(INLINE_BYTES + 1)
+    if len(payload) > INLINE_BYTES:
+        raise AgentRefusedError("too_large", f"standard input is longer than {INLINE_BYTES} bytes: give a file")
+    return await client.send(payload, flow=flow, precedence=precedence, to=to, lifetime_s=lifetime_s, origin="person")
+
+
 async def _sentence(client: Client, bundle: str) -> str:
     """What is known of a bundle, for a person; the agent may be gone by now."""
     try:
@@ -127,15 +139,27 @@ def _print_state(reached: BundleState) -> None:
 
 
 async def _listen(client: Client, options: argparse.Namespace) -> int:
+    folder: Path | None = options.save
     async for delivery in client.listen(
-        options.flow, since=options.since, consumer=options.consumer, count=options.count
+        options.flow,
+        since=options.since,
+        consumer=options.consumer,
+        count=options.count,
+        inline_bytes=INLINE_BYTES if folder is None else SAVED_INLINE_BYTES,
     ):
-        print_line(_line_of(delivery))
+        line = _line_of(delivery)
+        if folder is None:
+            line |= _payload_of(delivery)
+        else:
+            file = folder / delivery.bundle
+            await client.save(delivery, file)
+            line["file"] = str(file)
+        print_line({**line, "via": list(delivery.via), "redelivered": delivery.redelivered})
     return EXIT_DONE
 
 
 def _line_of(delivery: Delivery) -> dict[str, object]:
-    line: dict[str, object] = {
+    return {
         "bundle": delivery.bundle,
         "source": delivery.source,
         "flow": delivery.flow,
@@ -143,13 +167,18 @@ def _line_of(delivery: Delivery) -> dict[str, object]:
         "created_at": _iso(delivery.created_at_ms),
         "created_at_is_estimated": delivery.created_at_is_estimated,
         "received_at": _iso(delivery.received_at_ms),
-        "bytes": len(delivery.payload),
+        "bytes": delivery.payload_bytes,
     }
+
+
+def _payload_of(delivery: Delivery) -> dict[str, object]:
+    """As text where it is some; null: too large for a line, ``--save`` writes it to a file."""
+    if delivery.payload is None:
+        return {"payload": None}
     try:
-        line["payload"] = delivery.payload.decode()
+        return {"payload": delivery.payload.decode()}
     except UnicodeDecodeError:
-        line["payload_b64"] = base64.b64encode(delivery.payload).decode()
-    return {**line, "via": list(delivery.via), "redelivered": delivery.redelivered}
+        return {"payload_b64": base64.b64encode(delivery.payload).decode()}
 
 
 async def _status(client: Client, *, as_json: bool) -> int:

@@ -144,6 +144,7 @@ class Arrivals:
         known = self._parts.pop(bundle, None) if self._parts else None
         if known is not None and known.payload_bytes == length:
             partial.is_file = True
+            self.room.note_booked(partial)
             self._resume(partial, known, now_s)
         elif length <= CHUNK_BYTES and len(fragment.payload) < length:
             partial.buffer = bytearray(length)
@@ -195,7 +196,7 @@ class Arrivals:
     def _forget(self, partial: Partial) -> None:
         if self._partials.get(partial.bundle) is partial:  # not one opened anew under the same name
             del self._partials[partial.bundle]
-            self.room.give_back(partial.peer, partial.payload_bytes, partial.room_bytes)
+            self.room.give_back(partial)
 
     def _refuse(self, bundle: BundleId, peer: Peer, reason: RefusalReason, retry_after_s: float, now_s: float) -> None:
         self.outputs.drop(f"refused_{reason.value}")
@@ -278,6 +279,7 @@ class Arrivals:
                 self._abandon(partial, outcome.reason, RETRY_FULL_S, now_s)
                 return
             partial.stored.add(offset, offset + len(run))
+            self.room.note_booked(partial)
             self._tell_stored(partial, now_s)
 
         self.outputs.effects.append(

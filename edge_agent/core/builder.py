@@ -194,7 +194,7 @@ class FrameBuilder:
             if id(outgoing) in missing or outgoing.blocked_until_s > now_s or not outgoing.has_piece_for(link):
                 return False
             if outgoing.peer is None:
-                if peer is not None and not peer.may_open(precedence, outgoing.record.payload_bytes):
+                if peer is not None and not peer.may_open(precedence, outgoing.charged_bytes):
                     return False
             elif outgoing.peer is not peer or not peer.may_go_on(outgoing.acked.total - outgoing.stored.total):
                 return False
@@ -316,7 +316,7 @@ class FrameBuilder:
         outgoing.last_sent_s = now_s
         if outgoing.peer is None and contact.peer is not None:
             outgoing.peer = contact.peer
-            contact.peer.opened_bytes += record.payload_bytes
+            contact.peer.opened_bytes += outgoing.charged_bytes
         draft.pieces.append(_new_tuple(Piece, (outgoing, start, end)))
         draft.is_wanted = draft.wants_ack = True
         draft.is_urgent = draft.is_urgent or record.id.precedence <= _IMMEDIATE

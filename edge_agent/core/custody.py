@@ -24,6 +24,7 @@ from edge_agent.core.effects import (
     Outcome,
     Persist,
     Restored,
+    Staged,
 )
 from edge_agent.core.errors import RefusalReason, RefusedError
 from edge_agent.core.expiries import Expiries
@@ -84,17 +85,23 @@ class Custody:
         """Take over the counters of the store and ask for the first windows."""
         self.windows.restore(self.restored.queues, now_s)
 
-    def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId:
-        """Number a bundle and ask for it to be made durable. Raises RefusedError when too much is under way."""
+    def submit(
+        self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float, staged: Staged | None
+    ) -> BundleId:
+        """Number a bundle and ask for it to be made durable. Raises RefusedError when too much is under way.
+
+        ``staged``: its payload is in the store already, and ``payload`` empty.
+        """
+        length = len(payload) if staged is None else staged.payload_bytes
         if sum(map(len, self._submitting)) >= SUBMITTING_MAX:
             raise RefusedError(RefusalReason.STORE_FULL, f"{SUBMITTING_MAX} bundles wait for the disk")
-        if not self._allowance.covers(header, precedence, len(payload), now_s):
+        if not self._allowance.covers(header, precedence, length, now_s):
             precedence = Precedence.IMMEDIATE
             self.outputs.drop("flash_demoted")
         sequence = self._next_sequences[precedence]
         self._next_sequences[precedence] = sequence + 1
         bundle = BundleId(self.settings.node_id, self.restored.incarnation, precedence, sequence)
-        record = BundleRecord(id=bundle, header=header, payload_bytes=len(payload), as_of_s=now_s)
+        record = BundleRecord(id=bundle, header=header, payload_bytes=length, as_of_s=now_s)
         submitting = self._submitting[precedence]
         submitting[sequence] = None
 
@@ -104,17 +111,18 @@ class Custody:
                 self.outputs.events.append(BundleRefused(bundle, outcome.reason, outcome.detail))
                 return
             self.outputs.events.append(BundleAccepted(bundle))
-            self.take(record, payload, now_s)
+            self.take(record, payload if staged is None else None, now_s)
 
         self.outputs.effects.append(
             Persist(
                 effect_id=self.outputs.new_effect(persisted),
                 bundle=bundle,
-                payload_bytes=len(payload),
+                payload_bytes=length,
                 record=record,
                 offset=0,
                 payload=payload,
                 is_arrival=False,
+                staged=staged,
             )
         )
         return bundle
@@ -192,7 +200,7 @@ class Custody:
         if queue.latest and queue.latest.get(outgoing.record.header.key) is outgoing:
             del queue.latest[outgoing.record.header.key]
         if outgoing.peer is not None:
-            outgoing.peer.opened_bytes -= outgoing.record.payload_bytes
+            outgoing.peer.opened_bytes -= outgoing.charged_bytes
         self.cache.forget(bundle, outgoing.record.payload_bytes)
 
     def _supersede(self, queue: Queue, older: Outgoing, record: BundleRecord, now_s: float) -> Succession:

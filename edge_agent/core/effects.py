@@ -43,6 +43,19 @@ class Persist(NamedTuple):
     is_arrival: bool
     peer: str = ""
     via: tuple[str, ...] = ()
+    staged: "Staged | None" = None
+    """The payload came to the store before it had this name, by ``Disk.stage``: nothing of it is in ``payload``."""
+
+
+class Staged(NamedTuple):
+    """A payload that a program handed in piece by piece: all of it is synced in the ``.part`` named ``part``.
+
+    ``digest`` is what the program read (BLAKE2b, 32 bytes); a file with another one is not taken.
+    """
+
+    part: BundleId
+    payload_bytes: int
+    digest: bytes
 
 
 class EraseReason(StrEnum):

@@ -109,7 +109,7 @@ def _obstacle(
 def _has_window(peer: Peer, outgoing: Outgoing) -> bool:
     """What ``Peer.may_open`` answers, without its notes."""
     limit = peer.window_bytes + (peer.reserve_bytes if outgoing.precedence <= Precedence.IMMEDIATE else 0)
-    return peer.opened_bytes + outgoing.record.payload_bytes <= limit or (peer.opened_bytes == 0 and limit > 0)
+    return peer.opened_bytes + outgoing.charged_bytes <= limit or (peer.opened_bytes == 0 and limit > 0)
 
 
 def _place(custody: Custody, contacts: Contacts, queue: Queue, outgoing: Outgoing | None, own_bytes: int) -> _Place:

@@ -309,7 +309,7 @@ class Intake:
         for outgoing in list(self.custody.bundles.values()):
             if outgoing.peer is None and outgoing.via and contact.link.name in outgoing.via:
                 outgoing.peer = peer  # sent early, before the peer had said its name
-                peer.opened_bytes += outgoing.record.payload_bytes
+                peer.opened_bytes += outgoing.charged_bytes
             if is_restart and outgoing.peer is peer:
                 outgoing.forget_unstored()
                 if outgoing.unsent:

@@ -20,7 +20,7 @@ from edge_agent.core.closing import Closing
 from edge_agent.core.contact import DAY_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
-from edge_agent.core.effects import Effect, EraseReason, Event, Evicted, Outcome, Restored, Transmit
+from edge_agent.core.effects import Effect, EraseReason, Event, Evicted, Outcome, Restored, Staged, Transmit
 from edge_agent.core.envelope import put_unknown, read_envelope
 from edge_agent.core.errors import RefusalReason, RefusedError
 from edge_agent.core.explain import explain
@@ -88,7 +88,9 @@ class Node:
         self._is_wakeup_known = False
         self.custody.restore(now_s)
 
-    def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float) -> BundleId:
+    def submit(
+        self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float, staged: Staged | None = None
+    ) -> BundleId:
         """Take a bundle; it is accepted when its Persist completes (BundleAccepted). Raises RefusedError."""
         if header.lifetime_s <= 0:
             raise RefusedError(RefusalReason.EXPIRED, f"lifetime_s {header.lifetime_s} is not above 0")
@@ -96,7 +98,7 @@ class Node:
             raise RefusedError(RefusalReason.NO_ROUTE, f"destination {header.destination!r} is this node itself")
         if precedence is Precedence.FLASH:
             self.builder.alarm_until_s = now_s + ALARM_OPEN_S
-        return self.custody.submit(header, precedence, payload, now_s)
+        return self.custody.submit(header, precedence, payload, now_s, staged)
 
     def cancel(self, bundle: BundleId, now_s: float) -> bool:
         """Withdraw a bundle that has not left as a whole; False when it is too late. BundleClosed tells of the end."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from edge_agent.core.blocks import Source
 from edge_agent.core.bundle import BundleRecord, Precedence
 from edge_agent.core.intervals import IntervalSet
-from edge_agent.core.peer import Peer
+from edge_agent.core.peer import UNSTORED_BYTES, Peer
 
 _FLASH = Precedence.FLASH  # a member of an enum is slow to look up
 EVERY_LINK_FLOWS = frozenset(("withdraw",))
@@ -73,6 +73,11 @@ class Outgoing:
     def service(self) -> Precedence:
         """The class it is served with and charged to; what a link may carry goes by ``precedence``."""
         return Precedence.DEFERRED if self.is_past else self.record.id.precedence
+
+    @property
+    def charged_bytes(self) -> int:
+        """What it takes of its peer's window: of one that goes to a file there, no more is in memory at a time."""
+        return min(self.record.payload_bytes, UNSTORED_BYTES)
 
     @property
     def is_begun(self) -> bool:

@@ -24,6 +24,8 @@ class Partial:
     """What it takes of the room of its peer; given back when it ends."""
     via: tuple[str, ...] = ()
     """The links it came by, by name."""
+    is_booked: bool = False
+    """The store has taken its whole length off its own account."""
     header: BundleHeader | None = None
     header_packed: bytes = b""
     age_low_s: float = 0.0

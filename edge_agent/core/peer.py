@@ -43,7 +43,7 @@ class Peer:
     window_bytes: int = FIRST_WINDOW_BYTES
     reserve_bytes: int = FIRST_WINDOW_BYTES
     opened_bytes: int = 0
-    """Declared lengths of bundles begun towards this peer and not yet in its custody."""
+    """What bundles begun towards this peer, and not in its custody yet, take of its window."""
     word_s: float = -1e9
     """When the peer last spoke of what it stored, or of its window."""
     is_stale: bool = False

@@ -7,6 +7,7 @@ those that send now, so that five hundred kits against a slow disk fill neither 
 from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import Precedence
+from edge_agent.core.partial import Partial
 from edge_agent.core.payload_cache import CHUNK_BYTES
 from edge_agent.core.peer import FIRST_WINDOW_BYTES, Peer
 from edge_agent.core.report import NodeSettings
@@ -36,7 +37,7 @@ class ReceiveRoom:
 
     settings: NodeSettings
     reserved_bytes: int = 0
-    """Declared and not yet stored, of all peers; taken off the free store."""
+    """Declared, and not yet taken off the free store by the store itself, of all peers."""
     memory_bytes: int = 0
     """What of it can lie in memory."""
     free_bytes: int = field(init=False)
@@ -119,11 +120,17 @@ class ReceiveRoom:
         peer.receiving_bytes += payload_bytes
         return room_bytes
 
-    def give_back(self, peer: Peer, payload_bytes: int, room_bytes: int) -> None:
+    def note_booked(self, partial: Partial) -> None:
+        """A piece of a bundle is stored: the store counts all of it as used from then on."""
+        if not partial.is_booked:
+            partial.is_booked = True
+            self.reserved_bytes -= partial.payload_bytes
+
+    def give_back(self, partial: Partial) -> None:
         """A bundle is stored or dropped."""
-        self.reserved_bytes -= payload_bytes
-        self.memory_bytes -= room_bytes
-        peer.receiving_bytes -= payload_bytes
+        self.note_booked(partial)
+        self.memory_bytes -= partial.room_bytes
+        partial.peer.receiving_bytes -= partial.payload_bytes
 
 
 def room_of(payload_bytes: int) -> int:

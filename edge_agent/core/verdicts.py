@@ -83,7 +83,7 @@ class Verdicts:
             if contact.session is not None:
                 contact.session.arq.forget(outgoing)
         if outgoing.peer is not None:  # what it will not take now must not keep its window from others
-            outgoing.peer.opened_bytes -= outgoing.record.payload_bytes
+            outgoing.peer.opened_bytes -= outgoing.charged_bytes
             outgoing.peer = None
             outgoing.via = ()
         self.custody.wake(outgoing)

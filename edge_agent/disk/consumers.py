@@ -237,7 +237,7 @@ def read_deliveries(
 def _read_deliveries(database: sqlite3.Connection, flow: str, after: int, limit: int) -> list[tuple[Any, ...]]:
     return database.execute(
         "SELECT bundles.row, source, incarnation, precedence, sequence, payload_bytes, boot, as_of_s, age_low_s,"
-        " age_high_s, stored_ms, peer, via, digest IS NULL, sum, header, coalesce(bundles.body, bodies.body)"
+        " age_high_s, stored_ms, peer, via, digest, sum, header, coalesce(bundles.body, bodies.body)"
         " FROM bundles JOIN origins ON origins.origin = bundles.origin LEFT JOIN bodies ON bodies.row = bundles.row"
         " WHERE bundles.row > ? AND receipt IS NOT NULL AND flow GLOB ? ORDER BY bundles.row LIMIT ?",
         (after, flow, limit),
@@ -247,9 +247,9 @@ def _read_deliveries(database: sqlite3.Connection, flow: str, after: int, limit:
 def _delivery(row: tuple[Any, ...], ages: Ages, on_damaged: Callable[[BundleId], None]) -> Delivery | None:
     """A row of ``_read_deliveries`` (Any: its columns); None when its bytes are not those that were stored."""
     position, source, incarnation, precedence, sequence, length, boot, *times = row[:10]
-    stored_ms, peer, via, is_row, total, packed, body = row[10:]
+    stored_ms, peer, via, digest, total, packed, body = row[10:]
     bundle = _bundle_id(source, incarnation, precedence, sequence)
-    header = sound_header(total, packed, (body or b"") if is_row else b"")
+    header = sound_header(total, packed, (body or b"") if digest is None else b"")
     if header is None:
         on_damaged(bundle)
         return None
@@ -261,9 +261,10 @@ def _delivery(row: tuple[Any, ...], ages: Ages, on_damaged: Callable[[BundleId],
         received_at_ms=received_ms,
         peer=peer or "",
         via=split_via(via),
-        payload=(body or b"") if is_row else None,
+        payload=(body or b"") if digest is None else None,
         redelivered=False,
         restamp_ms=_restamp_ms(header.created_at_ms, received_ms - round(times[1] * 1000)),
+        digest=digest or b"",
     )
 
 

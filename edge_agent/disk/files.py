@@ -3,18 +3,17 @@
 Used by the writer thread, except ``read``, which opens files of its own.
 """
 
-import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.core.bundle import BundleId
+from edge_agent.disk.digests import RunningDigest, new_digest
 from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.schema import PAYLOADS_NAME
 
 OPEN_FILES_MAX = 16  # more partials than this at a time are rare; the oldest is closed and opened again
 HASH_STEP_BYTES = 1 << 20
-DIGEST_BYTES = 32
 PART_SUFFIX = ".part"
 WHOLE_SUFFIX = ".payload"
 DAMAGED_SUFFIX = ".damaged"
@@ -40,6 +39,8 @@ class PayloadFiles:
     folder: Path
     file_system: FileSystem = MACHINE
     _open: OrderedDict[BundleId, int] = field(default_factory=OrderedDict)
+    _digests: dict[BundleId, RunningDigest] = field(default_factory=dict)
+    """Of each ``.part`` that was written to since the start."""
 
     def part_path(self, bundle: BundleId) -> Path:
         """Where a bundle lies while it arrives."""
@@ -55,20 +56,41 @@ class PayloadFiles:
         written = self.file_system.write(descriptor, offset, piece)
         if written != len(piece):
             raise ShortWriteError(f"{self.part_path(bundle)}: {written} of {len(piece)} bytes written")
+        self._digest(bundle).take(offset, piece)
+
+    def read_on(self, bundle: BundleId, end: int, step_bytes: int) -> int:
+        """Let the digest of the ``.part`` catch up by at most ``step_bytes``; gives back by how many. Raises OSError.
+
+        ``end``: everything before it is in the file.
+        """
+        running = self._digest(bundle)
+        return running.read_on(self._descriptor(bundle), end, step_bytes) if running.done_bytes < end else 0
+
+    def digest(self, bundle: BundleId, length: int) -> bytes | None:
+        """BLAKE2b of a ``.part`` of ``length`` bytes; None while ``read_on`` has not reached its end."""
+        running = self._digest(bundle)
+        return running.digest() if running.done_bytes == length else None
+
+    def _digest(self, bundle: BundleId) -> RunningDigest:
+        running = self._digests.get(bundle)
+        if running is None:
+            running = self._digests[bundle] = RunningDigest()
+        return running
 
     def sync(self, bundle: BundleId) -> None:
         """Make what was written to the ``.part`` durable. Raises OSError."""
         self.file_system.sync(self._descriptor(bundle))
 
-    def finish(self, bundle: BundleId) -> None:
+    def finish(self, part: BundleId, bundle: BundleId) -> None:
         """The ``.part`` is whole and synced: give it its final name, durably. Raises OSError."""
-        self.close(bundle)
-        self.file_system.rename(self.part_path(bundle), self.whole_path(bundle))
+        self.close(part)
+        self._digests.pop(part, None)
+        self.file_system.rename(self.part_path(part), self.whole_path(bundle))
         self.file_system.sync_folder(self.folder)
 
-    def unfinish(self, bundle: BundleId) -> None:
+    def unfinish(self, part: BundleId, whole: Path) -> None:
         """Take a final name back: the row that should go with it was not written."""
-        self.file_system.rename(self.whole_path(bundle), self.part_path(bundle))
+        self.file_system.rename(whole, self.part_path(part))
 
     def set_aside(self, bundle: BundleId) -> None:
         """Give a file whose content is wrong a name that nothing reads or sweeps; none is fine. Raises OSError."""
@@ -80,6 +102,7 @@ class PayloadFiles:
     def remove(self, bundle: BundleId) -> None:
         """Delete whatever there is of a bundle; its row is gone already, so a crash in between leaves an orphan."""
         self.close(bundle)
+        self._digests.pop(bundle, None)
         self.file_system.unlink(self.part_path(bundle))
         self.file_system.unlink(self.whole_path(bundle))
 
@@ -112,7 +135,7 @@ class PayloadFiles:
 
 def digest_file(path: Path) -> bytes:
     """BLAKE2b of a file. Raises OSError. O(file)."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    digest = new_digest()
     with path.open("rb") as file:
         while chunk := file.read(HASH_STEP_BYTES):
             digest.update(chunk)

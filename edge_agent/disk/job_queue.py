@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.effects import CloseNumbers, Erase, EraseReason, Failed, LeaseNumbers, Persist, SyncWindow
 from edge_agent.core.errors import RefusalReason
+from edge_agent.disk.file_jobs import FileJob
 from edge_agent.disk.files import PayloadFiles
-from edge_agent.disk.jobs import EffectJob, FileJob, Job
+from edge_agent.disk.jobs import EffectJob, Job
 from edge_agent.disk.types import ROW_PAYLOAD_BYTES
 
 BATCH_JOBS = 1_000  # about 10 ms of work; beyond it a commit is already as cheap as it gets
@@ -95,6 +96,13 @@ class JobQueue:
             self._waiting.append(job)
             self._hurry()
 
+    def put_piece(self, job: FileJob) -> None:
+        """Queue a piece of what a program hands in; it waits for each before the next but one."""
+        with self._wake:
+            self._queued_bytes += len(job.effect.payload)
+            self.file_jobs.append(job)
+            self._hurry()
+
     def _hurry(self, wait_s: float = 0.0) -> None:
         """The next transaction begins within ``wait_s``; at once when enough has gathered."""
         due_s = self.clock() + wait_s if len(self._waiting) < GATHERED_JOBS else 0.0
@@ -137,6 +145,11 @@ class JobQueue:
             self.due_s = 0.0 if self._urgent or self._waiting or self.file_jobs else math.inf
             self._was_flood = len(batch) >= FLOOD_JOBS
         return batch
+
+    def defer_file_job(self) -> None:
+        """The first of ``file_jobs`` has more to do, after the others."""
+        with self._wake:
+            self.file_jobs.rotate(-1)
 
     def pop_file_job(self) -> None:
         """The first of ``file_jobs`` is written."""

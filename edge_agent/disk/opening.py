@@ -22,6 +22,7 @@ from edge_agent.disk.reader import read_queue_counts
 from edge_agent.disk.rows import Rows
 from edge_agent.disk.salvage import salvage
 from edge_agent.disk.schema import connect, is_damage, is_disk_full, mark_damaged, open_database
+from edge_agent.disk.stagings import STAGED_SOURCE
 from edge_agent.disk.types import AckedBundle, DiskClock, StoreError, StoreLockedError
 
 LOCK_NAME = "store.lock"
@@ -156,7 +157,7 @@ def _restored(rows: Rows, identity: Identity, ages: Ages, now_s: float) -> Resto
         parts=tuple(
             StoredPart(bundle=bundle, payload_bytes=part.payload_bytes, ranges=tuple(part.ranges))
             for bundle, part in rows.parts.held.items()
-            if part.ranges
+            if part.ranges and bundle.source != STAGED_SOURCE
         ),
         burst_leased=rows.bursts.leased,
         burst_windows=rows.bursts.windows(),
@@ -167,12 +168,19 @@ def _sweep(rows: Rows, files: PayloadFiles) -> None:
     """Make files and rows agree: take back a final name without a row, delete what no row speaks of."""
     rows.database.execute("BEGIN IMMEDIATE")
     large = {bundle for bundle, _ in _list_large(rows.database)}
-    for bundle in list(rows.parts.held):
-        whole = files.whole_path(bundle)
-        if bundle not in large and whole.exists() and whole.stat().st_size == rows.parts.held[bundle].payload_bytes:
-            files.unfinish(bundle)
-        if not files.part_path(bundle).exists():
+    wholes = {path for path in files.folder.iterdir() if path.suffix == WHOLE_SUFFIX}
+    nameless = wholes - {files.whole_path(bundle) for bundle in large}
+    for bundle, part in list(rows.parts.held.items()):
+        if files.part_path(bundle).exists():
+            continue
+        # what was staged had a bundle's name by then; should it be the file of another one, its digest will say so
+        own = nameless if bundle.source == STAGED_SOURCE else nameless & {files.whole_path(bundle)}
+        found = next((path for path in own if path.stat().st_size == part.payload_bytes), None)
+        if found is None:
             rows.parts.forget(bundle, rows.key(bundle))
+        else:
+            nameless.discard(found)
+            files.unfinish(bundle, found)
     known = {files.whole_path(bundle).name for bundle in large}
     known |= {files.part_path(bundle).name for bundle in rows.parts.held}
     swept = 0

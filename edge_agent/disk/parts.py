@@ -20,6 +20,11 @@ class Part:
     payload_bytes: int
     ranges: IntervalSet = field(default_factory=IntervalSet)
 
+    @property
+    def missing_bytes(self) -> int:
+        """What is still to come."""
+        return self.payload_bytes - self.ranges.total
+
 
 @dataclass(slots=True)
 class Parts:

@@ -134,6 +134,18 @@ class Reader:
         """Bytes of a payload; ``length`` None: to its end."""
         return self.call(lambda database: self._read(database, bundle, offset, length))
 
+    def let_go(self, bundles: Iterable[BundleId]) -> None:
+        """Any thread: the files of these are deleted; one that is open would keep its room on the disk."""
+
+        def job(database: sqlite3.Connection) -> None:
+            for bundle in gone:
+                descriptor = self._open.pop(bundle, None)
+                if descriptor is not None:
+                    os.close(descriptor)
+
+        gone = tuple(bundles)
+        self._jobs.put(job)
+
     def close(self) -> None:
         """Answer what is queued, then end the thread."""
         self._jobs.put(None)

@@ -26,6 +26,7 @@ from edge_agent.disk.parts import Parts
 from edge_agent.disk.quota import Quota
 from edge_agent.disk.removal import INLINE_BYTES, STORED_COLUMNS, Removal, Stored
 from edge_agent.disk.seen import SeenNumbers
+from edge_agent.disk.stagings import Stagings
 from edge_agent.disk.starts import StartCount
 from edge_agent.disk.types import is_storable
 
@@ -62,6 +63,7 @@ class Rows:
     damage: Damage = field(init=False)
     inserts: Inserts = field(init=False)
     erasures: Erasures = field(init=False)
+    stagings: Stagings = field(init=False)
     _own: OwnNumbers = field(init=False)
     _leases: list[int] = field(default_factory=list)
     _new_origins: list[tuple[str, int]] = field(default_factory=list)
@@ -101,6 +103,7 @@ class Rows:
             fates=self.fates,
             ages=self.ages,
         )
+        self.stagings = Stagings(self.database, self.parts.held, self.drop_part, self.ages.clock)
         self._load_leases()
         self._own = OwnNumbers(self._leases)
         self.load()
@@ -244,6 +247,7 @@ class Rows:
         if self.quota.missing_bytes(payload_bytes, bundle.precedence, origin) <= 0:
             return None
         self.flush()
+        self.stagings.make_room(lambda: self.quota.missing_bytes(payload_bytes, bundle.precedence, origin))
         return self.eviction.admit(bundle.precedence, payload_bytes, origin)
 
     def store(self, effect: Persist, digest: bytes | None = None) -> Outcome:
@@ -252,9 +256,10 @@ class Rows:
         assert record is not None  # pieces go to ``parts``
         bundle = record.id
         key = self.key(bundle)
-        part = self.parts.forget(bundle, key)
+        name = bundle if effect.staged is None else effect.staged.part
+        part = self.parts.forget(name, self.key(name))
         if part is not None and digest is None:  # a row in the end: what came of it before goes with its ``.part``
-            self.removal.files.append(record.id)
+            self.removal.files.append(bundle)
         if self.is_stored(bundle):
             return Known()
         if part is None:  # else room was made when its first piece came
@@ -262,6 +267,8 @@ class Rows:
             if refusal is not None:
                 return refusal
         self._insert(key, effect, record, digest)
+        if effect.staged is not None:
+            self.stagings.remember(effect.staged.part, bundle)
         if self._is_own(bundle):
             self._own.add(bundle.precedence, bundle.sequence)
             self._lease(bundle.precedence, bundle.sequence)
@@ -331,6 +338,11 @@ class Rows:
             unused = self._own.next_sequence(precedence)
             if unused < next_sequence:
                 self.set_lease(precedence, unused)
+
+    def drop_part(self, bundle: BundleId) -> None:
+        """Forget a part, if there is one; its file goes after the commit."""
+        if self.parts.forget(bundle, self.find_key(bundle)) is not None:
+            self.removal.files.append(bundle)
 
     def erase(self, effect: Erase) -> Outcome:
         """End custody. A delivery is never erased so: consumers and the quota decide on it."""

@@ -47,6 +47,7 @@ from edge_agent.disk.opening import OpenStore, open_store
 from edge_agent.disk.places import read_place
 from edge_agent.disk.reader import Reader, read_window
 from edge_agent.disk.schema import DATABASE_NAME, connect, verify_database
+from edge_agent.disk.staging import Staging
 from edge_agent.disk.types import (
     SEQUENCE_MAX,
     AckedBundle,
@@ -77,8 +78,13 @@ class Disk:
         self._on_acked: Callable[[list[AckedBundle]], None] | None = store.on_acked
         self._answers = Answers(asyncio.get_running_loop(), self._hand_over)
         path = store.folder / DATABASE_NAME
-        self._writer = Writer(store.consumers, store.files, store.ballast, self._answers, store.on_evicted)
         self._reader = Reader(path, store.ages, store.files, self._answers, self._damaged)
+        self._writer = Writer(
+            store.consumers, store.files, store.ballast, self._answers, store.on_evicted, self._reader.let_go
+        )
+        fed = store.consumers.rows.stagings.fed
+        self.staging = Staging(self._writer, store.files, store.ballast, self._answers.loop, self._write, fed)
+        """The way in for payloads that are handed in piece by piece."""
         self._erasing: dict[int, tuple[BundleId, ...]] = {}
         self._windows: dict[int, tuple[LoadWindow, set[BundleId]]] = {}
         self._places: dict[str, Place] = {}
@@ -186,7 +192,13 @@ class Disk:
         if self._writer.is_full:
             return 0
         ballast = self._store.ballast
-        return max(0, min(self._store.quota.free_bytes(), self._writer.disk_free_bytes - ballast.size_bytes // 2))
+        return max(
+            0,
+            min(
+                self._store.quota.free_bytes(),
+                self._writer.disk_free_bytes - self._writer.promised_bytes - ballast.size_bytes // 2,
+            ),
+        )
 
     @property
     def ages(self) -> Ages:

@@ -112,6 +112,8 @@ class Delivery:
     payload: bytes | None
     redelivered: bool
     restamp_ms: int = 0
+    digest: bytes = b""
+    """BLAKE2b of a payload that is a file."""
 
     @property
     def created_at_ms(self) -> int:

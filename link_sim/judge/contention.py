@@ -84,4 +84,4 @@ def _has_ready(node: Node, peer: Peer | None, lane: Queue, now_s: float) -> bool
 def _has_window(peer: Peer, outgoing: Outgoing) -> bool:
     """What ``Peer.may_open`` answers, without its notes."""
     limit = peer.window_bytes + (peer.reserve_bytes if outgoing.precedence <= _IMMEDIATE else 0)
-    return peer.opened_bytes + outgoing.record.payload_bytes <= limit or (peer.opened_bytes == 0 and limit > 0)
+    return peer.opened_bytes + outgoing.charged_bytes <= limit or (peer.opened_bytes == 0 and limit > 0)

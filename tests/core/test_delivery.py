@@ -180,6 +180,26 @@ def test_a_bundle_longer_than_the_window_goes_alone() -> None:
     assert arrived(bench) == [None]
 
 
+def test_a_large_bundle_under_way_leaves_the_window_to_others() -> None:
+    """It takes of the window what of it can be in the memory of its peer; else nothing would go beside it for long."""
+    bench = Bench()
+    bench.add("command", role="command", receive_window_bytes=300_000)
+    bench.add("kit-1")
+    bench.join("a", "kit-1", "command", limits=replace(STREAM, rate_bps=1e6, rate_is_ceiling=True))
+    bench.run(1)
+    bench.submit("kit-1", bytes(2_000_000))
+    bench.run(3)
+    assert arrived(bench) == []
+    for number in range(20):
+        bench.submit("kit-1", bytes((number,)) * 100, Precedence.PRIORITY)
+    bench.run(2)
+    assert len(arrived(bench)) == 20
+    room = bench.places["command"].running.arrivals.room
+    assert room.reserved_bytes == 0, "what the store has booked was booked twice"
+    bench.run(20)
+    assert len(arrived(bench)) == 21
+
+
 def test_the_window_bounds_what_is_open_at_once() -> None:
     bench = two_nodes(receive_window_bytes=100_000)
     command = bench.places["command"].running

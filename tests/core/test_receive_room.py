@@ -2,7 +2,8 @@
 
 import pytest
 
-from edge_agent.core.bundle import Precedence
+from edge_agent.core.bundle import BundleId, Precedence
+from edge_agent.core.partial import Partial
 from edge_agent.core.peer import FIRST_WINDOW_BYTES, STALE_S, Peer
 from edge_agent.core.receive_room import (
     ACTIVE_S,
@@ -78,7 +79,7 @@ def test_a_large_bundle_takes_two_runs_of_memory_and_all_of_its_length_of_the_st
     taken = room.take(peer, 1 << 30)
     assert (taken, room.reserved_bytes, peer.receiving_bytes) == (LARGE_ROOM_BYTES, 1 << 30, 1 << 30)
     assert not room.lacks_memory(50_000, Precedence.ROUTINE), "others go on beside it"
-    room.give_back(peer, 1 << 30, taken)
+    room.give_back(Partial(BundleId("kit-1", 1, Precedence.ROUTINE, 0), 1 << 30, peer, 0.0, 0.0, taken))
     assert (room.memory_bytes, room.reserved_bytes, peer.receiving_bytes) == (0, 0, 0)
 
 

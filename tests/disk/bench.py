@@ -1,6 +1,7 @@
 """A store on real files for tests: effects are awaited, consumers used as the agent uses them."""
 
 import asyncio
+import hashlib
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,9 +25,11 @@ from edge_agent.core.effects import (
     Persist,
     QueueKey,
     Restored,
+    Staged,
     SyncWindow,
 )
 from edge_agent.disk import Disk
+from edge_agent.disk.digests import DIGEST_BYTES
 from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.types import AckedBundle, DiskClock
 
@@ -107,6 +110,14 @@ class Store:
                 is_arrival=is_arrival,
                 peer=peer,
                 via=via,
+            )
+        )
+
+    def persist_staged(self, record: BundleRecord, staged: Staged) -> "asyncio.Future[Outcome]":
+        """Persist what was handed in piece by piece."""
+        return self.begin(
+            lambda number: Persist(
+                number, record.id, record.payload_bytes, record, 0, b"", is_arrival=False, staged=staged
             )
         )
 
@@ -238,6 +249,11 @@ async def opened(
 def queue_of(record: BundleRecord) -> QueueKey:
     """The queue a record waits in."""
     return QueueKey(record.header.destination, record.id.precedence, record.id.source, record.header.flow)
+
+
+def digest_of(payload: bytes) -> bytes:
+    """As the store has it of a payload that is a file."""
+    return hashlib.blake2b(payload, digest_size=DIGEST_BYTES).digest()
 
 
 def pattern(length: int, seed: int = 1) -> bytes:

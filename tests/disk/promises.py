@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from edge_agent.core.bundle import BundleId
+from edge_agent.core.bundle import BundleId, Origin
 from tests.disk.bench import PEER_INCARNATION, Store, pattern
 from tests.disk.victim import MASK
 
@@ -15,6 +15,8 @@ class Promises:
     erasing: set[BundleId] = field(default_factory=set)
     erased: set[BundleId] = field(default_factory=set)
     parts: dict[BundleId, list[tuple[int, int]]] = field(default_factory=dict)
+    staged: dict[BundleId, tuple[int, int]] = field(default_factory=dict)
+    """Size, and how many bytes of it were handed in."""
     acked: int = 0
     session: int = 0
     leased: int = 0
@@ -41,6 +43,9 @@ class Promises:
             assert bundle not in self.stored, "a number was given twice"
             self.stored[bundle] = int(rest[1])
             self.parts.pop(bundle, None)
+            self.staged.pop(bundle, None)
+        elif word == "staged":
+            self.staged[bundle] = (int(rest[1]), int(rest[2]))
         elif word == "part":
             self.parts.setdefault(bundle, []).append((int(rest[2]), int(rest[3])))
         else:
@@ -63,6 +68,7 @@ class Promises:
             else:
                 assert bundle.sequence in seen[bundle.source, bundle.incarnation, bundle.precedence]
         self.check_parts(store)
+        await self.check_staged(store)
         assert store.restored.session_number > self.session
         assert not store.disk.report().was_copied  # a kill is no restore, wherever it met the count
         self.check_bursts(store)
@@ -82,6 +88,16 @@ class Promises:
         assert window.highest >= highest
         behind = window.highest - highest
         assert window.mask >> behind == self.windows[highest] & (MASK >> behind), "what was taken is open again"
+
+    async def check_staged(self, store: Store) -> None:
+        for bundle, (size, end) in self.staged.items():
+            found = await store.disk.staging.open(str(bundle), size, bundle.precedence, Origin.MACHINE)
+            store.disk.staging.close(found.part)
+            if found.bundle is not None:
+                continue  # whole before the kill, the word of it unsaid
+            assert found.offset >= end, bundle
+            content = store.disk._store.files.part_path(found.part).read_bytes()
+            assert content[: found.offset] == pattern(size, bundle.sequence)[: found.offset], bundle
 
     def check_parts(self, store: Store) -> None:
         parts = {part.bundle: part for part in store.restored.parts}

@@ -1,6 +1,7 @@
 """A process to be killed: fills a store and prints each promise the moment it is made.
 
 ``stored ID SIZE`` · ``erasing ID`` before and ``erased ID`` after custody ends · ``part ID SIZE START END`` ·
+``staged ID SIZE END`` (its pieces up to there, under that name) ·
 ``acked POSITION`` · ``opened SESSION LEASED`` · ``leased UP_TO`` · ``window HIGHEST MASK``.
 Run as ``python -m tests.disk.victim FOLDER SEED``.
 """
@@ -15,10 +16,10 @@ from pathlib import Path
 import structlog
 
 from edge_agent.core.bundle import BundleRecord, Precedence
-from edge_agent.core.effects import BurstWindow, Done, Failed, Known, Outcome
-from edge_agent.core.errors import RefusalReason
+from edge_agent.core.effects import BurstWindow, Done, Failed, Known, Outcome, Staged
+from edge_agent.core.errors import RefusalReason, RefusedError
 from edge_agent.disk.types import StoreError
-from tests.disk.bench import PEER_INCARNATION, Store, opened, pattern
+from tests.disk.bench import PEER_INCARNATION, Store, digest_of, opened, pattern
 
 SIZES = (0, 20, 20, 200, 200, 5_000, 60_000, 90_000, 300_000)
 PIECE_BYTES = 50_000
@@ -88,6 +89,32 @@ async def receive_pieces(store: Store, record: BundleRecord, rng: random.Random,
             say("part", record.id, size, start, start + len(piece))
 
 
+async def hand_in(store: Store, rng: random.Random, say: Say, ask: Ask) -> None:
+    """What programs hand in piece by piece; each goes on from what it is told after it was refused."""
+    staging = store.disk.staging
+    while True:
+        record = store.own(rng.choice(SIZES[-2:]), precedence=rng.choice(list(Precedence)))
+        name, size, payload = str(record.id), record.payload_bytes, pattern(record.payload_bytes, record.id.sequence)
+
+        async def put_all(record: BundleRecord = record, name: str = name, payload: bytes = payload) -> Outcome:
+            size = len(payload)
+            try:
+                staged = await staging.open(name, size, record.id.precedence, record.header.origin)
+                for start in range(staged.offset, size, PIECE_BYTES):
+                    piece = payload[start : start + PIECE_BYTES]
+                    await staging.put(staged.part, size, start, piece)
+                    say("staged", record.id, size, start + len(piece))
+            except RefusedError as error:
+                return Failed(error.reason, error.detail)
+            return Done()
+
+        await ask(put_all)
+        part = (await staging.open(name, size, record.id.precedence, record.header.origin)).part
+        staged = Staged(part, size, digest_of(payload))
+        await ask(partial(store.persist_staged, record, staged))
+        say("stored", record.id, size)
+
+
 async def consume(store: Store, say: Say, ask: Ask) -> None:
     """The board: acknowledges what it gets."""
 
@@ -133,6 +160,7 @@ async def work(store: Store, rng: random.Random, say: Say, ask: Ask = ask_once) 
         for _ in range(SIDE_BY_SIDE):
             group.create_task(submit_and_erase(store, rng, say, ask), name="submit")
         group.create_task(receive(store, rng, say, ask), name="receive")
+        group.create_task(hand_in(store, rng, say, ask), name="hand in")
         group.create_task(consume(store, say, ask), name="consume")
         group.create_task(lease_numbers(store, say, ask), name="lease")
         group.create_task(take_bursts(store, say, ask), name="bursts")
