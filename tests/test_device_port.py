@@ -25,7 +25,9 @@ class Sink:
         self.sent: list[tuple[float, BundleId, BundleHeader, bytes]] = []
         self.refusal: RefusedError | None = None
 
-    async def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:
+    async def submit(
+        self, header: BundleHeader, precedence: Precedence, payload: bytes, staged: None = None
+    ) -> BundleId:
         if self.refusal is not None:
             raise self.refusal
         bundle = BundleId("kit-1", 1, precedence, len(self.sent))

@@ -49,7 +49,9 @@ class Node:
     boots: sqlite3.Connection = field(default_factory=_empty_boots)
     ages: Ages = field(init=False)
 
-    async def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:
+    async def submit(
+        self, header: BundleHeader, precedence: Precedence, payload: bytes, staged: None = None
+    ) -> BundleId:
         self.sent.append((header, payload))
         return BundleId(self.node_id, 9, precedence, len(self.sent))
 

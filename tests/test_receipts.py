@@ -31,7 +31,9 @@ class Sink:
 
     sent: "asyncio.Queue[tuple[BundleHeader, Precedence, bytes]]" = field(default_factory=asyncio.Queue)
 
-    async def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:
+    async def submit(
+        self, header: BundleHeader, precedence: Precedence, payload: bytes, staged: None = None
+    ) -> BundleId:
         self.sent.put_nowait((header, precedence, payload))
         return BundleId("command", 1, precedence, 1)
 
