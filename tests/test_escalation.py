@@ -31,7 +31,9 @@ class Node:
     boottime_s: float = 1_000.0
     sent: list[tuple[str, Sos, bytes]] = field(default_factory=list)
 
-    async def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:
+    async def submit(
+        self, header: BundleHeader, precedence: Precedence, payload: bytes, staged: None = None
+    ) -> BundleId:
         record = await keep(self.store, header, precedence, payload)
         self.sent.append((header.destination, Sos.unpack(payload), header.operation_id))
         return record.id

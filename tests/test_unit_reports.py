@@ -36,7 +36,9 @@ class Sink:
     def __init__(self) -> None:
         self.sent: asyncio.Queue[bytes] = asyncio.Queue()
 
-    async def submit(self, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:
+    async def submit(
+        self, header: BundleHeader, precedence: Precedence, payload: bytes, staged: None = None
+    ) -> BundleId:
         self.sent.put_nowait(payload)
         return BundleId("kit-1", 1, precedence, 1)
 
