@@ -165,7 +165,7 @@ def _line_of(delivery: Delivery) -> dict[str, object]:
         "flow": delivery.flow,
         "precedence": delivery.precedence,
         "created_at": _iso(delivery.created_at_ms),
-        "created_at_is_estimated": delivery.created_at_is_estimated,
+        **({"created_at_is_estimated": True} if delivery.created_at_is_estimated else {}),
         "received_at": _iso(delivery.received_at_ms),
         "bytes": delivery.payload_bytes,
     }
