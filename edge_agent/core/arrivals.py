@@ -7,7 +7,7 @@ what has surely expired on its way ends here: its number closes, its sender hear
 
 from collections import deque
 
-from edge_agent.core.blocks import Fragment, Refused, StoredPartly
+from edge_agent.core.blocks import Fragment, Refused, Source, StoredPartly
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence
 from edge_agent.core.closed_numbers import ClosedKey, ClosedNumbers
 from edge_agent.core.effects import (
@@ -108,7 +108,7 @@ class Arrivals:
             self.outputs.drop("bundle_duplicate")
             if fragment.header and self._stored.differs(bundle, fragment.header):
                 self._alarm(bundle, peer)
-            if peer.source_of(bundle) is not None:
+            if bundle[:2] != peer.itself:
                 self.outputs.events.append(CameAgain(bundle))
             peer.owe_custody(bundle, now_s + REPLY_WAIT_S)
             return
@@ -200,7 +200,7 @@ class Arrivals:
 
     def _refuse(self, bundle: BundleId, peer: Peer, reason: RefusalReason, retry_after_s: float, now_s: float) -> None:
         self.outputs.drop(f"refused_{reason.value}")
-        block = Refused(peer.source_of(bundle), bundle.precedence, bundle.sequence, reason, retry_after_s)
+        block = Refused(Source(*bundle[:2]), bundle.precedence, bundle.sequence, reason, retry_after_s)
         peer.owe(Reply(block, is_urgent=True), now_s)
 
     def _take_header(self, partial: Partial, fragment: Fragment, peer: Peer, now_s: float) -> bool:
@@ -372,7 +372,7 @@ class Arrivals:
 
     def _ask(self, key: ClosedKey, peer: Peer, now_s: float) -> None:
         """Many numbers of ``key`` have not come: its source says which never will. Nobody else knows."""
-        if key[:2] == (peer.node_id, peer.incarnation):
+        if key[:2] == peer.itself:
             question = self.closed.question(key, now_s)
             if question is not None:
                 peer.owe(Reply(question, is_urgent=False), now_s + REPLY_WAIT_S)
@@ -403,5 +403,5 @@ class Arrivals:
 
 def _tell(peer: Peer, bundle: BundleId, stored: IntervalSet, now_s: float) -> None:
     """Say which bytes of a bundle are synced here."""
-    block = StoredPartly(peer.source_of(bundle), bundle.precedence, bundle.sequence, tuple(stored)[:TOLD_RANGES_MAX])
+    block = StoredPartly(Source(*bundle[:2]), bundle.precedence, bundle.sequence, tuple(stored)[:TOLD_RANGES_MAX])
     peer.owe(Reply(block, is_urgent=False), now_s + REPLY_WAIT_S)

@@ -19,7 +19,6 @@ from edge_agent.core.envelope import put_burst
 from edge_agent.core.frame import FrameCipher
 from edge_agent.core.outgoing import BurstCopy, Outgoing
 from edge_agent.core.outputs import Outputs
-from edge_agent.core.peer import Peer
 from edge_agent.core.words import fit_ranges
 
 RESEND_S = 120.0
@@ -91,7 +90,7 @@ class BurstSender:
             (source, precedence), ranges = next(iter(peer.custody.items()))
             if not contact.may_carry(precedence):
                 break
-            fitting = fit_ranges(Stored(source or _self_of(peer), precedence, tuple(ranges)), draft.room_bytes)
+            fitting = fit_ranges(Stored(source, precedence, tuple(ranges)), draft.room_bytes)
             if fitting is None:
                 return
             block, packed = fitting
@@ -104,7 +103,7 @@ class BurstSender:
             block_owed = peer.replies[0].block
             if isinstance(block_owed, Refused):
                 packed = bytearray()
-                put_refused(packed, block_owed._replace(source=block_owed.source or _self_of(peer)))
+                put_refused(packed, block_owed)
                 if len(packed) > draft.room_bytes:
                     return
                 draft.body += packed
@@ -175,10 +174,6 @@ class BurstSender:
         if outgoing.copies is None:
             outgoing.second.remove(start, end)
         outgoing.note_link(contact.link.name)
-
-
-def _self_of(peer: Peer) -> Source:
-    return Source(peer.node_id, peer.incarnation)
 
 
 def _overhead_bytes(outgoing: Outgoing, source: Source, start: int) -> int:

@@ -60,18 +60,17 @@ class Peer:
     replies_due_s: float | None = None
     answered_s: float = -1e9
     """When replies last left: the next ones may leave at once unless that was a moment ago."""
-    custody: dict[tuple[Source | None, Precedence], IntervalSet] = field(default_factory=dict)
+    custody: dict[tuple[Source, Precedence], IntervalSet] = field(default_factory=dict)
 
     @property
     def destinations(self) -> tuple[str, ...]:
         """Bundle destinations that this peer is the way to: itself, and ``command`` when that is its role."""
         return (self.node_id, COMMAND) if self.role == COMMAND else (self.node_id,)
 
-    def source_of(self, bundle: BundleId) -> Source | None:
-        """How blocks to this peer name the source: not at all where it is the peer itself."""
-        if bundle.source == self.node_id and bundle.incarnation == self.incarnation:
-            return None
-        return Source(bundle.source, bundle.incarnation)
+    @property
+    def itself(self) -> Source:
+        """The peer as a source. Words owed name every source in full: it may begin a new incarnation before they go."""
+        return Source(self.node_id, self.incarnation)
 
     def may_open(self, precedence: Precedence, length: int) -> bool:
         """Whether the peer's word covers one more bundle of ``length`` bytes; one longer than the window goes alone."""
@@ -99,7 +98,7 @@ class Peer:
 
     def owe_custody(self, bundle: BundleId, due_s: float) -> None:
         """Tell the peer that its bundle is in custody here."""
-        key = (self.source_of(bundle), bundle.precedence)
+        key = (Source(bundle.source, bundle.incarnation), bundle.precedence)
         ranges = self.custody.get(key)
         if ranges is None:
             ranges = self.custody[key] = IntervalSet()
@@ -110,6 +109,7 @@ class Peer:
         """Tell the peer something small, until it is acknowledged."""
         block = reply.block
         if isinstance(block, Stored):
+            assert block.source is not None, "words owed name their source"
             ranges = self.custody.setdefault((block.source, block.precedence), IntervalSet())
             for start, end in block.ranges:
                 ranges.add(start, end)

@@ -108,7 +108,7 @@ class WordWriter:
             return
         while peer.custody and self._put_custody(peer, draft):
             pass
-        while peer.replies and self._put_reply(draft, peer.replies[0]):
+        while peer.replies and self._put_reply(peer, draft, peer.replies[0]):
             peer.replies.popleft()
         if not peer.replies and not peer.custody:
             peer.replies_due_s = None
@@ -119,7 +119,7 @@ class WordWriter:
         """Tell as many ranges of one source as fit; False when not one does."""
         (source, precedence), ranges = next(iter(peer.custody.items()))
         block = Stored(source, precedence, tuple(islice(ranges, CUSTODY_RANGES_PER_FRAME)))
-        written = fit_ranges(block, draft.room_bytes)
+        written = fit_ranges(_told_to(peer, block), draft.room_bytes)
         if written is None:
             return False
         block, packed = written
@@ -129,20 +129,20 @@ class WordWriter:
             for start, end in block.ranges:
                 ranges.remove(start, end)
         draft.body += packed
-        self._note(draft, Reply(block, precedence <= Precedence.IMMEDIATE))
+        self._note(draft, Reply(block._replace(source=source), precedence <= Precedence.IMMEDIATE))
         return True
 
-    def _put_reply(self, draft: Draft, reply: Reply) -> bool:
+    def _put_reply(self, peer: Peer, draft: Draft, reply: Reply) -> bool:
         """Write one small block; False when it does not fit. Byte ranges are cut to what fits."""
         block = reply.block
         packed = bytearray()
         if isinstance(block, StoredPartly):
-            written = fit_ranges(block, draft.room_bytes)
+            written = fit_ranges(_told_to(peer, block), draft.room_bytes)
             if written is None:
                 return False
             packed = written[1]
         elif isinstance(block, Refused):
-            put_refused(packed, block)
+            put_refused(packed, _told_to(peer, block))
         elif isinstance(block, Control):
             put_control(packed, block.fields)
         if len(packed) > draft.room_bytes:
@@ -197,6 +197,12 @@ def _word_eta_s(contact: Contact, now_s: float) -> float:
 
 
 RangesBlock = TypeVar("RangesBlock", Stored, StoredPartly)
+WordT = TypeVar("WordT", Stored, StoredPartly, Refused)
+
+
+def _told_to(peer: Peer, block: WordT) -> WordT:
+    """``block`` as it is written: a source that is the peer itself, as it is now, goes without saying."""
+    return block._replace(source=None) if block.source == peer.itself else block
 
 
 def fit_ranges(block: RangesBlock, room_bytes: int) -> tuple[RangesBlock, bytearray] | None:

@@ -220,6 +220,18 @@ def test_each_bundle_is_given_out_once_whatever_is_closed_meanwhile() -> None:
         holds(tell, STORIES, examples=150)
 
 
+def test_word_of_custody_owed_to_an_older_name_closes_nothing_of_the_new_one() -> None:
+    """It was owed when the folder was restored; then a number alone meant another bundle."""
+    story: list[tuple[object, ...]] = [
+        ("run", 0.3),
+        ("delay", 0.05),
+        *[("submit", "command", "fifo")] * 2,
+        ("back up",),
+    ]
+    story += [("submit", "kit-2", "fifo"), ("run", 0.02), ("run", 0.02), ("restore",)]
+    tell([*story, *[("submit", "command", "fifo")] * 3])
+
+
 def told_wrongly(story: list[tuple[object, ...]], target: object, name: str, fault: object) -> None:
     """The story ends well, and badly with the fault."""
     with asked_often() as patch:
