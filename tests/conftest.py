@@ -42,6 +42,7 @@ _ALONE = (  # these measure time, or fill the machine's own buffers: nothing run
     "tests/link_sim/real_time/test_tcp_proxy.py",
     "tests/link_sim/real_time/test_udp_proxy.py",
     "tests/link_sim/traces/test_record_live.py",
+    "tests/transports/test_mqtt.py::test_a_stuck_broker_is_left_at_once",
     "tests/web/test_pages_real.py::test_sos_waits_at_a_kit_alone",  # a dead server is said within 3 s
 )
 _NEED_MORE = ("kernel", "device", "browser")  # markers of tests that --fast leaves out besides slow

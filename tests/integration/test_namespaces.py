@@ -61,9 +61,10 @@ def shipped(folder: Path, name: str, host: str) -> Path:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_shipped_configurations_move_bundles_between_namespaces_and_survive_kill_9(
-    tmp_path: Path, version: int
+    tmp_path_factory: pytest.TempPathFactory, version: int
 ) -> None:
     require("root")
+    tmp_path = tmp_path_factory.mktemp("ns")  # a unix socket's path is short
     host = COMMAND_ADDRESS[version].split("/")[0]
     host = f"[{host}]" if version == 6 else host
     edge_agent("init", tmp_path / "made")

@@ -1,10 +1,10 @@
 """Kit and command post as two processes over UDP: what was accepted is delivered once, whoever is killed."""
 
+import asyncio
 import base64
 import json
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.api_messages import pack_message
+from edge_agent.client import Client
+from edge_agent.config import load_api_address
 from edge_agent.telemetry.payloads import UnitReport
 from tests.integration.agents import (
     EDGE_AGENT,
@@ -48,6 +50,11 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     made = Pair(kit=AgentProcess(kit), command=AgentProcess(command))
     with running(made.command, made.kit):
         yield made
+
+
+def client_of(agent: AgentProcess) -> Client:
+    """A Python program's way to the agent; close it."""
+    return Client(load_api_address(agent.config))
 
 
 def listen(config: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -173,33 +180,27 @@ def test_a_durable_consumer_goes_on_where_it_stopped(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("victim", ["kit", "command"])
-def test_kill_9_during_a_stream_loses_and_doubles_nothing(pair: Pair, victim: str) -> None:
+async def test_kill_9_during_a_stream_loses_and_doubles_nothing(pair: Pair, victim: str) -> None:
     """40 bundles of all precedences, three kills in the stream; every accepted one is delivered, once."""
     listener = listen(pair.command.config, "--flow", "text", "--since", "all")
+    assert listener.stdout is not None
+    seen: Counter[str] = Counter()
     killed: AgentProcess = getattr(pair, victim)
     waiting = []
     for number in range(40):
         if number in (8, 20, 32):
             killed.kill()
             killed.start()
-        arguments = (
-            "send",
-            "--config",
-            str(pair.kit.config),
-            "--flow",
-            "text",
-            "--precedence",
-            PRECEDENCES[number % 5],
-        )
-        accepted = json.loads(edge_agent(*arguments, stdin=f"{number}".encode()))
-        waiting.append(accepted["bundle"])
+        async with client_of(pair.kit) as client:
+            sent = await client.send(f"{number}".encode(), flow="text", precedence=PRECEDENCES[number % 5])
+        waiting.append(sent.bundle)
+        if number == 0:  # the listener is attached from here on
+            seen[json.loads(listener.stdout.readline())["bundle"]] += 1
     last = edge_agent(
         "send", "--config", pair.kit.config, "--flow", "text", "--precedence", "deferred", "--wait", "delivered",
         "--timeout", 50, stdin=b"last",
     )  # fmt: skip
     waiting.append(json.loads(last)["bundle"])
-    seen: Counter[str] = Counter()
-    assert listener.stdout is not None
     deadline_s = time.monotonic() + 50
     while len(seen) < len(waiting) and time.monotonic() < deadline_s:
         line = json.loads(listener.stdout.readline())
@@ -208,24 +209,9 @@ def test_kill_9_during_a_stream_loses_and_doubles_nothing(pair: Pair, victim: st
     listener.communicate()
     assert set(seen) == set(waiting)
     assert max(seen.values()) == 1  # 0: handed out just before the kill, so that it may have been seen, and says so
-    for bundle in waiting:
-        assert state_of(pair.kit, bundle) == "delivered"
-
-
-def state_of(agent: AgentProcess, bundle: str) -> str:
-    """The state of a bundle once it is delivered, as a Python program asks for it."""
-    program = (
-        "import asyncio, sys\nfrom pathlib import Path\nfrom edge_agent.client import Client\n"
-        "from edge_agent.config import load_api_address\n"
-        "async def main():\n"
-        "    async with asyncio.timeout(40), Client(load_api_address(Path(sys.argv[1]))) as client:\n"
-        "        print((await client.wait(sys.argv[2], 'delivered')).state)\n"
-        "asyncio.run(main())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(agent.config), bundle], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+    async with asyncio.timeout(40), client_of(pair.kit) as client:
+        for bundle in waiting:
+            assert (await client.wait(bundle, "delivered")).state == "delivered"
 
 
 def test_a_send_that_waits_survives_kill_9_of_both_sides(pair: Pair) -> None:
