@@ -1,5 +1,6 @@
 """Jobs of the writer whose bytes go to a file: moved and hashed in steps between transactions, then one row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -163,3 +164,14 @@ class Begin(Leave):
 
     def run(self, tables: Consumers) -> None:
         self._job.begin(tables.rows)
+
+
+class Naming(Leave):
+    """Under which names the files of staged parts will lie: a kill before their rows must not lose which is whose."""
+
+    def __init__(self, jobs: Sequence[FileJob]) -> None:
+        self._jobs = jobs
+
+    def run(self, tables: Consumers) -> None:
+        for job in self._jobs:
+            tables.rows.stagings.name(job.part, job.effect.bundle)

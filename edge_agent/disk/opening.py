@@ -173,14 +173,12 @@ def _sweep(rows: Rows, files: PayloadFiles) -> None:
     for bundle, part in list(rows.parts.held.items()):
         if files.part_path(bundle).exists():
             continue
-        # what was staged had a bundle's name by then; should it be the file of another one, its digest will say so
-        own = nameless if bundle.source == STAGED_SOURCE else nameless & {files.whole_path(bundle)}
-        found = next((path for path in own if path.stat().st_size == part.payload_bytes), None)
-        if found is None:
-            rows.parts.forget(bundle, rows.key(bundle))
+        name = rows.stagings.named(bundle) if bundle.source == STAGED_SOURCE else bundle
+        whole = None if name is None else files.whole_path(name)
+        if whole in nameless and whole.stat().st_size == part.payload_bytes:
+            files.unfinish(bundle, whole)
         else:
-            nameless.discard(found)
-            files.unfinish(bundle, found)
+            rows.parts.forget(bundle, rows.key(bundle))
     known = {files.whole_path(bundle).name for bundle in large}
     known |= {files.part_path(bundle).name for bundle in rows.parts.held}
     swept = 0

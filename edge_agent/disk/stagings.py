@@ -21,6 +21,7 @@ STAGINGS_MAX = 16
 REMEMBERED_MAX = 64
 """Bundles whose programs did not say that they know."""
 _FACT = "staged:"
+_NAMED = "named:"
 
 
 def part_of(name: str, precedence: Precedence) -> BundleId:
@@ -60,8 +61,18 @@ class Stagings:
     def _idle(self) -> list[BundleId]:
         return [part for part in self.parts if part.source == STAGED_SOURCE and not self.fed[part]]
 
+    def name(self, part: BundleId, bundle: BundleId) -> None:
+        """The part's file gets the name of this bundle, before its row is written."""
+        self.database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (f"{_NAMED}{part}", str(bundle)))
+
+    def named(self, part: BundleId) -> BundleId | None:
+        """The bundle whose name the part's file may have."""
+        found = self.database.execute("SELECT value FROM facts WHERE name = ?", (f"{_NAMED}{part}",)).fetchone()
+        return None if found is None else BundleId.parse(str(found[0]))
+
     def remember(self, part: BundleId, bundle: BundleId) -> None:
         """The part is this bundle now."""
+        self.database.execute("DELETE FROM facts WHERE name = ?", (f"{_NAMED}{part}",))
         self.database.execute(
             "INSERT OR REPLACE INTO facts VALUES (?, ?)", (f"{_FACT}{part}", f"{self.clock.wall_ms():015} {bundle}")
         )

@@ -17,7 +17,7 @@ from edge_agent.core.effects import Evicted, Failed, Outcome
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.answers import Answers, Call
 from edge_agent.disk.consumers import Consumers
-from edge_agent.disk.file_jobs import Begin, FileJob
+from edge_agent.disk.file_jobs import Begin, FileJob, Naming
 from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.job_queue import JobQueue
 from edge_agent.disk.jobs import EffectJob, Job, Leave
@@ -105,10 +105,18 @@ class Writer:
             self._guard(jobs, partial(self.files.sync, bundle))
         if moved:
             self.pace.note(step_bytes - budget_bytes, time.perf_counter() - began_s)
+        self._name_staged([job for job in written if isinstance(job, FileJob) and job.effect.staged is not None])
         for job in written:
             if isinstance(job, FileJob) and job.outcome is None:
                 self._guard([job], partial(job.complete, self.tables.rows))
         return list(written)
+
+    def _name_staged(self, jobs: list[FileJob]) -> None:
+        """Note what files of staged parts will be called, before anything else changes the tables."""
+        error = self._transact([Naming(jobs)]) if jobs else None
+        if error is not None:
+            for job in jobs:
+                job.outcome = job.outcome or failure_of(error, self.ballast.folder)
 
     def _advance(self, job: FileJob, step_bytes: int, moved: dict[BundleId, list[FileJob]]) -> int:
         """Write the next step of one job; gives back its bytes."""

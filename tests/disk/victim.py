@@ -18,6 +18,7 @@ import structlog
 from edge_agent.core.bundle import BundleRecord, Precedence
 from edge_agent.core.effects import BurstWindow, Done, Failed, Known, Outcome, Staged
 from edge_agent.core.errors import RefusalReason, RefusedError
+from edge_agent.disk.stagings import part_of
 from edge_agent.disk.types import StoreError
 from tests.disk.bench import PEER_INCARNATION, Store, digest_of, opened, pattern
 
@@ -106,11 +107,12 @@ async def hand_in(store: Store, rng: random.Random, say: Say, ask: Ask) -> None:
                     say("staged", record.id, size, start + len(piece))
             except RefusedError as error:
                 return Failed(error.reason, error.detail)
+            except StoreError as error:
+                return Failed(RefusalReason.STORE_FAILED, str(error))
             return Done()
 
         await ask(put_all)
-        part = (await staging.open(name, size, record.id.precedence, record.header.origin)).part
-        staged = Staged(part, size, digest_of(payload))
+        staged = Staged(part_of(f"{name}/{size}", record.id.precedence), size, digest_of(payload))
         await ask(partial(store.persist_staged, record, staged))
         say("stored", record.id, size)
 
