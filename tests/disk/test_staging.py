@@ -129,12 +129,16 @@ async def test_the_bundle_is_remembered_until_the_program_knows(tmp_path: Path) 
 
 
 async def test_a_kill_between_the_name_and_the_row_costs_nothing(tmp_path: Path) -> None:
+    """Nor do files as long as it, of bundles whose rows are gone, take its place."""
     payload = pattern(LARGE_BYTES)
     async with opened(tmp_path) as store:
         staged = await begin(store)
         await put(store, staged.part, payload, 0, LARGE_BYTES)
-        record = store.own(LARGE_BYTES)
+        others, record = [store.own(LARGE_BYTES) for _ in range(8)], store.own(LARGE_BYTES)
+        await store.disk._write(lambda tables: tables.rows.stagings.name(staged.part, record.id))
     files = tmp_path / "payloads"
+    for other in others:
+        (files / f"{other.id}.payload").write_bytes(bytes(LARGE_BYTES))
     (files / f"{staged.part}.part").rename(files / f"{record.id}.payload")
     async with opened(tmp_path) as store:
         again = await begin(store)
