@@ -138,6 +138,8 @@ class Custody:
         if queue is None:
             return
         windows.note_in(queue, record)
+        if windows.is_known(record.id):
+            return  # a window that was read between its commit and the word of it has brought it
         older = queue.latest.get(record.header.key) if queue.order is FlowOrder.LATEST else None
         succession = self._supersede(queue, older, record, now_s) if older is not None else NO_SUCCESSION
         is_live = queue.is_live(record, now_s)

@@ -1,6 +1,6 @@
 """Windows of waiting bundles: what comes with their records is used, and nothing is asked for twice."""
 
-from edge_agent.core.effects import EraseReason, Fetch, LoadWindow
+from edge_agent.core.effects import EraseReason, Fetch, LoadWindow, Persist
 from tests.core.test_delivery import arrived, cut, two_nodes
 
 
@@ -30,3 +30,31 @@ def test_the_end_of_custody_names_who_took_it_and_over_what() -> None:
     bench.run(2)
     (erase,) = [effect for effect in bench.places["kit-1"].effects if getattr(effect, "bundles", ()) == (bundle,)]
     assert erase[2:] == (EraseReason.FORWARDED, "command", ("a",))
+
+
+def test_a_window_that_brings_a_bundle_before_the_word_of_its_commit_brings_it_once() -> None:
+    """The reader may be quicker than the writer's answer; two of it in memory would end with bytes that nobody sends."""
+    bench = two_nodes()
+    cut(bench)
+    kit = bench.places["kit-1"]
+    bench.submit("kit-1", b"before")
+    bench.crash("kit-1")
+    bench.disk_works = lambda place, effect: not isinstance(effect, LoadWindow | Persist)
+    kit.effects.clear()
+    bench.start("kit-1")
+    bundle = bench.submit("kit-1", b"after")
+    (load,) = [effect for effect in kit.effects if isinstance(effect, LoadWindow)]
+    (persist,) = [effect for effect in kit.effects if isinstance(effect, Persist)]
+    outcome = kit.disk.execute(persist)
+    kit.running.complete(load.effect_id, kit.disk.execute(load), bench.now_s)
+    held = kit.running.custody.bundles[bundle]
+    kit.running.complete(persist.effect_id, outcome, bench.now_s)
+    assert kit.running.custody.bundles[bundle] is held
+    (queue,) = kit.running.report(bench.now_s).queues
+    assert queue.bundles == 2
+    bench.disk_works = lambda place, effect: True
+    bench.passes = lambda flight: True
+    bench.pump(kit)
+    bench.run(10)
+    assert arrived(bench) == [b"before", b"after"]
+    assert kit.running.report(bench.now_s).queues == ()

@@ -167,10 +167,26 @@ class Storm:
 
     async def settle(self, timeout_s: float) -> None:
         """Until everything accepted has arrived."""
-        async with asyncio.timeout(timeout_s):
-            while {bundle for bundle, _, _ in self.arrived} < set(self.sent):
-                self.news.clear()
-                await self.news.wait()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.missing():
+                    self.news.clear()
+                    await self.news.wait()
+        except TimeoutError:
+            raise AssertionError(await self.told()) from None
+
+    def missing(self) -> set[str]:
+        """Accepted and not arrived."""
+        return set(self.sent) - {bundle for bundle, _, _ in self.arrived}
+
+    async def told(self) -> str:
+        """What each side says of itself when something is missing."""
+        lines = [f"missing: {sorted(self.missing())}"]
+        for agent in (self.kit, self.command):
+            async with Client(load_api_address(agent.config)) as client:
+                status = await client.status()
+                lines.append(f"{status['node']}: {status['links']}, {status['backlog']}, {status['dropped']}")
+        return "\n".join(lines)
 
 
 @pytest.fixture
