@@ -33,7 +33,7 @@ def test_the_end_of_custody_names_who_took_it_and_over_what() -> None:
 
 
 def test_a_window_that_brings_a_bundle_before_the_word_of_its_commit_brings_it_once() -> None:
-    """The reader may be quicker than the writer's answer; two of it in memory would end with bytes that nobody sends."""
+    """The reader may be quicker than the writer; two of it in memory would end with bytes that nobody sends."""
     bench = two_nodes()
     cut(bench)
     kit = bench.places["kit-1"]
