@@ -35,18 +35,8 @@ class HandIn:
 
     async def finish(self, digest: bytes) -> BundleId:
         """The accepted bundle; ``digest`` is that of all that the program read. Raises RefusedError."""
-        terms = self.terms
         try:
-            return await self.sender.submit(
-                b"",
-                flow=terms.flow,
-                to=terms.to,
-                precedence=terms.precedence,
-                lifetime_s=terms.lifetime_s,
-                key=terms.key,
-                origin=terms.origin,
-                staged=Staged(self.staged.part, self.payload_bytes, digest),
-            )
+            return await self.sender.submit_as(self.terms, b"", Staged(self.staged.part, self.payload_bytes, digest))
         except RefusedError as error:
             if error.reason is RefusalReason.MALFORMED:  # the file was changed while it was read: nothing to go on with
                 await self.staging.drop(self.staged.part)

@@ -52,34 +52,17 @@ class LocalDoor:
         self.fates = FateWatch(self.fate, self.disk.flush)
 
     async def send(self, payload: bytes, terms: SendTerms) -> BundleState:
-        bundle = await self.sender.submit(
-            payload,
-            flow=terms.flow,
-            to=terms.to,
-            precedence=terms.precedence,
-            lifetime_s=terms.lifetime_s,
-            key=terms.key,
-            origin=terms.origin,
-        )
+        bundle = await self.sender.submit_as(terms, payload)
         now_ms = self.sender.now_ms()
         return BundleState(bundle=str(bundle), state="accepted", accepted_at_ms=now_ms, at_ms=now_ms)
 
     async def send_many(self, payloads: Sequence[bytes], terms: SendTerms) -> list[BundleId | RefusedError]:
-        return await self.sender.submit_many(
-            payloads,
-            flow=terms.flow,
-            to=terms.to,
-            precedence=terms.precedence,
-            lifetime_s=terms.lifetime_s,
-            key=terms.key,
-            origin=terms.origin,
-        )
+        return await self.sender.submit_many(terms, payloads)
 
     async def hand_in(self, name: str, payload_bytes: int, terms: SendTerms) -> HandIn:
-        self.sender.check(flow=terms.flow, to=terms.to, lifetime_s=terms.lifetime_s, key=terms.key)
+        precedence, _ = self.sender.check(terms)
         if terms.to == self.config.node_id or terms.to == self.config.role == COMMAND:
             raise RefusedError(RefusalReason.NO_ROUTE, f"destination {terms.to!r} is this node itself")
-        precedence = self.sender.flows.terms(terms.flow).precedence if terms.precedence is None else terms.precedence
         staged = await self.disk.staging.open(name, payload_bytes, precedence, terms.origin)
         return HandIn(
             staging=self.disk.staging,

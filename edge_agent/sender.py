@@ -78,31 +78,35 @@ class BundleSender:
             self.on_accepted(flow, payload)
         return bundle
 
-    async def submit_many(
-        self,
-        payloads: Sequence[bytes],
-        *,
-        flow: str,
-        to: str = COMMAND,
-        precedence: Precedence | None = None,
-        lifetime_s: float | None = None,
-        key: str = "",
-        origin: Origin = Origin.MACHINE,
-    ) -> list[BundleId | RefusedError]:
-        """The same for many payloads of one flow: for each its id, or why the node did not take it.
+    async def submit_as(self, terms: SendTerms, payload: bytes, staged: Staged | None = None) -> BundleId:
+        """``submit`` for a request. Raises as it does."""
+        return await self.submit(
+            payload,
+            flow=terms.flow,
+            to=terms.to,
+            precedence=terms.precedence,
+            lifetime_s=terms.lifetime_s,
+            key=terms.key,
+            origin=terms.origin,
+            staged=staged,
+        )
+
+    async def submit_many(self, terms: SendTerms, payloads: Sequence[bytes]) -> list[BundleId | RefusedError]:
+        """The same for many payloads: for each its id, or why the node did not take it.
 
         Raises UnsendableError, and RefusedError when the agent is stopping.
         """
-        terms, header = self._header(flow, to, lifetime_s, key, origin, None, b"")
-        told = await self.runner.submit_many(header, terms.precedence if precedence is None else precedence, payloads)
+        precedence, header = self.check(terms)
+        told = await self.runner.submit_many(header, precedence, payloads)
         for payload, each in zip(payloads, told, strict=True):
             if not isinstance(each, RefusedError):
-                self.on_accepted(flow, payload)
+                self.on_accepted(terms.flow, payload)
         return told
 
-    def check(self, *, flow: str, to: str, lifetime_s: float | None, key: str) -> None:
-        """Raises UnsendableError where ``submit`` would."""
-        self._header(flow, to, lifetime_s, key, Origin.MACHINE, None, b"")
+    def check(self, terms: SendTerms) -> tuple[Precedence, BundleHeader]:
+        """How a request would be sent. Raises UnsendableError where ``submit_as`` would."""
+        of_flow, header = self._header(terms.flow, terms.to, terms.lifetime_s, terms.key, terms.origin, None, b"")
+        return of_flow.precedence if terms.precedence is None else terms.precedence, header
 
     def _header(
         self,
