@@ -11,7 +11,6 @@ from edge_agent.core.errors import EdgeAgentError
 from edge_agent.security.secret_file import create_secret, load_secret
 
 TEMPLATES = {"kit": "portable-kit.toml", "command": "command-post.toml"}
-CONFIG_NAME = "edge-agent.toml"
 SECRET_NAME = "secret.key"
 
 
@@ -28,8 +27,11 @@ class Starter:
 
 
 def write_starter(folder: Path, *, role: str, node_id: str, secret: Path | None) -> Starter:
-    """Write both files into ``folder``, never over existing ones. Raises StarterRefusedError, OSError."""
-    made = Starter(config=folder / CONFIG_NAME, secret=folder / SECRET_NAME)
+    """Write ``kit.toml`` or ``command.toml``, by role, and the secret; never over existing files.
+
+    Raises StarterRefusedError, OSError.
+    """
+    made = Starter(config=folder / f"{role}.toml", secret=folder / SECRET_NAME)
     if node_id and not NODE_ID_PATTERN.fullmatch(node_id):
         raise StarterRefusedError(
             f"--id {node_id!r}: allowed: 1 to 32 of a-z 0-9 . _ - starting with a letter or digit"

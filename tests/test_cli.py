@@ -27,7 +27,7 @@ remote = "127.0.0.1:7000"
 
 def test_init_writes_a_configuration_that_check_accepts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", str(tmp_path / "made"), "--role", "command"]) == 0
-    secret, config = tmp_path / "made/secret.key", tmp_path / "made/edge-agent.toml"
+    secret, config = tmp_path / "made/secret.key", tmp_path / "made/command.toml"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert config.read_text() == shipped_config("command-post.toml").read_text()
     capsys.readouterr()
@@ -40,7 +40,7 @@ def test_init_names_the_node_and_copies_a_secret(tmp_path: Path) -> None:
     assert main(["init", str(tmp_path / "b"), "--id", "kit-9", "--secret", str(tmp_path / "a/secret.key")]) == 0
     assert (tmp_path / "a/secret.key").read_bytes() == (tmp_path / "b/secret.key").read_bytes()
     assert stat.S_IMODE((tmp_path / "b/secret.key").stat().st_mode) == 0o600
-    text = (tmp_path / "b/edge-agent.toml").read_text()
+    text = (tmp_path / "b/kit.toml").read_text()
     assert 'id = "kit-9"' in text
     assert 'data_dir = "var/kit-9"' in text
     assert "unix:var/kit-9/api.sock" in text
@@ -66,7 +66,7 @@ def test_check_tells_every_problem_and_ends_with_2(tmp_path: Path, capsys: pytes
 def test_check_refuses_a_secret_that_others_may_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["init", str(tmp_path)])
     (tmp_path / "secret.key").chmod(0o644)
-    assert main(["check", str(tmp_path / "edge-agent.toml")]) == 2
+    assert main(["check", str(tmp_path / "kit.toml")]) == 2
     assert "mode 0644" in capsys.readouterr().err
 
 
