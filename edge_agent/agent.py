@@ -42,8 +42,8 @@ from edge_agent.core.node import Node
 from edge_agent.core.report import NodeReport, NodeSettings
 from edge_agent.deliveries import Deliveries
 from edge_agent.device_port import DevicePort
-from edge_agent.disk import Disk
 from edge_agent.disk.fates import state_of
+from edge_agent.disk.store import Disk
 from edge_agent.flows import FlowTable
 from edge_agent.link_port import LinkPort
 from edge_agent.local_door import LocalDoor

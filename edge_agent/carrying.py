@@ -12,7 +12,7 @@ from edge_agent.carry import PAYLOAD_MAX_BYTES, Carried, CarryReader, CarryWrite
 from edge_agent.core.bundle import BundleId, BundleRecord
 from edge_agent.core.effects import Adopted, QueueKey
 from edge_agent.core.report import NodeReport
-from edge_agent.disk import Disk
+from edge_agent.disk.store import Disk
 from edge_agent.disk.types import UnknownBundleError
 from edge_agent.runner import Runner
 

@@ -8,7 +8,7 @@ import asyncio
 
 import structlog
 
-from edge_agent.disk import Disk
+from edge_agent.disk.store import Disk
 from edge_agent.disk.types import ClockState
 
 LOOK_S = 1.0

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from edge_agent.client import Delivery
 from edge_agent.core.bundle import BundleId
-from edge_agent.disk import Disk
+from edge_agent.disk.store import Disk
 from edge_agent.disk.types import Delivery as StoredDelivery
 from edge_agent.disk.types import Start
 

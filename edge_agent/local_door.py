@@ -15,7 +15,7 @@ from edge_agent.core.progress import ENDS
 from edge_agent.core.report import NodeReport
 from edge_agent.deliveries import Deliveries
 from edge_agent.device_port import DevicePort
-from edge_agent.disk import Disk
+from edge_agent.disk.store import Disk
 from edge_agent.disk.types import Fate, FateState, StoreError, UnknownBundleError
 from edge_agent.fates import FateWatch, state_of
 from edge_agent.hand_in import HandIn

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from edge_agent.config import Config
 from edge_agent.deliveries import Deliveries
 from edge_agent.device_port import DevicePort
-from edge_agent.disk import Disk
+from edge_agent.disk.store import Disk
 from edge_agent.link_port import LinkPort
 from edge_agent.page_news import PageNews
 from edge_agent.runner import Runner

@@ -16,7 +16,7 @@ import structlog
 from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.errors import RefusedError
 from edge_agent.core.progress import ARRIVED, PERSON_ONLY, Progress
-from edge_agent.disk import Disk
+from edge_agent.disk.store import Disk
 from edge_agent.disk.types import AckedBundle, Delivery, Start, StateUpdate
 from edge_agent.fates import FateWatch
 from edge_agent.flows import DAY_S

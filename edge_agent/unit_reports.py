@@ -11,8 +11,8 @@ from edge_agent.config import Config
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.errors import RefusedError
 from edge_agent.core.report import NodeReport
-from edge_agent.disk import Disk
 from edge_agent.disk.holdings import HeldBundle, promising
+from edge_agent.disk.store import Disk
 from edge_agent.disk.types import StoreError
 from edge_agent.link_port import LinkPort
 from edge_agent.outlook import HOUSEKEEPING_FLOWS, backlog, link_rate_bps, open_links

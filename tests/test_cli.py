@@ -96,11 +96,19 @@ def test_wrong_usage_ends_with_2(arguments: list[str], expected: str, capsys: py
     assert expected in capsys.readouterr().err
 
 
-def test_help_loads_none_of_the_heavy_parts() -> None:
-    heavy = "numpy cv2 av aiortc asyncio structlog cryptography sqlite3 starlette"
-    program = (
-        "import sys\nfrom edge_agent.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-        f"print('LOADED', *[name for name in '{heavy}'.split() if name in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("begin", "heavy"),
+    [
+        (
+            "from edge_agent.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+            "asyncio structlog sqlite3",
+        ),
+        ("import edge_agent.client", "structlog edge_agent.disk.store"),
+    ],
+    ids=["help", "client"],
+)
+def test_what_only_asks_loads_none_of_the_heavy_parts(begin: str, heavy: str) -> None:
+    heavy += " numpy cv2 av aiortc cryptography starlette"
+    program = f"import sys\n{begin}\nprint('LOADED', *[name for name in '{heavy}'.split() if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env={**os.environ})
     assert done.stdout.decode().splitlines()[-1] == "LOADED"

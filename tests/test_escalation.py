@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Origin, Precedence
 from edge_agent.core.progress import Progress
-from edge_agent.disk import Disk
+from edge_agent.disk.store import Disk
 from edge_agent.disk.types import StateUpdate
 from edge_agent.escalation import Escalation, is_copy
 from edge_agent.flows import FlowTable

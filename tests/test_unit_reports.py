@@ -10,7 +10,7 @@ import pytest
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
 from edge_agent.core.effects import LinkState, QueueKey
 from edge_agent.core.report import NodeReport, QueueReport
-from edge_agent.disk import Disk
+from edge_agent.disk.store import Disk
 from edge_agent.flows import FlowTable
 from edge_agent.sender import BundleSender
 from edge_agent.telemetry.payloads import UnitReport

@@ -10,7 +10,7 @@ from edge_agent.core.bundle import BundleHeader, Origin, Precedence
 from edge_agent.core.frame import NullKeys
 from edge_agent.core.node import Node
 from edge_agent.core.report import NodeSettings
-from edge_agent.disk import Disk
+from edge_agent.disk.store import Disk
 from edge_agent.runner import Runner
 
 QUOTA_BYTES = 8_000_000_000

@@ -28,9 +28,9 @@ from edge_agent.core.effects import (
     Staged,
     SyncWindow,
 )
-from edge_agent.disk import Disk
 from edge_agent.disk.digests import DIGEST_BYTES
 from edge_agent.disk.file_system import MACHINE, FileSystem
+from edge_agent.disk.store import Disk
 from edge_agent.disk.types import AckedBundle, DiskClock
 
 QUOTA_BYTES = 64 << 20
