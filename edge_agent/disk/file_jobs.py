@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import structlog
+
 from edge_agent.core.bundle import BundleId, Origin
 from edge_agent.core.effects import Done, Failed, Known, Outcome, Persist
 from edge_agent.core.errors import RefusalReason
@@ -14,6 +16,8 @@ from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.jobs import Leave
 from edge_agent.disk.rows import Rows
 from edge_agent.disk.types import ROW_PAYLOAD_BYTES
+
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -31,6 +35,8 @@ class FileJob:
     _written: int = 0
     _digest: bytes = b""
     _is_begun: bool = False
+    _took_room: bool = False
+    """Its part began with it."""
 
     @property
     def is_essential(self) -> bool:
@@ -78,6 +84,7 @@ class FileJob:
         refusal = rows.admit(effect.bundle, effect.payload_bytes, origin)
         if refusal is None:
             rows.parts.open(effect.bundle, effect.payload_bytes)
+            self._took_room = True
         return refusal
 
     def write(self, step_bytes: int) -> int:
@@ -138,8 +145,22 @@ class FileJob:
         self._digest = digest
         self.files.finish(self.part, effect.bundle)
 
+    def give_back(self, rows: Rows) -> None:
+        """It came in one piece and failed: nobody goes on with its part, nor knows of it but this job."""
+        effect = self.effect
+        if not self._took_room or effect.record is None:
+            return
+        self._took_room, self._digest = False, b""
+        rows.parts.forget(effect.bundle, None)  # only pieces have a row of their own
+        try:
+            self.files.remove(effect.bundle)
+        except OSError as error:  # the disk fails for this, too; swept at the next start
+            _log.warning("payload_file_failed", bundle=str(effect.bundle), reason=str(error))
+
     def run(self, tables: Consumers) -> None:
         if self.outcome is not None:
+            if isinstance(self.outcome, Failed):
+                self.give_back(tables.rows)
             return
         if self.effect.record is None:
             rows = tables.rows

@@ -261,6 +261,8 @@ class Writer:
         outcomes: list[tuple[int, Outcome]] = []
         calls: list[Call] = []
         for job in jobs:
+            if isinstance(job, FileJob):
+                job.give_back(self.tables.rows)
             job.refuse(failed, outcomes, calls)
         self.answers.give(outcomes, calls)
 
