@@ -43,6 +43,5 @@ class BegunBefore:
 
 def go_on(outgoing: Outgoing, peer: Peer, ranges: Ranges) -> None:
     """``peer`` has these bytes of a bundle that was begun in an earlier start of this node."""
-    outgoing.peer = peer
-    peer.opened_bytes += outgoing.charged_bytes
+    outgoing.pin(peer)
     outgoing.replace_stored(ranges)

@@ -205,7 +205,8 @@ class FrameBuilder:
                 return 0
             return self._leave_to_faster(contact, usable, min(room, 1500), precedence, now_s)
 
-        picked = self.custody.scheduler.pick(precedence, destinations, fits, depth_bytes)
+        may_begin = peer is None or peer.may_begin(precedence)
+        picked = self.custody.scheduler.pick(precedence, destinations, fits, depth_bytes, may_begin=may_begin)
         if picked is None:
             return False
         queue, outgoing, depth = picked
@@ -315,8 +316,7 @@ class FrameBuilder:
             self.custody.scheduler.version += 1  # the other link may take the copy at once
         outgoing.last_sent_s = now_s
         if outgoing.peer is None and contact.peer is not None:
-            outgoing.peer = contact.peer
-            contact.peer.opened_bytes += outgoing.charged_bytes
+            outgoing.pin(contact.peer)
         draft.pieces.append(_new_tuple(Piece, (outgoing, start, end)))
         draft.is_wanted = draft.wants_ack = True
         draft.is_urgent = draft.is_urgent or record.id.precedence <= _IMMEDIATE

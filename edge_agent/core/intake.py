@@ -308,8 +308,7 @@ class Intake:
         self.custody.scheduler.version += 1
         for outgoing in list(self.custody.bundles.values()):
             if outgoing.peer is None and outgoing.via and contact.link.name in outgoing.via:
-                outgoing.peer = peer  # sent early, before the peer had said its name
-                peer.opened_bytes += outgoing.charged_bytes
+                outgoing.pin(peer)  # sent early, before the peer had said its name
             if is_restart and outgoing.peer is peer:
                 outgoing.forget_unstored()
                 if outgoing.unsent:

@@ -7,7 +7,9 @@ from edge_agent.core.bundle import BundleRecord, Precedence
 from edge_agent.core.intervals import IntervalSet
 from edge_agent.core.peer import UNSTORED_BYTES, Peer
 
-_FLASH = Precedence.FLASH  # a member of an enum is slow to look up
+_FLASH, _IMMEDIATE = Precedence.FLASH, Precedence.IMMEDIATE  # a member of an enum is slow to look up
+LARGE_BYTES = 1500
+"""A longer bundle takes several turns of its queue (scheduler.QUANTUM_BYTES), so that others begin beside it."""
 EVERY_LINK_FLOWS = frozenset(("withdraw",))
 """Flows whose FLASH bundles leave on every link there is: an order to withdraw, of which one way must get through."""
 
@@ -35,6 +37,8 @@ class Outgoing:
     header: bytes
     source: Source | None
     span: int = field(init=False)
+    is_large: bool = field(init=False)
+    """Only some of its kind may be on their way at a time."""
     unsent: IntervalSet = field(init=False)
     acked: IntervalSet = field(default_factory=IntervalSet)
     stored: IntervalSet = field(default_factory=IntervalSet)
@@ -59,6 +63,7 @@ class Outgoing:
 
     def __post_init__(self) -> None:
         self.span = max(1, self.record.payload_bytes)
+        self.is_large = self.span > LARGE_BYTES and self.record.id.precedence > _IMMEDIATE
         self.unsent = IntervalSet()
         self.unsent.add(0, self.span)
         if self.record.id.precedence is _FLASH and self.record.header.flow in EVERY_LINK_FLOWS:
@@ -78,6 +83,13 @@ class Outgoing:
     def charged_bytes(self) -> int:
         """What it takes of its peer's window: of one that goes to a file there, no more is in memory at a time."""
         return min(self.record.payload_bytes, UNSTORED_BYTES)
+
+    def pin(self, peer: Peer) -> None:
+        """``peer`` is the node that gets all of it."""
+        self.peer = peer
+        peer.opened_bytes += self.charged_bytes
+        if self.is_large:
+            peer.begun[self] = None
 
     @property
     def is_begun(self) -> bool:
@@ -141,6 +153,8 @@ class Outgoing:
         gained = 0
         for left, right in self.acked.gaps(start, end):
             gained += self.unsent.add(left, right)
+        if gained and self.peer is not None and self.is_large:
+            self.peer.begun[self] = None
         return gained > 0
 
     def forget_unstored(self) -> None:

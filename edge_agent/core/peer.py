@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from edge_agent.core.blocks import Block, Control, Refused, Source, Stored, StoredPartly
 from edge_agent.core.bundle import COMMAND, BundleId, Precedence
@@ -17,6 +17,9 @@ UNSTORED_BYTES = 128 << 10
 """Of one bundle, arrived there and not yet synced: the run that fills, and the one that is being written."""
 CALL_BYTES = 65_536
 """A FLASH bundle of at most this needs no window: the peer keeps a reserve of its store for calls for help."""
+LARGE_BEGUN_MAX = 16
+"""Large bundles of one class, and those above it, of which a part has left and the rest has not: three classes of them
+are fewer than the peer joins (arrivals.PARTIALS_MAX), whatever gets lost on the way."""
 REPLIES_MAX = 4096
 """Refusals and partial ranges owed to one peer; beyond it the oldest go, and its next fragment asks again."""
 
@@ -26,6 +29,18 @@ class Reply(NamedTuple):
 
     block: Block
     is_urgent: bool
+
+
+class Begun(Protocol):
+    """What a peer is to know of a large bundle on its way there (``outgoing.Outgoing``)."""
+
+    is_closed: bool
+    peer: "Peer | None"
+    unsent: IntervalSet
+
+    @property
+    def service(self) -> Precedence:
+        """The class it is served with."""
 
 
 @dataclass(slots=True)
@@ -44,6 +59,8 @@ class Peer:
     reserve_bytes: int = FIRST_WINDOW_BYTES
     opened_bytes: int = 0
     """What bundles begun towards this peer, and not in its custody yet, take of its window."""
+    begun: dict[Begun, None] = field(default_factory=dict)
+    """Large bundles below IMMEDIATE of which a part has left; more than are still so, until ``may_begin`` looks."""
     word_s: float = -1e9
     """When the peer last spoke of what it stored, or of its window."""
     is_stale: bool = False
@@ -85,6 +102,15 @@ class Peer:
             return True
         self.is_full = True
         return False
+
+    def may_begin(self, service: Precedence) -> bool:
+        """Whether one more large bundle of this class may begin, or those begun are finished first."""
+        if len(self.begun) < LARGE_BEGUN_MAX:
+            return True
+        self.begun = {
+            each: None for each in self.begun if each.peer is self and each.unsent.total and not each.is_closed
+        }
+        return sum(each.service <= service for each in self.begun) < LARGE_BEGUN_MAX
 
     def may_go_on(self, unstored_bytes: int) -> bool:
         """Whether the peer's disk keeps up with a bundle of which so many bytes arrived and are not stored.

@@ -218,10 +218,13 @@ class Scheduler:
         destinations: Iterable[str],
         fits: Callable[[Outgoing], bool],
         depth_bytes: Callable[[], int],
+        *,
+        may_begin: bool = True,
     ) -> tuple[Queue, Outgoing, int] | None:
         """The next bundle of this class that ``fits``, ``depth_bytes`` deep; with how far into it to start.
 
-        The depth is asked for once something fits. Queues found empty on the way leave their ring.
+        The depth is asked for once something fits. Queues found empty on the way leave their ring. ``may_begin``
+        False: no large bundle that is not begun; queues with nothing else pass their turn.
         """
         skip_bytes = -1
         for at in (2 * precedence, 2 * precedence + 1):
@@ -230,7 +233,7 @@ class Scheduler:
                 if rings is None or not rings[at]:
                     continue
                 ring = rings[at]
-                for queue, outgoing in self._candidates(ring):
+                for queue, outgoing in self._candidates(ring, may_begin=may_begin):
                     if not fits(outgoing):
                         continue
                     if skip_bytes < 0:
@@ -239,10 +242,12 @@ class Scheduler:
                     if skip_bytes >= max(1, waiting_bytes):
                         skip_bytes -= max(1, waiting_bytes)
                         continue
+                    if not may_begin:
+                        ring.rotate(-ring.index(queue))
                     return queue, outgoing, skip_bytes
         return None
 
-    def _candidates(self, ring: deque[Queue]) -> Iterator[tuple[Queue, Outgoing]]:
+    def _candidates(self, ring: deque[Queue], *, may_begin: bool) -> Iterator[tuple[Queue, Outgoing]]:
         """Entries in order of service: the queue whose turn it is, then the others."""
         while ring[0].turn_bytes >= QUANTUM_BYTES:
             ring[0].turn_bytes -= QUANTUM_BYTES  # what its last piece took too much comes off its next turn
@@ -259,6 +264,8 @@ class Scheduler:
                     self._count_protected(queue, -1)
                 continue
             for outgoing in islice(entries, DEPTH_SCAN_MAX):
+                if not may_begin and outgoing.is_large and outgoing.peer is None:
+                    continue
                 if not outgoing.is_closed and (outgoing.unsent.total or outgoing.second.total):
                     yield queue, outgoing
 

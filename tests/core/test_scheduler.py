@@ -188,11 +188,11 @@ def test_turns_that_forget_their_excess_are_found_unfair(monkeypatch: pytest.Mon
     """The planted fault: a turn that took too much costs nothing at the next one."""
     candidates = Scheduler._candidates
 
-    def forgetful(self: Scheduler, ring: deque[Queue]) -> Iterator[tuple[Queue, Outgoing]]:
+    def forgetful(self: Scheduler, ring: deque[Queue], *, may_begin: bool) -> Iterator[tuple[Queue, Outgoing]]:
         if ring[0].turn_bytes >= scheduler_module.QUANTUM_BYTES:
             ring[0].turn_bytes = 0
             ring.rotate(-1)
-        return candidates(self, ring)
+        return candidates(self, ring, may_begin=may_begin)
 
     monkeypatch.setattr(Scheduler, "_candidates", forgetful)
     finds(fair_by_bytes, FLOWS, examples=2)
