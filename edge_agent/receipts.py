@@ -41,6 +41,7 @@ class _Debt(NamedTuple):
 
     source: str
     precedence: Precedence
+    state: Progress
 
 
 class _End(NamedTuple):
@@ -67,13 +68,13 @@ class ReceiptSender:
         self.drops: Counter[str] = Counter()
 
     def owe(self, acked: Iterable[AckedBundle]) -> None:
-        """Bundles were acknowledged here by everyone they were for."""
+        """Bundles were acknowledged here by everyone they were for, or ended here before anybody took them."""
         for each in acked:
             if each.header.flow in UNANSWERED_FLOWS or each.bundle.source == self._node_id:
                 self._settled.append(each.bundle)
             else:
                 precedence = min(each.bundle.precedence, Precedence.ROUTINE)
-                self._owed[_Debt(each.bundle.source, precedence)].append(each.bundle)
+                self._owed[_Debt(each.bundle.source, precedence, each.state)].append(each.bundle)
                 if precedence <= Precedence.IMMEDIATE:
                     self._urgent.set()
             self._news.set()
@@ -105,7 +106,7 @@ class ReceiptSender:
             if settled:
                 await self._disk.settle_receipts(settled)
             for debt in sorted(owed, key=lambda each: each.precedence):
-                for receipt in self._gather(owed[debt], Progress.DELIVERED):
+                for receipt in self._gather(owed[debt], debt.state):
                     await self._send(receipt, debt.precedence)
                     await self._disk.settle_receipts(list(receipt.bundles()))
             await self._send_ends()

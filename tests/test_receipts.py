@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgpack
@@ -70,6 +70,19 @@ async def test_what_was_delivered_is_told_as_ranges_with_the_level(tmp_path: Pat
     (receipt,) = read_receipts(payload, reader="kit-1", writer="command", at_ms=5)
     assert (receipt.state, receipt.level, receipt.node) == (Progress.DELIVERED, "county", "command")
     assert receipt.ranges == ((0, 1000),)
+
+
+async def test_what_nobody_took_is_told_as_expired_beside_what_was_delivered(tmp_path: Path) -> None:
+    sink = Sink()
+    async with opened(tmp_path, node_id="command", role="command") as store, _sending(store, sink) as receipts:
+        receipts.owe([_acked(1), replace(_acked(2), state=Progress.EXPIRED_THERE), _acked(3)])
+        async with asyncio.timeout(10):
+            payloads = [(await sink.sent.get())[2] for _ in range(2)]
+    told = [read_receipts(each, reader="kit-1", writer="command", at_ms=5)[0] for each in payloads]
+    assert {(each.state, each.ranges) for each in told} == {
+        (Progress.DELIVERED, ((1, 2), (3, 4))),
+        (Progress.EXPIRED_THERE, ((2, 3),)),
+    }
 
 
 async def test_a_node_on_the_way_tells_the_source_of_an_end(tmp_path: Path) -> None:

@@ -169,6 +169,11 @@ class Ages:
                 return set_later.wall_ms(taken.first_s + (stamp_ms - taken.first_wall_ms) / 1000)
         return stamp_ms
 
+    @property
+    def open_s(self) -> float:
+        """When the store was opened, of the boot's clock."""
+        return self._open_s
+
     def boot_time(self, now_s: float) -> float:
         """A time of the node's clock on the boot's clock."""
         return now_s - self.offset_s

@@ -14,11 +14,12 @@ from edge_agent.core.bundle import CLOCK_FLOOR_MS, BundleHeader, BundleId, Bundl
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.counts import Kind
 from edge_agent.disk.damage import sound_header
+from edge_agent.disk.debts import Debts
 from edge_agent.disk.fates import read_fate, split_via
 from edge_agent.disk.identity import to_unsigned
 from edge_agent.disk.rows import OWED, SETTLED, UNACKED, Rows
 from edge_agent.disk.spans import runs_of
-from edge_agent.disk.types import AckedBundle, Delivery, Start, UnknownBundleError, UnknownConsumerError
+from edge_agent.disk.types import AckedBundle, Delivery, FateState, Start, UnknownBundleError, UnknownConsumerError
 
 HANDED_LEASE = 64
 """Positions that may be handed out before the mark "handed" is synced again; the price is one sync in so many."""
@@ -53,9 +54,14 @@ class Consumers:
     flows_without_receipt: Collection[str]
     places: dict[str, Place] = field(default_factory=dict)
     attached: set[str] = field(default_factory=set)
+    debts: Debts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.debts = Debts(self.rows.database)
 
     def load(self) -> None:
-        """Take the table as it is."""
+        """Take the tables as they are."""
+        self.debts.load()
         found = self.rows.database.execute("SELECT name, flow, cursor, handed FROM consumers")
         self.places = {name: Place(flow, cursor, handed) for name, flow, cursor, handed in found}
 
@@ -145,7 +151,7 @@ class Consumers:
         for row, source, incarnation, precedence, sequence, payload_bytes, flow_name, header in found:
             if flow_name in self.flows_without_receipt:
                 rows[SETTLED].append(row)
-                self._count_settled(precedence, 1, payload_bytes)
+                self.count_settled(precedence, 1, payload_bytes)
             else:
                 rows[OWED].append(row)
                 bundle = _bundle_id(source, incarnation, precedence, sequence)
@@ -164,14 +170,16 @@ class Consumers:
             if key is not None:
                 sequences.setdefault((key.origin, key.precedence), []).append(key.sequence)
         for (origin, precedence), numbers in sequences.items():
-            for start, stop in runs_of(sorted(set(numbers))):
+            runs = list(runs_of(sorted(set(numbers))))
+            self.debts.settle(origin, precedence, runs)
+            for start, stop in runs:
                 run = (origin, precedence, start, stop)
                 counted, payload_bytes = self.rows.database.execute(
                     f"SELECT count(*), sum(payload_bytes) FROM bundles WHERE {_UNSETTLED}", run
                 ).fetchone()
                 if counted:
                     self.rows.database.execute(f"UPDATE bundles SET receipt = {SETTLED} WHERE {_UNSETTLED}", run)
-                    self._count_settled(precedence, counted, payload_bytes)
+                    self.count_settled(precedence, counted, payload_bytes)
 
     def owe_again(self, bundle: BundleId) -> list[AckedBundle]:
         """A bundle came again: its receipt once more, if it was delivered here and that receipt had left before."""
@@ -183,13 +191,18 @@ class Consumers:
         is_due = found is None or found[0] == SETTLED  # else nobody has acknowledged it, or the first is on its way
         if not is_due or fate.header.flow in self.flows_without_receipt:
             return []
-        return [AckedBundle(bundle=bundle, header=fate.header)]
+        state = fate.state if fate.state in LAPSED else FateState.DELIVERED
+        return [AckedBundle(bundle=bundle, header=fate.header, state=state)]
 
-    def _count_settled(self, precedence: int, bundles: int, payload_bytes: int) -> None:
+    def count_settled(self, precedence: int, bundles: int, payload_bytes: int) -> None:
+        """So many deliveries are settled now."""
         self.rows.counts.change(precedence, Kind.DELIVERED, -bundles, -payload_bytes)
         self.rows.counts.change(precedence, Kind.SETTLED, bundles, payload_bytes)
 
 
+LAPSED = frozenset((FateState.EXPIRED_THERE, FateState.SUPERSEDED))
+"""What becomes of a delivery that nobody took (``lapses``)."""
+SETTLE_UNACKED = f"UPDATE bundles SET receipt = {SETTLED} WHERE row >= ? AND row < ? AND receipt = {UNACKED}"
 _IS_KEY = "origin = ? AND precedence = ? AND sequence = ?"
 _UNSETTLED = f"origin = ? AND precedence = ? AND sequence >= ? AND sequence < ? AND receipt < {SETTLED}"
 _ACKED = (

@@ -143,6 +143,8 @@ class Eviction:
 
     def _remember(self, victim: _Victim) -> None:
         """A delivery that goes was here: if it comes again by another way, its receipt can be given again."""
+        if self.fates.knows(victim.key):
+            return  # nobody took it, which "delivered" must not hide
         length, at_ms = victim.stored.payload_bytes, victim.stored_ms
         self.fates.close(victim.key, victim.packed, length, at_ms, FateState.DELIVERED, at_ms)
 

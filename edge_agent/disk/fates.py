@@ -142,6 +142,11 @@ class Fates:
         )
         self._machine_rows += 1  # too many when there was an entry; counted anew before anything is forgotten
 
+    def knows(self, key: RowKey) -> bool:
+        """Whether a bundle has a row of its own."""
+        where = "origin = ? AND precedence = ? AND sequence = ?"
+        return self.database.execute(f"SELECT 1 FROM fates WHERE {where}", key).fetchone() is not None
+
     def close_run(self, run: Run, ending: Ending) -> None:
         """Custody of a run of one queue ended; entries there are are updated, the others share a span."""
         state = FateState.of_code(ending.state)

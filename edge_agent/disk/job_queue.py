@@ -40,6 +40,8 @@ class JobQueue:
     """Only the writer's thread takes some out, one at a time by ``pop_file_job``."""
     due_s: float = math.inf
     """When the next transaction begins at the latest; infinite while nothing waits."""
+    look_s: float = math.inf
+    """When the writer looks round although nothing waits. Set by its thread alone."""
     _wake: threading.Condition = field(default_factory=threading.Condition)
     _urgent: deque[Job] = field(default_factory=deque)
     _waiting: deque[Job] = field(default_factory=deque)
@@ -119,7 +121,7 @@ class JobQueue:
     def wait(self) -> bool:
         """Wait until work is due; False when there is none and none will come."""
         with self._wake:
-            while (left_s := self.due_s - self.clock()) > 0:
+            while (left_s := min(self.due_s, self.look_s) - self.clock()) > 0:
                 if self._is_closing:
                     return self.due_s < math.inf
                 self._wake.wait(left_s if left_s < math.inf else None)

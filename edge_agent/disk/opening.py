@@ -95,7 +95,7 @@ def open_store(
                 consumers = Consumers(rows, flows_without_receipt)
                 consumers.load()
                 restored = _restored(rows, identity, ages, now_s)
-                owed = read_owed(database)
+                owed = read_owed(database) + consumers.debts.told()
                 break
             except sqlite3.DatabaseError as error:
                 database.close()

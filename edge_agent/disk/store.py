@@ -80,7 +80,13 @@ class Disk:
         path = store.folder / DATABASE_NAME
         self._reader = Reader(path, store.ages, store.files, self._answers, self._damaged)
         self._writer = Writer(
-            store.consumers, store.files, store.ballast, self._answers, store.on_evicted, self._reader.let_go
+            store.consumers,
+            store.files,
+            store.ballast,
+            self._answers,
+            store.on_evicted,
+            self._reader.let_go,
+            None if store.on_acked is None else self._lapsed,
         )
         fed = store.consumers.rows.stagings.fed
         self.staging = Staging(self._writer, store.files, store.ballast, self._answers.loop, self._write, fed)
@@ -363,6 +369,11 @@ class Disk:
             except OSError as error:
                 wrong.append(f"bundle {bundle}: {error.strerror}")
         return wrong
+
+    def _lapsed(self, owed: list[AckedBundle]) -> None:
+        """On the loop: there is room again, and the sources of what makes it are owed a word."""
+        self._on_complete([])
+        self._tell_acked(owed)
 
     def _tell_acked(self, acked: list[AckedBundle]) -> None:
         if acked and self._on_acked is not None:

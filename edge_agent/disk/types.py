@@ -132,10 +132,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AckedBundle:
-    """A bundle that every consumer waiting for it has acknowledged: a receipt is owed to its source."""
+    """A bundle whose source is owed a receipt: every consumer waiting for it acknowledged it, or nobody ever will."""
 
     bundle: BundleId
     header: BundleHeader
+    state: FateState = FateState.DELIVERED
+    """What the source is to hear; else that it expired or was superseded here before anybody took it."""
 
 
 class Start(StrEnum):

@@ -4,6 +4,7 @@ The next transaction begins when the last sync returned: a lone bundle waits for
 (``job_queue``). Bytes of files move in steps between transactions, so that a large picture holds nobody up.
 """
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -21,12 +22,16 @@ from edge_agent.disk.file_jobs import Begin, FileJob, Naming
 from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.job_queue import JobQueue
 from edge_agent.disk.jobs import EffectJob, Job, Leave
+from edge_agent.disk.lapses import LapseJob, Lapses
 from edge_agent.disk.pace import Pace
 from edge_agent.disk.quota import Ballast
 from edge_agent.disk.schema import is_damage, is_io_failure, mark_damaged
 from edge_agent.disk.trouble import explain, failure_of, is_full
+from edge_agent.disk.types import AckedBundle
 
 SHRINK_PAGES = 512  # 2 MiB: a few ms
+LAPSE_PAUSE_S = 0.05  # between two steps of some ms that make room, so that they take a tenth of the thread at most
+LAPSE_WAIT_S = 60.0  # a machine that slept is looked at soon after
 HASH_STEP_BYTES = 4 << 20  # of files read again after a start, between two transactions: 4 ms of a PC
 
 _log = structlog.get_logger()
@@ -43,6 +48,8 @@ class Writer:
     on_evicted: Callable[[list[Evicted]], None] | None
     on_removed: Callable[[list[BundleId]], None] = lambda bundles: None
     """Called on this thread with bundles whose files were deleted: whoever has one open keeps its room."""
+    on_owed: Callable[[list[AckedBundle]], None] | None = None
+    """Called on the loop with deliveries that nobody took, and that make room now; without it they are kept."""
     pace: Pace = field(default_factory=Pace)
     disk_free_bytes: int = field(init=False)
     promised_bytes: int = 0
@@ -52,11 +59,14 @@ class Writer:
     """Whether the disk itself (not the quota) is full."""
     failure: str = ""
     """Why the last commit failed; empty: it did not."""
+    lapses: Lapses = field(init=False)
+    _lapse_s: float = 0.0
     _is_untrusted: bool = False
     """A write or sync of the database has failed since its log was last written out as a whole."""
 
     def __post_init__(self) -> None:
         self.queue = JobQueue(self.files)
+        self.lapses = Lapses(self.tables)
         # The node asks before the thread has begun, and asks again only after a commit: told 0, a command post that
         # has nothing to store yet would refuse everything, and so never store anything.
         self.disk_free_bytes = self.ballast.disk_free_bytes()
@@ -65,6 +75,7 @@ class Writer:
         """The thread. Returns after ``close``; whatever else ends it is a defect."""
         try:
             self._look_at_disk()
+            self._let_lapse()
             while self.queue.wait():
                 self.step()
             self._transact([Leave()])
@@ -76,8 +87,24 @@ class Writer:
         """One round of the thread: a step of files, then one transaction. For who has no thread, too."""
         ready = [] if self.queue.begin_round() else self._move_files()
         self._commit([*ready, *self.queue.take(self.pace.step_bytes)])
+        self._let_lapse()
         if not self.ballast.lay_down() or self.tables.rows.quota.has_spare_pages:
             self._shrink()
+
+    def _let_lapse(self) -> None:
+        """Look for deliveries that nobody will take, where room is wanted; a step at a time."""
+        clock, on_owed = self.queue.clock, self.on_owed
+        if on_owed is None:
+            return
+        if clock() < self._lapse_s:
+            self.queue.look_s = min(self.queue.look_s, self._lapse_s)  # the step before it may have changed something
+            return
+        found = self.lapses.find()
+        if found and self._transact([LapseJob(self.lapses, found, on_owed)]) is not None:
+            self.lapses.start_over()
+        self._lapse_s = clock() + LAPSE_PAUSE_S
+        wait_s = self.lapses.wait_s()
+        self.queue.look_s = self._lapse_s + min(LAPSE_WAIT_S, wait_s) if wait_s < math.inf else math.inf
 
     def _move_files(self) -> list[Job]:
         """Move one step of bytes to files and sync them; gives back the jobs that are ready for their row."""

@@ -1,8 +1,10 @@
 """What a victim said before it died, and whether the store still holds all of it."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import BundleId, Origin
+from edge_agent.disk.types import FateState
 from tests.disk.bench import PEER_INCARNATION, Store, pattern
 from tests.disk.victim import MASK
 
@@ -17,6 +19,8 @@ class Promises:
     parts: dict[BundleId, list[tuple[int, int]]] = field(default_factory=dict)
     staged: dict[BundleId, tuple[int, int]] = field(default_factory=dict)
     """Size, and how many bytes of it were handed in."""
+    lapsed: set[BundleId] = field(default_factory=set)
+    telling: set[BundleId] = field(default_factory=set)
     acked: int = 0
     session: int = 0
     leased: int = 0
@@ -46,6 +50,8 @@ class Promises:
             self.staged.pop(bundle, None)
         elif word == "staged":
             self.staged[bundle] = (int(rest[1]), int(rest[2]))
+        elif word in ("lapsed", "telling"):
+            (self.lapsed if word == "lapsed" else self.telling).add(bundle)
         elif word == "part":
             self.parts.setdefault(bundle, []).append((int(rest[2]), int(rest[3])))
         else:
@@ -72,11 +78,22 @@ class Promises:
         assert store.restored.session_number > self.session
         assert not store.disk.report().was_copied  # a kill is no restore, wherever it met the count
         self.check_bursts(store)
+        await self.check_lapsed(store)
         assert await store.disk.consumer_open("board") >= self.acked
         waiting = sum(count.bundles for count in store.restored.queues)
         own = sum(bundle.source == store.node_id for bundle in kept)
         assert waiting >= own
         assert await store.disk.verify() == []
+
+    async def check_lapsed(self, store: Store) -> None:
+        """What was ended here because nobody took it: its source is told, now or before."""
+        await asyncio.sleep(0)
+        owed = {each.bundle for each in store.acked if each.state is FateState.EXPIRED_THERE}
+        assert self.lapsed - self.telling <= owed
+        for bundle in self.lapsed:
+            fate = await store.disk.fate(bundle)
+            assert fate is not None
+            assert fate.state is FateState.EXPIRED_THERE, bundle
 
     def check_bursts(self, store: Store) -> None:
         assert store.restored.burst_leased >= self.leased

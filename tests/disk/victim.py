@@ -2,7 +2,8 @@
 
 ``stored ID SIZE`` · ``erasing ID`` before and ``erased ID`` after custody ends · ``part ID SIZE START END`` ·
 ``staged ID SIZE END`` (its pieces up to there, under that name) ·
-``acked POSITION`` · ``opened SESSION LEASED`` · ``leased UP_TO`` · ``window HIGHEST MASK``.
+``acked POSITION`` · ``lapsed ID`` when its source is to be told, ``telling ID`` before it is told ·
+ ``opened SESSION LEASED`` · ``leased UP_TO`` · ``window HIGHEST MASK``.
 Run as ``python -m tests.disk.victim FOLDER SEED``.
 """
 
@@ -19,7 +20,7 @@ from edge_agent.core.bundle import BundleRecord, Precedence
 from edge_agent.core.effects import BurstWindow, Done, Failed, Known, Outcome, Staged
 from edge_agent.core.errors import RefusalReason, RefusedError
 from edge_agent.disk.stagings import part_of
-from edge_agent.disk.types import StoreError
+from edge_agent.disk.types import FateState, StoreError
 from tests.disk.bench import PEER_INCARNATION, Store, digest_of, opened, pattern
 
 SIZES = (0, 20, 20, 200, 200, 5_000, 60_000, 90_000, 300_000)
@@ -122,7 +123,7 @@ async def consume(store: Store, say: Say, ask: Ask) -> None:
 
     async def take_some() -> Outcome:
         try:
-            await store.disk.consumer_open("board")
+            await store.disk.consumer_open("board", "reading")
             found = await store.disk.consumer_next("board", limit=8)
             if found:
                 await store.disk.consumer_ack("board", found[-1].position)
@@ -133,6 +134,22 @@ async def consume(store: Store, say: Say, ask: Ask) -> None:
 
     while True:
         await ask(take_some)
+        await asyncio.sleep(0.001)
+
+
+async def ignore(store: Store, rng: random.Random, say: Say, ask: Ask) -> None:
+    """What nobody listens to, and has expired when it comes; about half of the words owed for it are settled."""
+    while True:
+        aged = {"lifetime_s": 5.0, "age_low_s": 10.0, "age_high_s": 10.0}
+        record = store.arriving(200, flow="unheard", incarnation=PEER_INCARNATION - 1, **aged)
+        await ask(partial(store.persist, record, pattern(200, record.id.sequence), is_arrival=True))
+        say("stored", record.id, 200)
+        for each in [each for each in store.acked if each.state is FateState.EXPIRED_THERE]:
+            store.acked.remove(each)
+            say("lapsed", each.bundle)
+            if rng.random() < 0.5:
+                say("telling", each.bundle)
+                await store.disk.settle_receipts([each.bundle])
         await asyncio.sleep(0.001)
 
 
@@ -158,12 +175,14 @@ async def take_bursts(store: Store, say: Say, ask: Ask) -> None:
 async def work(store: Store, rng: random.Random, say: Say, ask: Ask = ask_once) -> None:
     """All of it at once, until cancelled."""
     say("opened", store.restored.session_number, store.restored.burst_leased)
+    store.disk._writer.lapses.full_share = store.disk._writer.lapses.return_s = 0.0
     async with asyncio.TaskGroup() as group:
         for _ in range(SIDE_BY_SIDE):
             group.create_task(submit_and_erase(store, rng, say, ask), name="submit")
         group.create_task(receive(store, rng, say, ask), name="receive")
         group.create_task(hand_in(store, rng, say, ask), name="hand in")
         group.create_task(consume(store, say, ask), name="consume")
+        group.create_task(ignore(store, rng, say, ask), name="ignore")
         group.create_task(lease_numbers(store, say, ask), name="lease")
         group.create_task(take_bursts(store, say, ask), name="bursts")
 

@@ -109,8 +109,12 @@ def closed_numbers_forgotten(tree: Path) -> None:
     )
 
 
+def debts_forgotten(tree: Path) -> None:
+    plant(tree, "edge_agent/disk/opening.py", (" + consumers.debts.told()", ""))
+
+
 @pytest.mark.parametrize(
-    "fault", [answers_before_commit, payload_file_unsynced, folder_unsynced, closed_numbers_forgotten]
+    "fault", [answers_before_commit, payload_file_unsynced, folder_unsynced, closed_numbers_forgotten, debts_forgotten]
 )
 def test_the_proof_finds_a_planted_fault(tmp_path: Path, fault: Callable[[Path], None]) -> None:
     tree = copy_tree(tmp_path)
