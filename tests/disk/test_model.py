@@ -35,6 +35,8 @@ class Model:
     handed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CONSUMERS, 0))
     part: BundleRecord | None = None
     part_ranges: set[int] = field(default_factory=set)
+    part_untold: set[int] = field(default_factory=set)
+    """Of those: pieces that were refused as the last one, which only this process knows of."""
     parts_begun: int = 0
     burst_leased: int = 0
     burst_windows: dict[tuple[int, int], BurstWindow] = field(default_factory=dict)
@@ -73,6 +75,8 @@ class DiskMachine(RuleBasedStateMachine):
             await self._open()
 
         self.runner.run(again())
+        self.model.part_ranges -= self.model.part_untold
+        self.model.part_untold.clear()
         assert self.store.restored.burst_leased == self.model.burst_leased
         assert self.store.restored.burst_windows == tuple(self.model.burst_windows.values())
 
@@ -140,9 +144,10 @@ class DiskMachine(RuleBasedStateMachine):
             model.parts_begun += 1
             number = model.parts_begun  # a part closes no number, so a restart of this bench would give it again
             model.part = self.store.arriving(200_000, flow="text", incarnation=77, sequence=number)
-            model.part_ranges = set()
+            model.part_ranges, model.part_untold = set(), set()
         record, start = model.part, piece * 50_000
         payload = pattern(200_000, record.id.sequence)
+        held = set(model.part_ranges)
         model.part_ranges.add(piece)
 
         async def put() -> object:
@@ -158,13 +163,19 @@ class DiskMachine(RuleBasedStateMachine):
             model.part = None
         else:
             assert isinstance(outcome, Failed) == is_last
+            if not is_last:
+                model.part_untold.clear()
+            elif held:
+                model.part_untold |= {piece} - held
+            else:
+                model.part_ranges.clear()  # the part began with what failed, so it is given back
 
     @rule()
     def drop_the_part(self) -> None:
         if self.model.part is not None:
             bundle = self.model.part.id
             assert self.runner.run(_waited(self.store, bundle, EraseReason.PARTIAL_DROPPED)) == Done()
-            self.model.part_ranges = set()
+            self.model.part_ranges, self.model.part_untold = set(), set()
 
     @rule(name=st.sampled_from(sorted(CONSUMERS)), limit=st.integers(1, 4), acks=st.booleans())
     def consume(self, name: str, limit: int, acks: bool) -> None:
