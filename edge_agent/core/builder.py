@@ -136,7 +136,7 @@ class FrameBuilder:
         may_send = contact.has_word_of_peer() or (
             contact.state is LinkState.UNKNOWN and not session.is_keyed and draft.is_wanted
         )
-        others = self.contacts.siblings(contact) if contact.peer is not None else []
+        others = contact.siblings()
         usable = [each for each in others if each.is_usable and not each.is_suspect and not each.link.is_busy]
         if not may_send or (contact.is_suspect and usable):
             self.is_drained = True

@@ -61,7 +61,7 @@ from edge_agent.core.blocks import (
 from edge_agent.core.bundle import MalformedError
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.run import read_run
-from edge_agent.core.varint import ByteReader, put_signed, put_varint
+from edge_agent.core.varint import ByteReader, put_varint, put_varints
 
 _REASONS = tuple(RefusalReason)
 
@@ -99,22 +99,20 @@ def put_fragment(out: bytearray, fragment: Fragment) -> None:
 
 def put_ack(out: bytearray, ack: Ack) -> None:
     """Append an ACK block. ``arrivals`` are (number, ticks), highest number first."""
-    out.append(ACK)
-    put_varint(out, ack.reference)
-    put_varint(out, ack.highest)
-    put_varint(out, ack.highest_ticks)
-    put_varint(out, len(ack.ranges))
-    upper = ack.highest + 1
-    for start, end in ack.ranges:
-        put_varint(out, upper - end)
-        put_varint(out, end - start - 1)
+    reference, highest, highest_ticks, ranges, arrivals = ack
+    values = [reference, highest, highest_ticks, len(ranges)]
+    upper = highest + 1
+    for start, end in ranges:
+        values += (upper - end, end - start - 1)
         upper = start
-    put_varint(out, len(ack.arrivals))
-    number, ticks = ack.highest, ack.highest_ticks
-    for each_number, each_ticks in ack.arrivals:
-        put_varint(out, number - each_number)
-        put_signed(out, ticks - each_ticks)
+    values.append(len(arrivals))
+    number, ticks = highest, highest_ticks
+    for each_number, each_ticks in arrivals:
+        step = ticks - each_ticks
+        values += (number - each_number, step << 1 if step >= 0 else (-step << 1) - 1)
         number, ticks = each_number, each_ticks
+    out.append(ACK)
+    put_varints(out, values)
 
 
 def put_stored(out: bytearray, stored: Stored) -> None:
@@ -212,17 +210,15 @@ def _read_fragment(reader: ByteReader) -> Fragment:
 
 
 def _read_ack(reader: ByteReader) -> Ack:
-    reference = reader.varint()
-    highest = reader.varint()
-    highest_ticks = reader.varint()
-    count = reader.varint()
+    reference, highest, highest_ticks, count = reader.varints(4)
     if not 0 < count <= RANGES_MAX:
         raise MalformedError("ack: ranges")
     ranges = []
     upper = highest + 1
-    for _ in range(count):
-        end = upper - reader.varint()
-        upper = end - reader.varint() - 1
+    steps = iter(reader.varints(2 * count))
+    for gap, length in zip(steps, steps, strict=True):
+        end = upper - gap
+        upper = end - length - 1
         if upper < 0:
             raise MalformedError("ack: below zero")
         ranges.append((upper, end))
@@ -231,9 +227,10 @@ def _read_ack(reader: ByteReader) -> Ack:
         raise MalformedError("ack: times")
     arrivals = []
     number, ticks = highest, highest_ticks
-    for _ in range(count):
-        number -= reader.varint()
-        ticks -= reader.signed()
+    steps = iter(reader.varints(2 * count))
+    for gap, step in zip(steps, steps, strict=True):
+        number -= gap
+        ticks += (step + 1) >> 1 if step & 1 else -(step >> 1)
         arrivals.append((number, ticks))
     return Ack(reference, highest, highest_ticks, tuple(ranges), tuple(arrivals))
 

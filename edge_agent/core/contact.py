@@ -112,6 +112,20 @@ class Contact:
         self.controller = RateController(self.limits.rate_bps, self.limits.rate_is_ceiling)
         self.goodput_since_s = self.since_s
 
+    def meet(self, peer: Peer) -> None:
+        """It is ``peer`` who is behind this contact."""
+        if self.peer is peer:
+            return
+        if self.peer is not None:
+            self.peer.contacts.remove(self)
+        self.peer = peer
+        peer.contacts.append(self)
+
+    def siblings(self) -> "list[Contact]":
+        """The same peer's other contacts, burst links left out: nothing is divided with those."""
+        contacts = self.peer.contacts if self.peer is not None else ()
+        return [each for each in contacts if each is not self and not each.limits.is_burst]
+
     @property
     def frame_overhead_bytes(self) -> int:
         """Bytes of a DATA frame that are not blocks, at most."""

@@ -121,12 +121,13 @@ class Contacts:
         """The contact of a burst link from which ``peer`` was heard, made on first use; None (counted): too many."""
         for contact in link.contacts:
             if contact.address == address:
-                contact.peer = peer
+                contact.meet(peer)
                 return contact
         if link.limits is None or len(link.contacts) >= CONTACTS_MAX:
             self._outputs.drop("contact_limit")
             return None
-        contact = Contact(link, link.limits, address, now_s, peer=peer)
+        contact = Contact(link, link.limits, address, now_s)
+        contact.meet(peer)
         self._add_contact(contact)
         self._begin(contact, now_s)
         return contact
@@ -334,16 +335,9 @@ class Contacts:
             self._outputs.drop("contact_limit")
             return None
         contact = Contact(link, link.limits, address, now_s)
-        contact.peer = self.peer(hello.node_id)
+        contact.meet(self.peer(hello.node_id))
         self._add_contact(contact)
         return contact
-
-    def siblings(self, contact: Contact) -> list[Contact]:
-        """The same peer's other contacts, burst links left out: nothing is divided with those."""
-        peer = contact.peer
-        return [
-            each for each in self.contacts if each is not contact and each.peer is peer and not each.limits.is_burst
-        ]
 
     def peer(self, node_id: str) -> Peer:
         """The peer of this name, made on first use."""

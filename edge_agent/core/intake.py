@@ -294,11 +294,12 @@ class Intake:
         if session.peer_receive_id == 0:
             session.peer_receive_id = hello.receive_id
         peer = self.contacts.peer(hello.node_id)
-        contact.peer = peer
+        contact.meet(peer)
         self.contacts.remember_start(hello)
         is_same = peer.process_number == hello.process_number and peer.incarnation == hello.incarnation
         is_restart = peer.process_number > 0 and not is_same
-        peer.role, peer.number, peer.features = hello.role, hello.number, hello.features
+        peer.take_role(hello.role)
+        peer.number, peer.features = hello.number, hello.features
         peer.incarnation, peer.process_number = hello.incarnation, hello.process_number
         peer.last_heard_s = now_s
         peer.told_window_bytes = -1

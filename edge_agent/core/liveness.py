@@ -109,12 +109,8 @@ class Liveness:
     def _move_urgent(self, contact: Contact, now_s: float) -> None:
         """Urgent bytes in flight may go on another live link at once; the copies here stay in flight."""
         session = contact.session
-        others = [
-            each
-            for each in self.contacts.contacts
-            if each.peer is contact.peer and each is not contact and each.is_usable
-        ]
-        if session is None or not others:
+        contacts = contact.peer.contacts if contact.peer is not None else ()
+        if session is None or not any(each.is_usable for each in contacts if each is not contact):
             return
         for frame in session.arq.in_flight.values():
             for outgoing, start, end in frame.pieces:

@@ -36,6 +36,7 @@ from edge_agent.core.peer import STALE_S
 from edge_agent.core.report import Explanation, NodeReport, NodeSettings
 from edge_agent.core.scheduler import Scheduler
 from edge_agent.core.verdicts import Verdicts
+from edge_agent.core.words import owes_elsewhere
 
 SWEEP_S = 1.0
 CUSTODY_WAIT_S = 5.0
@@ -85,6 +86,7 @@ class Node:
         self._sweep_s = now_s + SWEEP_S
         self._wakeup_s: float | None = None
         self._handled_s = now_s
+        self._polled_s = now_s
         self._is_wakeup_known = False
         self.custody.restore(now_s)
 
@@ -233,7 +235,7 @@ class Node:
             if outgoing.unsent or outgoing.peer is None or outgoing.acked.total < outgoing.span:
                 continue
             waits_s = CUSTODY_WAIT_S + 8 * max(
-                (each.rtt.smoothed_s or 0.0 for each in self.contacts.contacts if each.peer is outgoing.peer),
+                (each.rtt.smoothed_s or 0.0 for each in outgoing.peer.contacts),
                 default=0.0,
             )
             if now_s - outgoing.peer.word_s <= CUSTODY_WAIT_S:
@@ -263,6 +265,7 @@ class Node:
             return self._take_hint()
         if self._is_wakeup_known and (self._wakeup_s is None or now_s < self._wakeup_s):
             return None  # asked before, and nothing that matters has happened since
+        self._polled_s = now_s
         contacts = self.contacts.contacts
         count = len(contacts)
         for at in range(self._turn, self._turn + count):
@@ -323,16 +326,20 @@ class Node:
             contact.idle_version = self.scheduler.version
         if contact.probe_at_s is not None and contact.probe_at_s <= now_s:
             return True
-        session, peer = contact.session, contact.peer
+        session = contact.session
         if session is not None and session.space.ack_due_s is not None and session.space.ack_due_s <= now_s:
             return True
-        return peer is not None and peer.replies_due_s is not None and peer.replies_due_s <= now_s
+        return self.builder.words.owes_replies(contact, now_s)
 
     def _may_be_wanted(self, contact: Contact) -> bool:
-        """Whether a change concerns this contact: bundles wait, its peer waits for a word, or a link is in doubt."""
-        if self.scheduler.has_work or contact.peer is None or contact.peer.told_window_bytes < 0:
+        """Whether a change concerns this contact: a bundle waits that it may carry, or its peer waits for a word."""
+        peer, session, scheduler = contact.peer, contact.session, self.scheduler
+        if peer is None or session is None or not session.is_keyed:
             return True
-        return any(each.is_suspect or not each.is_usable for each in self.contacts.contacts)
+        waiting = scheduler.waiting(peer.destinations)
+        if any(map(contact.may_carry, waiting)) or (scheduler.has_history and Precedence.DEFERRED in waiting):
+            return True
+        return contact.is_usable and (peer.told_window_bytes < 0 or any(map(owes_elsewhere, contact.siblings())))
 
     def poll_effect(self) -> Effect | None:
         """The next effect to carry out, in order, or None."""
@@ -363,12 +370,17 @@ class Node:
             session, peer = contact.session, contact.peer
             if (session is None and not contact.limits.is_burst) or contact.link.limits is None or contact.link.is_busy:
                 continue
-            if contact.idle_version != version and contact.pacer.next_s < wakeup_s:  # it was waiting for the pacer
-                wakeup_s = contact.pacer.next_s
+            pacer_s = contact.pacer.next_s
+            if contact.idle_version != version and pacer_s < wakeup_s:  # it was waiting for the pacer
+                if self._may_be_wanted(contact):
+                    wakeup_s = pacer_s
+                else:
+                    contact.idle_version = version
             due_s = peer.replies_due_s if peer is not None else None
             is_keyed = session is None or session.is_keyed
-            if due_s is not None and due_s < wakeup_s and contact.is_usable and is_keyed:
-                wakeup_s = min(wakeup_s, max(due_s, contact.pacer.next_s))
+            is_sooner = due_s is not None and max(due_s, pacer_s) < wakeup_s and is_keyed
+            if due_s is not None and is_sooner and self.builder.words.owes_replies(contact, max(due_s, self._polled_s)):
+                wakeup_s = max(due_s, pacer_s)
         due_s = self.custody.expiries.next_s()
         if due_s is not None and due_s < wakeup_s:
             wakeup_s = due_s

@@ -2,11 +2,14 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from edge_agent.core.blocks import Block, Control, Refused, Source, Stored, StoredPartly
 from edge_agent.core.bundle import COMMAND, BundleId, Precedence
 from edge_agent.core.intervals import IntervalSet
+
+if TYPE_CHECKING:
+    from edge_agent.core.contact import Contact
 
 FIRST_WINDOW_BYTES = 64 << 10
 """What may be opened before the peer's first WINDOW, and after a long silence: five hundred kits that begin at once
@@ -48,7 +51,11 @@ class Peer:
     """State shared by all contacts with one node."""
 
     node_id: str
+    contacts: "list[Contact]" = field(default_factory=list)
+    """Every way to it, in the order in which it was met there."""
     role: str = ""
+    destinations: tuple[str, ...] = field(init=False)
+    """Of bundles that this peer is the way to: itself, and ``command`` when that is its role."""
     number: int = 0
     incarnation: int = 0
     features: int = 0
@@ -79,10 +86,13 @@ class Peer:
     """When replies last left: the next ones may leave at once unless that was a moment ago."""
     custody: dict[tuple[Source, Precedence], IntervalSet] = field(default_factory=dict)
 
-    @property
-    def destinations(self) -> tuple[str, ...]:
-        """Bundle destinations that this peer is the way to: itself, and ``command`` when that is its role."""
-        return (self.node_id, COMMAND) if self.role == COMMAND else (self.node_id,)
+    def __post_init__(self) -> None:
+        self.take_role(self.role)
+
+    def take_role(self, role: str) -> None:
+        """What it is for."""
+        self.role = role
+        self.destinations = (self.node_id, COMMAND) if role == COMMAND else (self.node_id,)
 
     @property
     def itself(self) -> Source:

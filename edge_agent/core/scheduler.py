@@ -25,6 +25,8 @@ CREDIT_CAP_BYTES = QUANTUM_BYTES + 500
 """One turn, and what is earned until it comes. What a class could not use on this link, for FLASH waited or a faster
 link took it, must not make it more than its share later: on a slow link every kilobyte is a second of IMMEDIATE."""
 _PRECEDENCES = tuple(Precedence)
+_CLASSES_OF = tuple([each for each in Precedence if classes >> each & 1] for classes in range(1 << len(Precedence)))
+"""The classes that a set of bits means, highest first."""
 DEPTH_SCAN_MAX = 256
 """Entries looked at for a slow link that shall take a piece from the depth of the queue."""
 
@@ -116,7 +118,7 @@ class Scheduler:
         self._ringed = 0
         self._rings: dict[str, list[deque[Queue]]] = {}  # by destination; index 2 x precedence, + 1 for machines
         self._protected: dict[str, list[int]] = {}  # by destination, queues of protected flows in each class
-        self._waiting: dict[tuple[str, ...], list[Precedence]] = {}  # answers of ``waiting`` while no ring changes
+        self._classes: dict[str, int] = {}  # by destination, a bit for each class with a queue in its rings
 
     def queue(self, key: QueueKey, order: FlowOrder, origin: Origin) -> Queue:
         """The queue of this key, made on first use."""
@@ -132,11 +134,12 @@ class Scheduler:
         if not queue.is_ringed and queue.entries:
             queue.is_ringed = True
             self._ringed += 1
-            self._waiting.clear()
-            rings = self._rings.get(queue.key.destination)
+            destination = queue.key.destination
+            rings = self._rings.get(destination)
             if rings is None:
-                rings = self._rings[queue.key.destination] = [deque() for _ in range(2 * len(Precedence))]
+                rings = self._rings[destination] = [deque() for _ in range(2 * len(Precedence))]
             rings[_ring_of(queue)].append(queue)
+            self._classes[destination] = self._classes.get(destination, 0) | 1 << queue.service
             if queue.is_protected:
                 self._count_protected(queue, 1)
             self.has_history = self.has_history or queue.service is not queue.key.precedence
@@ -172,18 +175,10 @@ class Scheduler:
 
     def waiting(self, destinations: tuple[str, ...]) -> list[Precedence]:
         """The classes that have something queued for these destinations, highest first; not to be changed."""
-        known = self._waiting.get(destinations)
-        if known is None:
-            known = self._waiting[destinations] = self._find_waiting(destinations)
-        return known
-
-    def _find_waiting(self, destinations: tuple[str, ...]) -> list[Precedence]:
-        waiting = [False] * len(Precedence)
+        classes = 0
         for destination in destinations:
-            for at, ring in enumerate(self._rings.get(destination, ())):
-                if ring:
-                    waiting[at >> 1] = True
-        return [precedence for precedence, is_waiting in zip(_PRECEDENCES, waiting, strict=True) if is_waiting]
+            classes |= self._classes.get(destination, 0)
+        return _CLASSES_OF[classes]
 
     def order_of_service(self, waiting: list[Precedence], account: ShareAccount, now_s: float) -> list[Precedence]:
         """``waiting`` in the order this link should serve it: by precedence, but owed shares first."""
@@ -256,18 +251,25 @@ class Scheduler:
             entries = queue.entries
             if queue.first_waiting() is None:
                 ring.remove(queue)
-                queue.is_ringed = False
-                queue.turn_bytes = 0
-                self._ringed -= 1
-                self._waiting.clear()
-                if queue.is_protected:
-                    self._count_protected(queue, -1)
+                self._unring(queue)
                 continue
             for outgoing in islice(entries, DEPTH_SCAN_MAX):
                 if not may_begin and outgoing.is_large and outgoing.peer is None:
                     continue
                 if not outgoing.is_closed and (outgoing.unsent.total or outgoing.second.total):
                     yield queue, outgoing
+
+    def _unring(self, queue: Queue) -> None:
+        """The queue has left its ring: it has nothing to send."""
+        queue.is_ringed = False
+        queue.turn_bytes = 0
+        self._ringed -= 1
+        destination, service = queue.key.destination, queue.service
+        rings = self._rings[destination]
+        if not rings[2 * service] and not rings[2 * service + 1]:
+            self._classes[destination] &= ~(1 << service)
+        if queue.is_protected:
+            self._count_protected(queue, -1)
 
 
 def _ring_of(queue: Queue) -> int:

@@ -29,6 +29,8 @@ class Session:
     profiles_sent: ProfileWriter = field(default_factory=ProfileWriter)
     profiles_read: ProfileReader = field(default_factory=ProfileReader)
     open: FrameCipher | None = None
+    is_keyed: bool = False
+    """Whether both salts are known here: ``open`` is there."""
     early_open: FrameCipher | None = None
     peer_salt: bytes = b""
     peer_receive_id: int = 0
@@ -41,11 +43,6 @@ class Session:
 
     def __post_init__(self) -> None:
         self.space = ReceiveSpace(self.started_s)
-
-    @property
-    def is_keyed(self) -> bool:
-        """Whether both salts are known here."""
-        return self.open is not None
 
 
 def open_session(keys: LinkKeys, salt: bytes, receive_id: int, now_s: float) -> Session:
@@ -75,7 +72,7 @@ def settle_initiator(session: Session, keys: LinkKeys, peer_salt: bytes, opener:
     seal = keys.traffic(salts, Direction.INITIATOR, suite, session.epoch)
     assert seal is not None, "the other direction of the same suite and epoch opened"
     session.peer_salt, session.open, session.seal, session.is_proven = peer_salt, opener, seal, True
-    session.suite = suite
+    session.is_keyed, session.suite = True, suite
 
 
 def answer_session(
@@ -103,5 +100,5 @@ def answer_session(
         suite=suite,
         epoch=epoch,
     )
-    session.open, session.early_open, session.peer_salt = opener, early, peer_salt
+    session.open, session.is_keyed, session.early_open, session.peer_salt = opener, True, early, peer_salt
     return session

@@ -1,5 +1,7 @@
 """Variable-length integers (LEB128, seven bits a byte, low first), bounded to 63 bits. Source: DWARF 5, section 7.6."""
 
+from collections.abc import Iterable
+
 from edge_agent.core.bundle import MalformedError
 
 VARINT_MAX = (1 << 63) - 1
@@ -11,6 +13,15 @@ def put_varint(out: bytearray, value: int) -> None:
         out.append(value & 127 | 128)
         value >>= 7
     out.append(value)
+
+
+def put_varints(out: bytearray, values: Iterable[int]) -> None:
+    """Append each of ``values``: most are short, and a call costs more than their one byte."""
+    for value in values:
+        while value > 127:
+            out.append(value & 127 | 128)
+            value >>= 7
+        out.append(value)
 
 
 def put_signed(out: bytearray, value: int) -> None:
@@ -57,6 +68,20 @@ class ByteReader:
             if shift > 56 + 7:
                 break
         raise MalformedError("varint too long or cut")
+
+    def varints(self, count: int) -> list[int]:
+        """The next ``count`` varints."""
+        at, end, body, values = self.at, self.end, self.body, []
+        for _ in range(count):
+            if at < end and body[at] < 128:
+                values.append(body[at])
+                at += 1
+            else:
+                self.at = at
+                values.append(self.varint())
+                at = self.at
+        self.at = at
+        return values
 
     def signed(self) -> int:
         """The next zigzag value."""

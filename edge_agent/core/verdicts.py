@@ -94,11 +94,10 @@ class Verdicts:
         is_reached = False
         for peer in self.contacts.peers.values():
             if peer.role == COMMAND:
-                contacts = [each for each in self.contacts.contacts if each.peer is peer]
-                if any(each.is_usable for each in contacts):
+                if any(each.is_usable for each in peer.contacts):
                     is_reached = True
                 else:
-                    dead_s[peer.node_id] = max((each.since_s for each in contacts), default=now_s)
+                    dead_s[peer.node_id] = max((each.since_s for each in peer.contacts), default=now_s)
         if not (dead_s and is_reached):
             return
         for outgoing in list(self.custody.bundles.values()):

@@ -70,13 +70,10 @@ class WordWriter:
                 draft.is_wanted = True
         if contact.peer is None or not contact.is_usable:
             return
-        for other in self.contacts.siblings(contact):
-            if other.is_usable and not other.is_suspect:
-                continue
-            if other.session is None or not other.session.is_keyed or other.session.space.ack_due_s is None:
-                continue
+        for other in filter(owes_elsewhere, contact.siblings()):
             if draft.room_bytes < ACK_USUAL_BYTES:
                 return
+            assert other.session is not None
             ack = other.session.space.take_ack(other.session.receive_id + 1, draft.room_bytes)
             if ack is not None:
                 put_ack(draft.body, ack)
@@ -104,7 +101,7 @@ class WordWriter:
         peer = contact.peer
         if peer is None or peer.replies_due_s is None or not contact.is_usable:
             return
-        if not draft.is_wanted and not (peer.replies_due_s <= now_s and self.is_best(contact, now_s)):
+        if not draft.is_wanted and not self.owes_replies(contact, now_s):
             return
         while peer.custody and self._put_custody(peer, draft):
             pass
@@ -174,15 +171,27 @@ class WordWriter:
 
     def is_best(self, contact: Contact, now_s: float) -> bool:
         """Whether this contact would bring a small block to the peer first, of those not in doubt."""
-        if contact.is_suspect and any(
-            each.is_usable and not each.is_suspect for each in self.contacts.siblings(contact)
-        ):
+        rivals = [each for each in contact.siblings() if each.is_usable and not each.is_suspect]
+        if not rivals:
+            return True
+        if contact.is_suspect:
             return False
-        own_s = _word_eta_s(contact, now_s)
-        return all(
-            each.is_suspect or not each.is_usable or _word_eta_s(each, now_s) >= own_s - 1e-9
-            for each in self.contacts.siblings(contact)
-        )
+        own_s = _word_eta_s(contact, now_s) - 1e-9
+        return all(_word_eta_s(each, now_s) >= own_s for each in rivals)
+
+    def owes_replies(self, contact: Contact, now_s: float) -> bool:
+        """Whether words to the peer are due by ``now_s``, and are this contact's to bring."""
+        peer = contact.peer
+        if peer is None or peer.replies_due_s is None or peer.replies_due_s > now_s or not contact.is_usable:
+            return False
+        return self.is_best(contact, now_s)
+
+
+def owes_elsewhere(contact: Contact) -> bool:
+    """Whether a contact whose way back is in doubt owes an acknowledgement, which another one may bring."""
+    if contact.is_usable and not contact.is_suspect:
+        return False
+    return contact.session is not None and contact.session.is_keyed and contact.session.space.ack_due_s is not None
 
 
 def _most_times(contact: Contact) -> int:

@@ -27,7 +27,8 @@ def find_contact(node: Node, link: str, address: Hashable | None) -> Contact | N
 
 def is_alone(node: Node, contact: Contact) -> bool:
     """Whether no other link to the same node works: nothing can be left to a faster one."""
-    peer, contacts = contact.peer, node.contacts.contacts
+    peer = contact.peer
+    contacts = peer.contacts if peer is not None else node.contacts.contacts
     return not any(each.is_usable and each.peer is peer and each is not contact for each in contacts)
 
 

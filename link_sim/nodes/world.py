@@ -39,6 +39,7 @@ from link_sim.link.media import Medium
 from link_sim.link.model import Outage, spoiled
 from link_sim.link.services import NS_PER_S
 from link_sim.link.streams import derived_seed
+from link_sim.nodes.collector import seldom_collecting
 from link_sim.nodes.disk import DiskMaker, NodeDisk, make_memory_disk
 from link_sim.nodes.door import NodeDoor, NodeMaker
 from link_sim.nodes.ledger import Delivery, Ledger
@@ -209,10 +210,11 @@ class World:
     def run_until(self, t_s: float) -> None:
         """Let virtual time pass up to and including ``t_s``."""
         end_ns, heap = _ns(t_s), self._heap
-        while heap and heap[0][0] <= end_ns:
-            self._now_ns, _, action, argument = heappop(heap)
-            self.now_s = self._now_ns / NS_PER_S
-            action(argument)
+        with seldom_collecting():
+            while heap and heap[0][0] <= end_ns:
+                self._now_ns, _, action, argument = heappop(heap)
+                self.now_s = self._now_ns / NS_PER_S
+                action(argument)
         self._now_ns = max(self._now_ns, end_ns)
         self.now_s = self._now_ns / NS_PER_S
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.core.bundle import MalformedError
-from edge_agent.core.varint import VARINT_MAX, ByteReader, put_signed, put_varint
+from edge_agent.core.varint import VARINT_MAX, ByteReader, put_signed, put_varint, put_varints
 from tests.core.planted import finds, holds
 
 NUMBERS = st.one_of(
@@ -70,3 +70,18 @@ def test_a_reader_never_reads_beyond_its_end() -> None:
     for read in (reader.byte, reader.varint, lambda: reader.take(1)):
         with pytest.raises(MalformedError):
             read()
+
+
+@given(st.lists(NUMBERS), st.integers(0, 3))
+def test_several_numbers_are_those_that_stand_there_one_by_one(numbers: list[int], more: int) -> None:
+    out = bytearray()
+    put_varints(out, numbers)
+    one_by_one = bytearray()
+    for number in numbers:
+        put_varint(one_by_one, number)
+    assert out == one_by_one
+    reader = ByteReader(bytes(out))
+    assert reader.varints(len(numbers)) == numbers
+    assert reader.at == reader.end
+    with pytest.raises(MalformedError):
+        ByteReader(bytes(out)).varints(len(numbers) + 1 + more)
