@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from edge_agent.core.blocks import (
     ACK_TIMES_MAX,
     AGE_MAX_MS,
+    BUNDLE_MAX_BYTES,
     ECHO,
     HEADER_MAX_BYTES,
     PROBE,
@@ -57,7 +58,7 @@ def fragments(draw: st.DrawFn) -> Fragment:
     if kind != "whole" and not payload:
         payload = b"x"
     offset = draw(st.integers(1, 1 << 39)) if kind == "later" else 0
-    beyond = draw(st.integers(1, 1 << 39)) if kind != "whole" else 0
+    beyond = draw(st.integers(1, BUNDLE_MAX_BYTES - offset - len(payload))) if kind != "whole" else 0
     header = draw(st.binary(min_size=1, max_size=HEADER_MAX_BYTES)) if kind != "later" else b""
     ages = st.one_of(st.integers(0, 1000), st.integers(0, AGE_MAX_MS))
     return Fragment(
