@@ -162,6 +162,8 @@ class Agent:
         self._sender.on_accepted = self._page_news.accepted
         self._last_report: tuple[float, NodeReport] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._names_deliveries = log.is_enabled_for(logging.DEBUG)
+        """Whether each is logged: its name costs more to write than all else that is done with it there."""
 
     def stop(self) -> None:
         """End ``run`` soon."""
@@ -278,8 +280,7 @@ class Agent:
             case BundleDelivered():
                 self._delivered(event)
             case BundlesForwarded():
-                for bundle in event.bundles:
-                    self._settled(bundle)
+                self._settled(*event.bundles)
             case BundleClosed():
                 self._receipts.tell_end(event.bundle, state_of(event.reason))
                 self._settled(event.bundle)
@@ -313,14 +314,15 @@ class Agent:
         if flow in RECEIPT_FLOWS:
             self._receipt_arrived.set()
         self._deliveries.arrived(flow)
-        if log.is_enabled_for(logging.DEBUG):  # a name costs more to write than all else that is done here
+        if self._names_deliveries:
             log.debug("bundle_delivered", bundle=str(event.record.id), peer=event.peer, via=event.via)
 
-    def _settled(self, bundle: BundleId) -> None:
-        """A bundle no longer waits here."""
-        self._door.fates.changed(bundle)
+    def _settled(self, *bundles: BundleId) -> None:
+        """Bundles no longer wait here."""
+        self._door.fates.changed(*bundles)
         for device in self._devices:
-            device.settled(bundle)
+            for bundle in bundles:
+                device.settled(bundle)
 
     async def _run_desk(self) -> None:
         """Orders and what people see and press; with or without a page."""

@@ -25,11 +25,14 @@ class FateWatch:
         self.any_change = asyncio.Event()
         """Set at each change of any bundle; cleared by whoever waits for it."""
 
-    def changed(self, bundle: BundleId) -> None:
-        """Something became of ``bundle``."""
+    def changed(self, *bundles: BundleId) -> None:
+        """Something became of each of these."""
         self.any_change.set()
-        for news in self._waiting.get(bundle, ()):
-            news.set()
+        if not self._waiting:
+            return
+        for bundle in bundles:
+            for news in self._waiting.get(bundle, ()):
+                news.set()
 
     async def wait(self, bundle: BundleId, wanted: str) -> Fate:
         """The fate once it is ``wanted`` ("forwarded", "delivered") or beyond, or can no longer become so."""

@@ -36,7 +36,7 @@ class _Known:
 
     ranges: IntervalSet
     ask_at: int
-    """How many ranges are a reason to ask."""
+    """How many ranges are a reason to ask; RANGES_MAX at the most."""
     wait_s: float
     asked_s: float = -math.inf
     asked_at: int = 0
@@ -67,7 +67,7 @@ class ClosedNumbers:
         if known is None:
             known = self._known[key] = _Known(IntervalSet(), ASK_RANGES, ASK_WAIT_S)
         known.ranges.add(start, end)
-        return len(_bounded(known.ranges)) >= known.ask_at
+        return len(known.ranges) >= known.ask_at and len(_bounded(known.ranges)) >= known.ask_at
 
     def question(self, key: ClosedKey, now_s: float) -> Control | None:
         """What its source is to be asked now; None while the last question may do."""

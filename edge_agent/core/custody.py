@@ -228,13 +228,16 @@ class Custody:
             peer.owe(Reply(abandonment(outgoing), is_urgent=False), now_s)
 
     def forward(self, bundles: Iterable[BundleId], peer: Peer) -> None:
-        """``peer`` has taken custody of these, as far as they are here."""
+        """``peer`` has taken custody of these, each named once, as far as they are here."""
         runs: dict[tuple[str, ...], list[BundleId]] = {}
+        left: dict[Queue, list[Outgoing]] = {}
         for bundle in bundles:
             outgoing = self.bundles.get(bundle)
             if outgoing is not None:
-                self._release(outgoing)
+                left.setdefault(self._queue_of[bundle], []).append(outgoing)
                 runs.setdefault(outgoing.via, []).append(bundle)
+        for queue, outgoings in left.items():
+            self._release(queue, outgoings)
         for via, ended in runs.items():
             self.outputs.events.append(BundlesForwarded(tuple(ended), peer.node_id, via))
             self._erase(ended, EraseReason.FORWARDED, peer.node_id, via)
@@ -294,19 +297,20 @@ class Custody:
 
     def end(self, outgoing: Outgoing, reason: EraseReason) -> None:
         """End custody without forwarding."""
-        self.outputs.events.append(BundleClosed(outgoing.record.id, reason))
-        self._release(outgoing)
-        self._erase([outgoing.record.id], reason)
-
-    def _release(self, outgoing: Outgoing) -> None:
-        """A bundle leaves memory for good; its row is still there."""
         bundle = outgoing.record.id
-        queue = self._queue_of[bundle]
-        self._let_go(queue, outgoing)
-        self._erasing.add(bundle)
+        self.outputs.events.append(BundleClosed(bundle, reason))
+        self._release(self._queue_of[bundle], [outgoing])
+        self._erase([bundle], reason)
+
+    def _release(self, queue: Queue, outgoings: list[Outgoing]) -> None:
+        """Bundles of one queue, each once, leave memory for good; their rows are still there."""
+        for outgoing in outgoings:
+            self._let_go(queue, outgoing)
+        ended = [outgoing.record.id for outgoing in outgoings]
+        self._erasing.update(ended)
         if queue.is_loading:
-            queue.ended_while_loading.add(bundle)
-        self.windows.note_out(queue, outgoing.record.payload_bytes)
+            queue.ended_while_loading.update(ended)
+        self.windows.note_out(queue, sum([outgoing.record.payload_bytes for outgoing in outgoings]), len(ended))
         if queue.has_more_stored:
             self.windows.refill(queue)
 
@@ -343,9 +347,10 @@ class Custody:
         """End custody of what is surely too old."""
         ended = []
         for outgoing in self.expiries.take_due(now_s):
-            self.outputs.events.append(BundleClosed(outgoing.record.id, EraseReason.EXPIRED))
-            self._release(outgoing)
-            ended.append(outgoing.record.id)
+            bundle = outgoing.record.id
+            self.outputs.events.append(BundleClosed(bundle, EraseReason.EXPIRED))
+            self._release(self._queue_of[bundle], [outgoing])
+            ended.append(bundle)
         if ended:
             self._erase(ended, EraseReason.EXPIRED)
 

@@ -76,9 +76,9 @@ class Windows:
         queue.bundles += 1
         queue.payload_bytes += record.payload_bytes
 
-    def note_out(self, queue: Queue, payload_bytes: int) -> None:
-        """One bundle less."""
-        queue.bundles -= 1
+    def note_out(self, queue: Queue, payload_bytes: int, bundles: int = 1) -> None:
+        """So many bundles less, of ``payload_bytes`` together."""
+        queue.bundles -= bundles
         queue.payload_bytes -= payload_bytes
         queue.was_served = True
         if queue.bundles == 0:

@@ -1,17 +1,18 @@
 """Erasures: ends of custody gathered in memory and carried out by runs of numbers, some statements for each run."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import BundleId
-from edge_agent.core.effects import EraseReason
+from edge_agent.core.effects import Erase, EraseReason
 from edge_agent.disk.ages import Ages
 from edge_agent.disk.carried import Carried
 from edge_agent.disk.counts import Counts
-from edge_agent.disk.fates import Fates, RowKey, join_via, state_of
+from edge_agent.disk.fates import Fates, join_via, state_of
 from edge_agent.disk.removal import INLINE_BYTES, Removal
 from edge_agent.disk.spans import ACCEPTED_SPREAD_MS, Ending, Run, runs_of
+from edge_agent.disk.types import SEQUENCE_MAX
 
 _RUN = "origin = ? AND precedence = ? AND sequence >= ? AND sequence < ? AND queue IS NOT NULL"
 _IS_BODY = f"digest IS NULL AND payload_bytes > {INLINE_BYTES}"
@@ -41,14 +42,14 @@ class Erasures:
         """Forget what was gathered."""
         self._groups.clear()
 
-    def add(self, key: RowKey, bundle: BundleId, reason: EraseReason, peer: str, via: tuple[str, ...]) -> None:
-        """Gather one end of custody."""
-        place = (key.origin, key.precedence, reason, peer)
+    def add(self, origin: int, precedence: int, bundles: Iterable[BundleId], effect: Erase) -> None:
+        """Gather ends of custody: bundles of one origin and precedence. No row has a number beyond SEQUENCE_MAX."""
+        place = (origin, precedence, effect.reason, effect.peer)
         group = self._groups.get(place)
         if group is None:
             group = self._groups[place] = _Group()
-        group.bundles[key.sequence] = bundle
-        group.via.update(via)
+        group.bundles.update({bundle.sequence: bundle for bundle in bundles if bundle.sequence < SEQUENCE_MAX})
+        group.via.update(effect.via)
 
     def flush(self) -> None:
         """Carry out what was gathered."""

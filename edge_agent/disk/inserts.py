@@ -58,7 +58,7 @@ class Inserts:
         """Gather a row; its payload lies in it, or (``is_inline`` False, no file) beside it."""
         number, is_file = self._next_row, row.digest is not None
         self._next_row = number + 1
-        total = sum_of(row.header, b"" if is_file else payload)
+        total = crc32(row.header) if is_file else crc32(payload, crc32(row.header))  # ``sum_of``
         self._rows.append((number, *row, payload if is_inline else None, total))
         if not (is_inline or is_file):
             self._bodies.append((number, payload))

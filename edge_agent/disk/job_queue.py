@@ -42,7 +42,9 @@ class JobQueue:
     """When the next transaction begins at the latest; infinite while nothing waits."""
     look_s: float = math.inf
     """When the writer looks round although nothing waits. Set by its thread alone."""
-    _wake: threading.Condition = field(default_factory=threading.Condition)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _wake: threading.Condition = field(init=False)
+    """Of ``_lock``, which is quicker to take by itself."""
     _urgent: deque[Job] = field(default_factory=deque)
     _waiting: deque[Job] = field(default_factory=deque)
     _queued_bytes: int = 0
@@ -53,9 +55,12 @@ class JobQueue:
     _was_flood: bool = False
     _is_closing: bool = False
 
+    def __post_init__(self) -> None:
+        self._wake = threading.Condition(self._lock)
+
     def put_effect(self, effect: Persist | Erase | LeaseNumbers | SyncWindow | CloseNumbers) -> Failed | None:
         """Queue an effect; a Failed when the intake is full, which only a Persist can meet."""
-        with self._wake:
+        with self._lock:
             if isinstance(effect, Persist):
                 return self._put_persist(effect)
             if isinstance(effect, CloseNumbers):
@@ -107,7 +112,10 @@ class JobQueue:
 
     def _hurry(self, wait_s: float = 0.0) -> None:
         """The next transaction begins within ``wait_s``; at once when enough has gathered."""
-        due_s = self.clock() + wait_s if len(self._waiting) < GATHERED_JOBS else 0.0
+        is_enough = len(self._waiting) >= GATHERED_JOBS
+        if wait_s == GATHER_S and self.due_s < math.inf and not is_enough:
+            return  # what came before is due sooner
+        due_s = 0.0 if is_enough else self.clock() + wait_s
         if due_s < self.due_s:
             self.due_s = due_s
             self._wake.notify()

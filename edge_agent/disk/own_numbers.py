@@ -30,14 +30,16 @@ class OwnNumbers:
         """Whether this number is stored, or was given out before this start."""
         return sequence < self._first[precedence] or sequence in self._numbers[precedence]
 
-    def add(self, precedence: int, sequence: int) -> None:
-        """A bundle of this number is stored."""
+    def add(self, precedence: int, sequence: int) -> bool:
+        """A bundle of this number is stored; False when one was before."""
         numbers = self._numbers[precedence]
-        numbers.add(sequence, sequence + 1)
+        if sequence < self._first[precedence] or not numbers.add(sequence, sequence + 1):
+            return False
         self._added.append((precedence, sequence))
         if len(numbers) > INTERVALS_MAX:
             lowest = iter(numbers)
             numbers.add(next(lowest)[0], next(lowest)[1])
+        return True
 
     def next_sequence(self, precedence: int) -> int:
         """Above every number stored."""

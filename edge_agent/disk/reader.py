@@ -42,6 +42,7 @@ _RECORDS = (
     "SELECT source, incarnation, precedence, sequence, payload_bytes, digest IS NULL, sum, header, body,"
     " boot, as_of_s, age_low_s, age_high_s FROM bundles JOIN origins ON origins.origin = bundles.origin"
 )
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 _PRECEDENCES = tuple(Precedence)  # looking a member up by its value costs a microsecond
 _WHERE_ID = "WHERE source = ? AND incarnation = ? AND precedence = ? AND sequence = ?"
 
@@ -256,17 +257,32 @@ def _loaded(
     """Records and short payloads; a damaged one is left out, and the window may have more behind it."""
     records, payloads = [], []
     room_bytes, is_short, unpack = WINDOW_PAYLOAD_BYTES, False, HeaderReader().read
-    for source, incarnation, precedence, sequence, payload_bytes, is_row, total, packed, body, *times in found:
-        bundle = BundleId(source, to_unsigned(incarnation), _PRECEDENCES[precedence], sequence)
+    age_of = ages.read
+    for (
+        source,
+        incarnation,
+        precedence,
+        sequence,
+        payload_bytes,
+        is_row,
+        total,
+        packed,
+        body,
+        boot,
+        as_of_s,
+        age_low_s,
+        age_high_s,
+    ) in found:
+        bundle = _new_tuple(BundleId, (source, to_unsigned(incarnation), _PRECEDENCES[precedence], sequence))
         header = sound_header(total if body is not None or not is_row else None, packed, body or b"", unpack)
         if header is None:
             on_damaged(bundle)
             is_short = True
             continue
-        aged = ages.read(*times)
         room_bytes -= len(body) if body is not None else 0
         payloads.append(body if room_bytes >= 0 else None)
-        records.append(BundleRecord(bundle, header, payload_bytes, aged.as_of_s, aged.age_low_s, aged.age_high_s))
+        aged = age_of(boot, as_of_s, age_low_s, age_high_s)
+        records.append(_new_tuple(BundleRecord, (bundle, header, payload_bytes, *aged)))
     return Loaded(tuple(records), has_more=is_short, payloads=tuple(payloads))
 
 

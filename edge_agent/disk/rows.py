@@ -6,6 +6,8 @@ touched from the tables, so memory never says more than the disk.
 
 import sqlite3
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
 from edge_agent.core.bundle import BundleId, BundleRecord, Origin, Precedence
 from edge_agent.core.effects import CloseNumbers, Done, Erase, EraseReason, Failed, Known, Outcome, Persist, QueueKey
@@ -22,7 +24,7 @@ from edge_agent.disk.files import PayloadFiles
 from edge_agent.disk.identity import to_signed, to_unsigned
 from edge_agent.disk.inserts import Inserts, NewRow
 from edge_agent.disk.own_numbers import OwnNumbers
-from edge_agent.disk.parts import Parts
+from edge_agent.disk.parts import Part, Parts
 from edge_agent.disk.quota import Quota
 from edge_agent.disk.removal import INLINE_BYTES, STORED_COLUMNS, Removal, Stored
 from edge_agent.disk.seen import SeenNumbers
@@ -34,6 +36,8 @@ LEASE_NUMBERS = 1024  # numbers skipped by a kill after a few bundles; a clean s
 LEASE_NUMBERS_MAX = 1 << 16  # by a kill in a flood: each lease costs three syncs, so it grows with what was used
 
 _PAGE_COUNTS = ("page_count", "freelist_count")
+_NAME = itemgetter(slice(3))  # of a bundle: all but its sequence
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 
 UNACKED, OWED, SETTLED = 0, 1, 2
 
@@ -200,17 +204,17 @@ class Rows:
 
     def key(self, bundle: BundleId) -> RowKey:
         """A bundle's key in the tables; an origin met for the first time gets its number here."""
-        name = (bundle.source, bundle.incarnation)
+        source, incarnation, precedence, sequence = bundle
+        name = (source, incarnation)
         origin = self._origins.get(name)
         if origin is None:
             origin = self.database.execute(
-                "INSERT INTO origins (source, incarnation) VALUES (?, ?)",
-                (bundle.source, to_signed(bundle.incarnation)),
+                "INSERT INTO origins (source, incarnation) VALUES (?, ?)", (source, to_signed(incarnation))
             ).lastrowid
             assert origin is not None  # an INSERT of one row always has one
             self._origins[name] = origin
             self._new_origins.append(name)
-        return RowKey(origin, int(bundle.precedence), bundle.sequence)
+        return _new_tuple(RowKey, (origin, int(precedence), sequence))
 
     def find_key(self, bundle: BundleId) -> RowKey | None:
         """The key of a bundle that the tables may know; None when they cannot."""
@@ -256,46 +260,61 @@ class Rows:
         assert record is not None  # pieces go to ``parts``
         bundle = record.id
         key = self.key(bundle)
-        name = bundle if effect.staged is None else effect.staged.part
-        part = self.parts.forget(name, self.key(name))
-        if part is not None and digest is None:  # a row in the end: what came of it before goes with its ``.part``
-            self.removal.files.append(bundle)
-        if self.is_stored(bundle):
-            return Known()
+        part = self._end_part(effect, key, is_file=digest is not None) if self.parts.held else None
         if part is None:  # else room was made when its first piece came
-            refusal = self.admit(bundle, record.payload_bytes, record.header.origin)
-            if refusal is not None:
-                return refusal
+            origin, payload_bytes = record.header.origin, record.payload_bytes
+            if self.quota.missing_bytes(payload_bytes, bundle.precedence, origin) > 0:
+                refusal = Known() if self.is_stored(bundle) else self.admit(bundle, payload_bytes, origin)
+                if refusal is not None:
+                    return refusal
+        if not self._close_number(bundle, key):
+            return Known()
         self._insert(key, effect, record, digest)
         if effect.staged is not None:
             self.stagings.remember(effect.staged.part, bundle)
-        if self._is_own(bundle):
-            self._own.add(bundle.precedence, bundle.sequence)
-            self._lease(bundle.precedence, bundle.sequence)
-        else:
-            self.seen.add((key.origin, key.precedence), key.sequence)
         return Done()
+
+    def _end_part(self, effect: Persist, key: RowKey, *, is_file: bool) -> Part | None:
+        """What came of a bundle in pieces, now that it is whole; None when nothing did."""
+        bundle = effect.bundle
+        staged = None if effect.staged is None else effect.staged.part
+        part = self.parts.forget(bundle, key) if staged is None else self.parts.forget(staged, self.key(staged))
+        if part is not None and not is_file:  # a row in the end: what came of it before goes with its ``.part``
+            self.removal.files.append(bundle)
+        return part
+
+    def _close_number(self, bundle: BundleId, key: RowKey) -> bool:
+        """The number of a bundle that is being stored is given away from now on; False when it was before."""
+        if not self._is_own(bundle):
+            return self.seen.add((key.origin, key.precedence), key.sequence)
+        if not self._own.add(bundle.precedence, bundle.sequence):
+            return False
+        self._lease(bundle.precedence, bundle.sequence)
+        return True
 
     def _insert(self, key: RowKey, effect: Persist, record: BundleRecord, digest: bytes | None) -> None:
         header, stored_ms = record.header, self.ages.now_ms()
         packed, payload_bytes = header.pack(), record.payload_bytes
         is_delivery = effect.is_arrival and header.destination in self.destinations
         queue = None if is_delivery else self._queue(record)
-        row = NewRow(
-            *key,
-            queue,
-            header.flow if is_delivery else None,
-            payload_bytes,
-            self.ages.boot,
-            self.ages.boot_time(record.as_of_s),
-            record.age_low_s,
-            record.age_high_s,
-            stored_ms,
-            UNACKED if is_delivery else None,
-            effect.peer if is_delivery else None,
-            join_via(effect.via) if is_delivery else None,
-            digest,
-            packed,
+        row = _new_tuple(
+            NewRow,
+            (
+                *key,
+                queue,
+                header.flow if is_delivery else None,
+                payload_bytes,
+                self.ages.boot,
+                self.ages.boot_time(record.as_of_s),
+                record.age_low_s,
+                record.age_high_s,
+                stored_ms,
+                UNACKED if is_delivery else None,
+                effect.peer if is_delivery else None,
+                join_via(effect.via) if is_delivery else None,
+                digest,
+                packed,
+            ),
         )
         self.inserts.add(row, effect.payload, is_inline=digest is None and payload_bytes <= INLINE_BYTES)
         if digest is not None:
@@ -346,16 +365,16 @@ class Rows:
 
     def erase(self, effect: Erase) -> Outcome:
         """End custody. A delivery is never erased so: consumers and the quota decide on it."""
-        for bundle in effect.bundles:
-            key = self.find_key(bundle)
-            if self.parts.forget(bundle, key) is not None:
-                self.removal.files.append(bundle)
-            if effect.reason is EraseReason.PARTIAL_DROPPED:
-                if not self.is_stored(bundle):
-                    self.removal.files.append(bundle)
-                continue
-            if key is not None:
-                self.erasures.add(key, bundle, effect.reason, effect.peer, effect.via)
+        if self.parts.held:
+            for bundle in effect.bundles:
+                self.drop_part(bundle)
+        if effect.reason is EraseReason.PARTIAL_DROPPED:
+            self.removal.files += [bundle for bundle in effect.bundles if not self.is_stored(bundle)]
+            return Done()
+        for (source, incarnation, precedence), bundles in groupby(effect.bundles, _NAME):
+            origin = self._origins.get((source, incarnation))
+            if origin is not None:
+                self.erasures.add(origin, int(precedence), bundles, effect)
         return Done()
 
     def take_out_damaged(self, bundle: BundleId, files: PayloadFiles) -> None:

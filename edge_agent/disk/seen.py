@@ -70,15 +70,22 @@ class SeenNumbers:
         tail = self._tail(key)
         return self._row_has(key, sequence) if tail.is_below(sequence) else sequence in tail.numbers
 
-    def add(self, key: SeenKey, sequence: int) -> None:
-        """A bundle of this number, which was not here before, is stored in the transaction under way."""
-        self._changed.add(key)
+    def add(self, key: SeenKey, sequence: int) -> bool:
+        """A bundle of this number is stored in the transaction under way; False when one was stored before."""
         tail = self._tail(key)
         if tail.is_below(sequence):
+            if self._row_has(key, sequence):
+                return False
             self.close(key, sequence, sequence + 1)
-        else:
-            tail.numbers.add(sequence, sequence + 1)
-            self._unwritten.setdefault(key, set()).add(sequence)
+            return True
+        if not tail.numbers.add(sequence, sequence + 1):
+            return False
+        self._changed.add(key)
+        unwritten = self._unwritten.get(key)
+        if unwritten is None:
+            unwritten = self._unwritten[key] = set()
+        unwritten.add(sequence)
+        return True
 
     def close(self, key: SeenKey, start: int, stop: int) -> None:
         """Numbers [start, stop) will never come: as if they had been stored here, in one row with what they touch."""

@@ -61,6 +61,10 @@ def closed_numbers_forgotten(tree: Path) -> None:
             "        tail = self._tail(key)\n        return self._row_has",
             "        return False\n        tail = self._tail(key)\n        return self._row_has",
         ),
+        (
+            "        if not tail.numbers.add(sequence, sequence + 1):\n            return False\n",
+            "        tail.numbers.add(sequence, sequence + 1)\n",
+        ),
     )
 
 
