@@ -227,7 +227,9 @@ class Contact:
         if state is self.state:
             return
         previous, self.state, self.reason, self.since_s = self.state, state, reason, now_s
-        self.is_usable = state is LinkState.UP or state is LinkState.DEGRADED
+        was_usable, self.is_usable = self.is_usable, state is LinkState.UP or state is LinkState.DEGRADED
+        if not (was_usable and self.is_usable):
+            self.account.forget()  # while it carried nothing, no class was passed over here
         peer = self.peer.node_id if self.peer is not None else ""
         outputs.events.append(
             LinkChanged(link=self.link.name, peer=peer, state=state, previous=previous, reason=reason)

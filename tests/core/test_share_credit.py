@@ -46,9 +46,9 @@ def test_a_class_that_another_link_serves_does_not_starve_here() -> None:
     bench.run(1)
     node = bench.places["kit-1"].running
     accounts = {contact.link.name: contact.account for contact in node.contacts.contacts}
+    bench.unplug("kit-1", "b")
     for account in accounts.values():
         account.waiting_since_s = [0.0] * len(Precedence)
-    bench.unplug("kit-1", "b")
     for precedence in (PRIORITY, DEFERRED):
         bench.submit("kit-1", bytes(100), precedence)
     bench.run(1)
@@ -56,3 +56,21 @@ def test_a_class_that_another_link_serves_does_not_starve_here() -> None:
     waiting_since_s = accounts["b"].waiting_since_s
     assert (waiting_since_s[PRIORITY], waiting_since_s[DEFERRED]) == (None, None)
     assert waiting_since_s[ROUTINE] == 0.0
+
+
+def test_no_class_has_starved_on_a_link_that_carried_nothing() -> None:
+    bench = Bench()
+    bench.add("command", role="command")
+    bench.add("kit-1")
+    bench.join("a", "kit-1", "command")
+    bench.run(1)
+    (contact,) = bench.places["kit-1"].running.contacts.contacts
+    bench.unplug("kit-1", "a")
+    contact.account.waiting_since_s = [0.0] * len(Precedence)
+    for precedence in (ROUTINE, FLASH):
+        bench.submit("kit-1", bytes(500), precedence)
+    bench.run(100)
+    bench.plug("kit-1", "a")
+    bench.run(1)
+    delivered = [each.record.id.precedence for each in bench.places["command"].delivered()]
+    assert delivered == [FLASH, ROUTINE]

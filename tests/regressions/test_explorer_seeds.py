@@ -23,6 +23,7 @@ FOUND = [
         "bundles were left to a faster link whose medium was busy for a minute",
         "tests/core/test_busy_sibling.py",
     ),
+    (245, 600.0, "a class counted as starved on a link that had carried nothing, and went before FLASH", SHARES),
 ]
 
 
