@@ -27,6 +27,7 @@ SETTLES_MAX_S = 90.0
 QUIET_S = 3.0
 LOOK_S = 0.1
 MISSING_EXPLAINED = 5
+LOG_SHOWN = 3000  # characters
 SIZES = (4, 40, 200, 200, 1_500, 5_000)
 LARGE_BYTES = 90_000  # a file
 LARGE_RATIO = 0.02
@@ -80,9 +81,14 @@ class Victim:
         """A new client; close it."""
         return Client(self.config.with_suffix(".sock"))
 
+    @property
+    def log(self) -> Path:
+        """What it says in all its lives."""
+        return self.config.with_suffix(".log")
+
     async def start(self) -> None:
         """Begin another life; not ready yet."""
-        self.pid = int(await self.forker.ask("start", self.config, self.config.with_suffix(".log")))
+        self.pid = int(await self.forker.ask("start", self.config, self.log))
 
     async def kill(self) -> None:
         """At once."""
@@ -137,7 +143,11 @@ class Storm:
         missing = self.ledger.missing()[:MISSING_EXPLAINED]
         for victim in (self.kit, self.post) if missing else ():
             async with victim.client as client:
-                status = await client.status()
+                try:
+                    status = await client.status()
+                except AgentAbsentError as error:
+                    self.ledger.breaches.append(f"{error}; its log ends: {victim.log.read_text()[-LOG_SHOWN:]}")
+                    continue
                 self.ledger.breaches.append(
                     f"{victim.config.stem}: backlog {status['backlog']}, dropped {status['dropped']}"
                 )
