@@ -216,9 +216,7 @@ class FrameBuilder:
             if not usable:
                 self._join_followers(contact, draft, queue, fits, now_s)
             return True
-        overhead = (
-            FRAGMENT_FIXED_BYTES + (len(outgoing.header) + 6 if start == 0 else 0) + (42 if outgoing.source else 0)
-        )
+        overhead = _overhead_bytes(outgoing, start)
         least = end - start
         if not draft.pieces or least > UNDIVIDED_BYTES:
             least = min(MIN_PIECE_BYTES, least)
@@ -240,10 +238,8 @@ class FrameBuilder:
             if precedence is Precedence.FLASH and self.custody.cache.is_coming(outgoing, start):
                 draft.awaits_flash = True
             return len(missing) < FETCHES_A_FRAME
-        end = start + max(1, len(payload))
-        self._write_piece(
-            contact, draft, outgoing, start, end, payload, now_s, wants_second=precedence is Precedence.FLASH
-        )
+        end, wants_second = start + max(1, len(payload)), precedence is Precedence.FLASH
+        self._write_piece(contact, draft, outgoing, start, end, payload, now_s, wants_second=wants_second)
         queue.turn_bytes += len(payload) + FRAGMENT_FIXED_BYTES
         return True
 
@@ -366,6 +362,12 @@ class FrameBuilder:
                 )
             )
         return frame
+
+
+def _overhead_bytes(outgoing: Outgoing, start: int) -> int:
+    """What a fragment of a bundle takes beside its payload, at most."""
+    header_bytes = len(outgoing.header) + 6 if start == 0 else 0
+    return FRAGMENT_FIXED_BYTES + header_bytes + (42 if outgoing.source else 0)
 
 
 def _range_at(outgoing: Outgoing, depth: int, link: str) -> tuple[int, int]:

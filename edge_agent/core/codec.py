@@ -61,7 +61,7 @@ from edge_agent.core.blocks import (
 from edge_agent.core.bundle import MalformedError
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.run import read_run
-from edge_agent.core.varint import ByteReader, put_varint, put_varints
+from edge_agent.core.varint import ByteReader, put_varint, put_varints, unzigzag, zigzag
 
 _REASONS = tuple(RefusalReason)
 
@@ -108,8 +108,7 @@ def put_ack(out: bytearray, ack: Ack) -> None:
     values.append(len(arrivals))
     number, ticks = highest, highest_ticks
     for each_number, each_ticks in arrivals:
-        step = ticks - each_ticks
-        values += (number - each_number, step << 1 if step >= 0 else (-step << 1) - 1)
+        values += (number - each_number, zigzag(ticks - each_ticks))
         number, ticks = each_number, each_ticks
     out.append(ACK)
     put_varints(out, values)
@@ -230,7 +229,7 @@ def _read_ack(reader: ByteReader) -> Ack:
     steps = iter(reader.varints(2 * count))
     for gap, step in zip(steps, steps, strict=True):
         number -= gap
-        ticks += (step + 1) >> 1 if step & 1 else -(step >> 1)
+        ticks -= unzigzag(step)
         arrivals.append((number, ticks))
     return Ack(reference, highest, highest_ticks, tuple(ranges), tuple(arrivals))
 

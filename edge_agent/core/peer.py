@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.core.blocks import Block, Control, Refused, Source, Stored, StoredPartly
 from edge_agent.core.bundle import COMMAND, BundleId, Precedence
@@ -10,6 +10,7 @@ from edge_agent.core.intervals import IntervalSet
 
 if TYPE_CHECKING:
     from edge_agent.core.contact import Contact
+    from edge_agent.core.outgoing import Outgoing
 
 FIRST_WINDOW_BYTES = 64 << 10
 """What may be opened before the peer's first WINDOW, and after a long silence: five hundred kits that begin at once
@@ -34,18 +35,6 @@ class Reply(NamedTuple):
     is_urgent: bool
 
 
-class Begun(Protocol):
-    """What a peer is to know of a large bundle on its way there (``outgoing.Outgoing``)."""
-
-    is_closed: bool
-    peer: "Peer | None"
-    unsent: IntervalSet
-
-    @property
-    def service(self) -> Precedence:
-        """The class it is served with."""
-
-
 @dataclass(slots=True)
 class Peer:
     """State shared by all contacts with one node."""
@@ -66,7 +55,7 @@ class Peer:
     reserve_bytes: int = FIRST_WINDOW_BYTES
     opened_bytes: int = 0
     """What bundles begun towards this peer, and not in its custody yet, take of its window."""
-    begun: dict[Begun, None] = field(default_factory=dict)
+    begun: "dict[Outgoing, None]" = field(default_factory=dict)
     """Large bundles below IMMEDIATE of which a part has left; more than are still so, until ``may_begin`` looks."""
     word_s: float = -1e9
     """When the peer last spoke of what it stored, or of its window."""

@@ -26,7 +26,17 @@ def put_varints(out: bytearray, values: Iterable[int]) -> None:
 
 def put_signed(out: bytearray, value: int) -> None:
     """Append a signed value, small magnitudes short (zigzag)."""
-    put_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
+    put_varint(out, zigzag(value))
+
+
+def zigzag(value: int) -> int:
+    """A signed value as one from 0 up: 0, -1, 1, -2, 2 become 0, 1, 2, 3, 4."""
+    return value << 1 if value >= 0 else (-value << 1) - 1
+
+
+def unzigzag(value: int) -> int:
+    """What ``zigzag`` was given."""
+    return -((value + 1) >> 1) if value & 1 else value >> 1
 
 
 class ByteReader:
@@ -85,8 +95,7 @@ class ByteReader:
 
     def signed(self) -> int:
         """The next zigzag value."""
-        value = self.varint()
-        return -((value + 1) >> 1) if value & 1 else value >> 1
+        return unzigzag(self.varint())
 
     def take(self, length: int) -> bytes:
         """The next ``length`` bytes."""
