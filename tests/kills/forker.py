@@ -7,6 +7,7 @@ Run as ``python -m tests.kills.forker`` in the tree whose agent is meant; ends, 
 import os
 import signal
 import sys
+import traceback
 
 import transports.udp  # noqa: F401  # loaded here so that no agent has to
 from edge_agent import cli
@@ -39,6 +40,8 @@ def _become_agent(config: str, log: str) -> None:
             os.close(descriptor)
         status = cli.main(["run", config, "--log", "json"])
     finally:
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()  # into the log: nobody above sees it
         os._exit(status)
 
 
