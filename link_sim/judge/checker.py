@@ -2,24 +2,25 @@
 
 The ledger has what a bundle is promised (nothing lost, nothing twice). Here are the promises of the way: FLASH first,
 shares of the classes, budgets of a day, frames within the MTU, no word of custody before the commit, bounded memory. A
-step costs O(links, queues of the node); the whole state is compared every ``AUDIT_STEPS`` steps.
+step costs O(links, queues of the node); sizes are looked at every ``BOUNDS_STEPS`` steps, the whole state is compared
+every ``AUDIT_STEPS`` steps.
 
 The worlds must run with keys that leave bodies readable: ``NullKeys``, or ``OpenKeys`` where frames are damaged.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from edge_agent.core.arrivals import PARTIALS_MAX
-from edge_agent.core.blocks import Brief, Control, Fragment, Stored
+from edge_agent.core.blocks import Ack, Brief, Control, Fragment, Stored
 from edge_agent.core.brief import PROFILE_KIND, ProfileReader
 from edge_agent.core.bundle import BundleId, MalformedError, Precedence
-from edge_agent.core.codec import read_blocks
 from edge_agent.core.contact import Contact
 from edge_agent.core.contacts import HELD_EARLY_BYTES
 from edge_agent.core.custody import SUBMITTING_MAX
-from edge_agent.core.effects import BundleAccepted, BundleClosed, BundlesForwarded, Event, Transmit
+from edge_agent.core.effects import BundleAccepted, BundleClosed, BundlesForwarded, Event, LinkChanged, Transmit
 from edge_agent.core.envelope import FrameClass, read_envelope
 from edge_agent.core.node import Node
 from edge_agent.core.pacing import TRAIN_FRAMES
@@ -28,6 +29,7 @@ from edge_agent.core.peer import REPLIES_MAX
 from edge_agent.core.scheduler import FLASH_LULL_S, STARVED_S
 from edge_agent.core.session import Session
 from edge_agent.core.window import LEAST_ENTRIES, LOAD_STEP, QUEUES_MAX, WINDOW_ENTRIES_MAX
+from link_sim.judge.bodies import Bodies
 from link_sim.judge.contention import carried_classes, find_contact, is_alone, ready_classes, service_of
 from link_sim.judge.shares import ExcessJudge, NeglectJudge
 from link_sim.nodes.ledger import BrokenPromiseError
@@ -36,11 +38,13 @@ from link_sim.nodes.watch import NoWatch
 from link_sim.nodes.world import World
 
 AUDIT_STEPS = 1000
+BOUNDS_STEPS = 7  # odd, so that it meets each node: what is beyond its bound stays there for many steps
 FLASH_FRAMES = 4  # beyond the window (DESIGN, section 4: ACK and FLASH may exceed it by 4 frames)
 _HELD_MAX = WINDOW_ENTRIES_MAX + LEAST_ENTRIES * QUEUES_MAX
 """Bundles in memory: the budget of all queues, and what it is exceeded by until the next sweep takes it back."""
 _SALT = bytes(16)
 _CLASSES, _FLASH = tuple(Precedence), Precedence.FLASH  # looked up once: each frame asks many times
+_UNKNOWN = FrameClass.UNKNOWN
 
 
 @dataclass(slots=True)
@@ -88,6 +92,14 @@ class _SeatAccount:
     profiles: dict[tuple[str, object, int], ProfileReader] = field(default_factory=dict)
     """By link, address and receive id: what the reader of those frames holds."""
 
+    def profiles_read(self, transmit: Transmit, receive_id: int) -> ProfileReader:
+        """What the reader of this frame holds."""
+        reader = (transmit.link, transmit.to, receive_id)
+        profiles = self.profiles.get(reader)
+        if profiles is None:
+            profiles = self.profiles[reader] = ProfileReader()
+        return profiles
+
 
 class Checker(NoWatch):
     """A watch for one world (``nodes.watch.Watch``). Raises BrokenPromiseError with seed, time, node and bundle."""
@@ -95,10 +107,13 @@ class Checker(NoWatch):
     def __init__(self, *, audit_steps: int = AUDIT_STEPS) -> None:
         self.steps = 0
         self.frames = 0
+        self.pieces = 0
+        """Frames with a piece of a bundle."""
         self._audit_steps = audit_steps
         self._world: World | None = None
         self._accounts: dict[str, _SeatAccount] = {}
         self._seats: dict[str, Seat] = {}
+        self._bodies = Bodies()
 
     def join(self, world: World) -> None:
         """Take the world whose steps are checked; one checker serves one."""
@@ -111,6 +126,7 @@ class Checker(NoWatch):
         self._seats[name] = seat
         self._accounts.pop(name, None)
         if isinstance(seat.node, Node):
+            seat.node.intake.read_body = self._bodies.take
             early = seat.keys.early(_SALT, seat.keys.suite, seat.keys.epoch)
             self._accounts[name] = _SeatAccount(
                 node=seat.node,
@@ -136,6 +152,10 @@ class Checker(NoWatch):
                 account.waiting[bundle.precedence] -= 1
         elif isinstance(event, BundleClosed):
             account.waiting[event.bundle.precedence] -= 1
+        elif isinstance(event, LinkChanged) and event.peer in account.peers:
+            contacts = account.node.contacts.peers[event.peer].contacts
+            if not any(contact.is_usable for contact in contacts):
+                account.peers[event.peer].forget()
 
     def transmitted(self, seat: Seat, transmit: Transmit) -> None:
         """Judge one frame that leaves a node."""
@@ -150,6 +170,7 @@ class Checker(NoWatch):
         day_bytes = account.day_bytes.get(transmit.link, 0)
         account.day_bytes[transmit.link] = day_bytes + len(frame) + port.limits.overhead_bytes
         if fragments:
+            self.pieces += 1
             self._check_policy(seat, port, transmit.link, fragments, day_bytes)
             contact = find_contact(account.node, transmit.link, transmit.to)
             if contact is not None and not contact.limits.is_burst:
@@ -158,36 +179,35 @@ class Checker(NoWatch):
     def _fragments_of(self, seat: Seat, account: _SeatAccount, transmit: Transmit) -> list[Fragment]:
         """The pieces of bundles in a frame, those in short form as what they stand for."""
         fragments: list[Fragment] = []
-        envelope = read_envelope(transmit.frame)
-        if envelope.frame_class is FrameClass.UNKNOWN:
+        frame = transmit.frame
+        envelope = read_envelope(frame)
+        if envelope.frame_class is _UNKNOWN:
             return fragments
-        body = transmit.frame[envelope.length : len(transmit.frame) - account.tag_bytes]
-        reader = (transmit.link, transmit.to, envelope.receive_id)
-        profiles = account.profiles.get(reader)
-        if profiles is None:
-            profiles = account.profiles[reader] = ProfileReader()
         try:
-            for block in read_blocks(body):
+            for block in self._bodies.read(frame[envelope.length : len(frame) - account.tag_bytes]):
+                if isinstance(block, Ack):  # in most frames, and read is all that it has to be
+                    continue
                 if isinstance(block, Fragment):
                     fragments.append(block)
                 elif isinstance(block, Stored):
                     self._check_stored(seat, account, transmit, block)
                 elif isinstance(block, Brief):
-                    rebuilt = profiles.rebuild(block, self.frames)
+                    rebuilt = account.profiles_read(transmit, envelope.receive_id).rebuild(block, self.frames)
                     if rebuilt is None:
                         self._complain(seat, f"a brief of a profile never told leaves on {transmit.link!r}")
                     else:
                         fragments.append(rebuilt)
                 elif isinstance(block, Control) and block.fields[0] == PROFILE_KIND:
-                    profiles.learn(block.fields, self.frames)
+                    account.profiles_read(transmit, envelope.receive_id).learn(block.fields, self.frames)
         except MalformedError as error:
             self._complain(seat, f"a frame that no peer can read leaves on {transmit.link!r}: {error}")
         return fragments
 
     def stepped(self, seat: Seat) -> None:
         """The node asks for nothing more: its memory is within bounds, now and then so is everything else."""
-        if isinstance(seat.node, Node):
-            self._check_bounds(seat, seat.node)
+        node = seat.node
+        if self.steps % BOUNDS_STEPS == 0 and isinstance(node, Node):
+            self._check_bounds(seat, node)
         self.steps += 1
         if self.steps % self._audit_steps == 0:
             self.audit()
@@ -230,7 +250,7 @@ class Checker(NoWatch):
         policy = port.policy
         for fragment in fragments:
             precedence = fragment.precedence
-            is_allowed = precedence in policy.precedences
+            is_allowed = precedence in policy.precedences and precedence not in policy.held_back
             if not is_allowed or (policy.metered is None and precedence > Precedence.PRIORITY):
                 self._complain(
                     seat, f"{precedence.name} {fragment.sequence} leaves on {link!r}, which may not carry it"
@@ -251,9 +271,10 @@ class Checker(NoWatch):
             judge = ExcessJudge(node.settings.class_share_ratio)
             known = account.contacts[contact] = _ContactAccount(judge, [now_s] * len(_CLASSES))
         class_bytes = [0] * len(_CLASSES)
-        for fragment in fragments:
-            class_bytes[service_of(node, fragment)] += len(fragment.payload) or 1
-        led_by = service_of(node, fragments[0])
+        services = [service_of(node, fragment) for fragment in fragments]
+        for service, fragment in zip(services, fragments, strict=True):
+            class_bytes[service] += len(fragment.payload) or 1
+        led_by = services[0]
         carried = carried_classes(contact)
         ready = ready_classes(node, contact, carried, now_s)
         must_wait = ready[_FLASH] and not class_bytes[_FLASH]
@@ -277,7 +298,7 @@ class Checker(NoWatch):
         led_by: Precedence,
         class_bytes: list[int],
         ready: list[bool],
-        carried: list[Precedence],
+        carried: Sequence[Precedence],
     ) -> None:
         """Too much is judged where one link works alone: what a slow one takes may be left by a faster one."""
         node, now_s, mtu_bytes = account.node, self._now_s, contact.limits.mtu_bytes
@@ -293,7 +314,8 @@ class Checker(NoWatch):
 
     def _check_window(self, seat: Seat, contact: Contact, session: Session, led_by: Precedence) -> None:
         """Bytes in flight, once the frame that was let go is counted among them."""
-        frame_bytes = contact.frame_wire_bytes()
+        newest = next(reversed(session.arq.in_flight.values()), None)  # longer where it tries a longer path
+        frame_bytes = max(contact.frame_wire_bytes(), newest.wire_bytes if newest is not None else 0)
         window_bytes = max(contact.controller.window_bytes(contact.rtt, frame_bytes), TRAIN_FRAMES * frame_bytes)
         beyond_frames = FLASH_FRAMES if led_by is _FLASH else 0
         longest_bytes = contact.limits.mtu_bytes + contact.limits.overhead_bytes
@@ -314,12 +336,13 @@ class Checker(NoWatch):
             self._complain(seat, f"{cached_bytes} cached bytes, bound {cached_max_bytes}")
         if len(node.outputs.effects) > SUBMITTING_MAX:
             self._complain(seat, f"{len(node.outputs.effects)} effects under way, bound {SUBMITTING_MAX}")
-        for peer in node.contacts.peers.values():
+        contacts = node.contacts
+        for peer in contacts.peers.values():
             if peer.opened_bytes < 0 or len(peer.replies) > REPLIES_MAX:
                 self._complain(
                     seat, f"{peer.opened_bytes} bytes open towards {peer.node_id}, {len(peer.replies)} replies owed"
                 )
-        for contact in node.contacts.contacts:
+        for contact in contacts.contacts:
             if contact.held_early and sum(map(len, contact.held_early)) > HELD_EARLY_BYTES:
                 self._complain(seat, f"link {contact.link.name!r} holds more than {HELD_EARLY_BYTES} early bytes")
 

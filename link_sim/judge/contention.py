@@ -1,18 +1,18 @@
 """Which classes have a bundle that one contact of a core node could take now. Reads a node and changes nothing."""
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Sequence
 from itertools import islice
 
 from edge_agent.core.blocks import Fragment
 from edge_agent.core.bundle import COMMAND, BundleId, Precedence
 from edge_agent.core.contact import Contact
 from edge_agent.core.node import Node
-from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.peer import Peer
 from edge_agent.core.queue import Queue
 
 LOOKED_AT = 8
 """Entries of one queue that are looked at: the first ones are served first, and a step shall not cost more."""
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 _CLASSES, _FLASH, _IMMEDIATE = tuple(Precedence), Precedence.FLASH, Precedence.IMMEDIATE  # looked up once
 
 
@@ -32,9 +32,12 @@ def is_alone(node: Node, contact: Contact) -> bool:
     return not any(each.is_usable and each.peer is peer and each is not contact for each in contacts)
 
 
-def carried_classes(contact: Contact) -> list[Precedence]:
+def carried_classes(contact: Contact) -> Sequence[Precedence]:
     """What the policy of a contact's link lets on it now."""
-    return [precedence for precedence in _CLASSES if contact.may_carry(precedence)]
+    carries = contact.link.carries
+    if len(carries) == len(_CLASSES):
+        return _CLASSES  # as with most: nothing is asked class by class
+    return [precedence for precedence in _CLASSES if precedence in carries]
 
 
 def ready_classes(node: Node, contact: Contact, carried: Collection[Precedence], now_s: float) -> list[bool]:
@@ -48,11 +51,15 @@ def ready_classes(node: Node, contact: Contact, carried: Collection[Precedence],
     is_keyed = session is not None and session.is_keyed
     destinations = peer.destinations if peer is not None and is_keyed else (COMMAND,)
     for key, queue in node.scheduler.queues.items():
-        lane: Queue | None = queue
-        while lane is not None:  # most queues are empty: nothing else is asked of them
-            if lane.entries and not ready[lane.service] and key.precedence in carried:
-                ready[lane.service] = key.destination in destinations and _has_ready(node, peer, lane, now_s)
-            lane = lane.past
+        if queue.entries:  # most are empty: nothing else is asked of them
+            service = queue.service
+            if not ready[service] and key.precedence in carried and key.destination in destinations:
+                ready[service] = _has_ready(node, peer, queue, now_s)
+        past = queue.past
+        if past is not None and past.entries:
+            service = past.service
+            if not ready[service] and key.precedence in carried and key.destination in destinations:
+                ready[service] = _has_ready(node, peer, past, now_s)
     return ready
 
 
@@ -62,8 +69,9 @@ def service_of(node: Node, fragment: Fragment) -> Precedence:
         source, incarnation = fragment.source
     else:
         source, incarnation = node.settings.node_id, node.custody.restored.incarnation
-    outgoing = node.custody.bundles.get(BundleId(source, incarnation, fragment.precedence, fragment.sequence))
-    return outgoing.service if outgoing is not None else fragment.precedence
+    precedence = fragment.precedence
+    outgoing = node.custody.bundles.get(_new_tuple(BundleId, (source, incarnation, precedence, fragment.sequence)))
+    return outgoing.service if outgoing is not None else precedence
 
 
 def _has_ready(node: Node, peer: Peer | None, lane: Queue, now_s: float) -> bool:
@@ -71,7 +79,7 @@ def _has_ready(node: Node, peer: Peer | None, lane: Queue, now_s: float) -> bool
         if not outgoing.unsent or outgoing.is_closed or outgoing.blocked_until_s > now_s:
             continue
         if outgoing.peer is None:
-            if peer is not None and not _has_window(peer, outgoing):
+            if peer is not None and not peer.has_room(outgoing.precedence, outgoing.charged_bytes):
                 continue
         elif outgoing.peer is not peer:
             continue
@@ -80,9 +88,3 @@ def _has_ready(node: Node, peer: Peer | None, lane: Queue, now_s: float) -> bool
         if node.cache.holds(outgoing, outgoing.unsent.first_range()[0]):
             return True
     return False
-
-
-def _has_window(peer: Peer, outgoing: Outgoing) -> bool:
-    """What ``Peer.may_open`` answers, without its notes."""
-    limit = peer.window_bytes + (peer.reserve_bytes if outgoing.precedence <= _IMMEDIATE else 0)
-    return peer.opened_bytes + outgoing.charged_bytes <= limit or (peer.opened_bytes == 0 and limit > 0)

@@ -3,6 +3,7 @@
     python -m link_sim.judge.explorer --seed 7                      one seed, with its plan when it fails
     python -m link_sim.judge.explorer --seeds 1-1000 --jobs 2       a range; with --state FILE it goes on from there
     python -m link_sim.judge.explorer --seeds 1-200 --span 60       shorter worlds (their seeds are other worlds)
+    python -m link_sim.judge.explorer --seeds 1-200 --links         worlds in which every fault of links falls at once
 
 Exit status: 0 every seed held, 1 some did not, 2 usage.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from edge_agent.core.errors import EdgeAgentError
 from edge_agent.core.node import Node
+from link_sim.judge.link_trial import LINKS_SPAN_S, LinkTrial
 from link_sim.judge.trial import Trial
 from link_sim.nodes.door import NodeMaker
 from link_sim.nodes.ledger import BrokenPromiseError
@@ -30,6 +32,10 @@ from link_sim.nodes.world import WorldError
 SPAN_S = 600.0
 CHUNK_SEEDS = 20
 """Seeds whose outcome is written to the state file together."""
+
+
+POOL_SEEDS = 2
+"""Seeds handed to a process together."""
 
 
 class ExplorerStateError(EdgeAgentError):
@@ -64,12 +70,14 @@ STORE_EVERY = 10
 """Nodes of one seed in so many keep the agent's own store, on files, in place of a disk in memory."""
 
 
-def explore(seed: int, *, span_s: float = SPAN_S, make_node: NodeMaker = Node) -> SeedOutcome:
+def explore(
+    seed: int, *, span_s: float = SPAN_S, make_node: NodeMaker = Node, make_trial: type[Trial] = Trial
+) -> SeedOutcome:
     """One seed from its beginning to its end. What a world forbids is a breach; any other error passes through."""
     if seed % STORE_EVERY == 0:
         with StoreFolder() as stores:
-            return _judge(Trial(seed, span_s, make_node, stores.make))
-    return _judge(Trial(seed, span_s, make_node))
+            return _judge(make_trial(seed, span_s, make_node, stores.make))
+    return _judge(make_trial(seed, span_s, make_node))
 
 
 def _judge(trial: Trial) -> SeedOutcome:
@@ -93,23 +101,27 @@ def _judge(trial: Trial) -> SeedOutcome:
     )
 
 
-def first_breach(seeds: Sequence[int], *, span_s: float, make_node: NodeMaker) -> SeedOutcome | None:
+def first_breach(
+    seeds: Sequence[int], *, span_s: float, make_node: NodeMaker, make_trial: type[Trial] = Trial
+) -> SeedOutcome | None:
     """The first seed at which ``make_node`` breaks a promise; None when none of them does."""
     for seed in seeds:
-        outcome = explore(seed, span_s=span_s, make_node=make_node)
+        outcome = explore(seed, span_s=span_s, make_node=make_node, make_trial=make_trial)
         if outcome.breach:
             return outcome
     return None
 
 
-def explore_all(seeds: Sequence[int], *, span_s: float = SPAN_S, jobs: int = 1) -> Iterator[SeedOutcome]:
+def explore_all(
+    seeds: Sequence[int], *, span_s: float = SPAN_S, jobs: int = 1, make_trial: type[Trial] = Trial
+) -> Iterator[SeedOutcome]:
     """Every seed, in order, on ``jobs`` processes."""
-    one: Callable[[int], SeedOutcome] = partial(explore, span_s=span_s)
+    one: Callable[[int], SeedOutcome] = partial(explore, span_s=span_s, make_trial=make_trial)
     if jobs == 1:
         yield from map(one, seeds)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(one, seeds)
+        yield from pool.map(one, seeds, chunksize=POOL_SEEDS)
 
 
 def digest_of(outcomes: Sequence[SeedOutcome]) -> str:
@@ -156,13 +168,19 @@ class StateFile:
 
 
 def go_on(
-    seeds: Sequence[int], state: StateFile, *, span_s: float, jobs: int, tell: Callable[[SeedOutcome], object]
+    seeds: Sequence[int],
+    state: StateFile,
+    *,
+    span_s: float,
+    jobs: int,
+    tell: Callable[[SeedOutcome], object],
+    make_trial: type[Trial] = Trial,
 ) -> list[SeedOutcome]:
     """All of ``seeds``, those that ``state`` has already and those explored now, chunk by chunk."""
     known = {outcome.seed: outcome for outcome in state.read()}
     missing = [seed for seed in seeds if seed not in known]
     chunk: list[SeedOutcome] = []
-    for outcome in explore_all(missing, span_s=span_s, jobs=jobs):
+    for outcome in explore_all(missing, span_s=span_s, jobs=jobs, make_trial=make_trial):
         tell(outcome)
         known[outcome.seed] = outcome
         chunk.append(outcome)
@@ -200,7 +218,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_mutually_exclusive_group(required=True)
     chosen.add_argument("--seed", type=seeds_from, dest="seeds", metavar="N", help="one seed, with its plan")
     chosen.add_argument("--seeds", type=seeds_from, dest="seeds", metavar="FIRST-LAST", help="a range of seeds")
-    parser.add_argument("--span", type=float, default=SPAN_S, metavar="SECONDS", help="virtual time of a seed")
+    parser.add_argument("--links", action="store_true", help="short worlds in which every fault of links falls at once")
+    parser.add_argument("--span", type=float, metavar="SECONDS", help="virtual time of a seed (600, with --links 60)")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--state", type=Path, metavar="FILE", help="outcomes so far; seeds in it are not run again")
     parser.add_argument("--revision", default="", help="what the state file must belong to")
@@ -208,20 +227,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Explore as asked, a line a seed; gives the exit status."""
+    make_trial = LinkTrial if options.links else Trial
+    span_s: float = options.span or (LINKS_SPAN_S if options.links else SPAN_S)
     if options.state is None:
         outcomes = []
-        for outcome in explore_all(options.seeds, span_s=options.span, jobs=options.jobs):
+        for outcome in explore_all(options.seeds, span_s=span_s, jobs=options.jobs, make_trial=make_trial):
             _say(outcome)
             outcomes.append(outcome)
     else:
-        state = StateFile(options.state, revision=options.revision, span_s=options.span)
+        state = StateFile(options.state, revision=options.revision, span_s=span_s)
         try:
-            outcomes = go_on(options.seeds, state, span_s=options.span, jobs=options.jobs, tell=_say)
+            outcomes = go_on(options.seeds, state, span_s=span_s, jobs=options.jobs, tell=_say, make_trial=make_trial)
         except ExplorerStateError as error:
             sys.stderr.write(f"explorer: {error}\n")
             return 2
     if len(outcomes) == 1 and outcomes[0].breach:
-        _say("\n".join(Trial(outcomes[0].seed, options.span).story()))
+        _say("\n".join(make_trial(outcomes[0].seed, span_s).story()))
     _say(summary(outcomes))
     return 1 if any(outcome.breach for outcome in outcomes) else 0
 

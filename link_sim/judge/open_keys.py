@@ -28,14 +28,12 @@ class OpenCipher:
         return False
 
     def seal(self, number: int, header: bytes, body: bytes) -> bytes:
-        return body + self._tag(number, header, body)
+        return body + crc32(body, crc32(header, self._start ^ number & 0xFFFFFFFF)).to_bytes(TAG_BYTES, "big")
 
     def open(self, number: int, header: bytes, sealed: bytes) -> bytes | None:
         body = sealed[:-TAG_BYTES]
-        return body if sealed[-TAG_BYTES:] == self._tag(number, header, body) else None
-
-    def _tag(self, number: int, header: bytes, body: bytes) -> bytes:
-        return crc32(body, crc32(header, self._start ^ number & 0xFFFFFFFF)).to_bytes(TAG_BYTES, "big")
+        tag = crc32(body, crc32(header, self._start ^ number & 0xFFFFFFFF))
+        return body if sealed[-TAG_BYTES:] == tag.to_bytes(TAG_BYTES, "big") else None
 
 
 class OpenKeys(LinkKeys):

@@ -1,7 +1,8 @@
 """The two promises of the classes on one link, judged frame by frame.
 
 Over any 10 s a lower class gets at most its share of what leaves while a higher one is ready; over 60 s every class
-that is ready all the time gets its share, while FLASH is ready at least something.
+that is ready all the time gets its share, while FLASH is ready at least something. When the last link to a node dies
+the wait begins anew with the next one: after an outage FLASH goes first, whoever had waited before it.
 """
 
 from collections import deque
@@ -82,6 +83,10 @@ class NeglectJudge:
 
     share_ratio: float
     _waits: list[_Wait | None] = field(default_factory=lambda: [None] * len(_CLASSES))
+
+    def forget(self) -> None:
+        """No link to the peer works any more."""
+        self._waits = [None] * len(_CLASSES)
 
     def note(
         self,

@@ -12,6 +12,7 @@ from edge_agent.core.node import Node
 from edge_agent.core.report import NodeSettings
 from link_sim.judge.checker import Checker
 from link_sim.judge.faults import USUAL_COMMIT_S, Fault, draw_fault
+from link_sim.judge.link_faults import LinkFault
 from link_sim.judge.open_keys import OpenKeys
 from link_sim.judge.wishes import Wishes
 from link_sim.link.link_profile import LinkProfile
@@ -45,7 +46,7 @@ _SIZES_BYTES = (0, 20, 200, 200, 1500, 5000)
 _LARGE_BYTES = (60_000, 200_000)
 _ORDERS = (FlowOrder.FIFO, FlowOrder.FIFO, FlowOrder.NEWEST, FlowOrder.LATEST)
 _LIFETIMES_S = (86_400.0, 86_400.0, 86_400.0, 20.0)
-_WINDOW_ENTRIES = (4096, 4096, 40, 12)
+WINDOW_ENTRIES = (4096, 4096, 40, 12)
 """Bundles of one queue in memory: with few of them, surges and outages are read from the disk page by page."""
 _WEIGHTS = tuple(accumulate((1, 3, 3, 5, 3)))  # of the precedences: most of what is said is not urgent
 
@@ -85,7 +86,7 @@ class Trial:
     world: World = field(init=False)
     kits: list[str] = field(init=False)
     links: list[tuple[str, str]] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Fault | LinkFault] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
 
     _wishes: Wishes = field(init=False)
@@ -101,10 +102,7 @@ class Trial:
         """Let it all happen. Raises BrokenPromiseError, also for a world that stood still or never settles."""
         world = self.world
         world.run_until(self.span_s)
-        end_s = self.span_s
-        while world.ledger.waiting() and end_s < self.span_s + SETTLE_S:
-            end_s += 10.0
-            world.run_until(end_s)
+        self._settle()
         self.checker.audit()
         tally = world.ledger.tally()
         waiting = world.ledger.waiting()
@@ -129,6 +127,13 @@ class Trial:
             restarts=len(self.restarts),
         )
 
+    def _settle(self) -> None:
+        """Every link is whole again: let time pass until nothing waits, or for too long."""
+        world, end_s = self.world, self.span_s
+        while world.ledger.waiting() and end_s < self.span_s + SETTLE_S:
+            end_s += 10.0
+            world.run_until(end_s)
+
     def story(self) -> list[str]:
         """What was planned, a line each, for whoever looks into a failing seed."""
         lines = [f"{node}/{link}" for node, link in self.links]
@@ -143,10 +148,10 @@ class Trial:
         world.add_node(NodeSettings(node_id=COMMAND, role=COMMAND), keys=keys, commit_s=USUAL_COMMIT_S)
         self.kits = [f"kit-{number}" for number in range(1, rng.choice((3, 3, 3, 4)))]
         for kit in self.kits:
-            settings = NodeSettings(node_id=kit, window_entries=memory.choice(_WINDOW_ENTRIES))
+            settings = NodeSettings(node_id=kit, window_entries=memory.choice(WINDOW_ENTRIES))
             world.add_node(settings, keys=keys, commit_s=USUAL_COMMIT_S)
             # One link takes everything at any time, so that a world that is whole again can settle.
-            main = profile(rng.choice(("4g", "4g", "vsat"))) if rng.random() < 0.5 else _drawn_profile(rng, 64_000)
+            main = profile(rng.choice(("4g", "4g", "vsat"))) if rng.random() < 0.5 else drawn_profile(rng, 64_000)
             world.connect("main", kit, COMMAND, main)
             self.links.append((kit, "main"))
             for number in range(rng.choice((1, 1, 2))):
@@ -212,7 +217,12 @@ class Trial:
             fault = draw_fault(rng, self.links, nodes, latest_s)
             fault.plan(self.world)
             self.faults.append(fault)
-        for node in rng.sample(nodes, rng.choice((1, 1, 2, 3))):
+        self._plan_restarts(rng, latest_s, most=3)
+
+    def _plan_restarts(self, rng: random.Random, latest_s: float, *, most: int) -> None:
+        """Some nodes are killed and start again, each once."""
+        nodes = [COMMAND, *self.kits]
+        for node in rng.sample(nodes, min(most, rng.choice((1, 1, 2, 3)))):
             start_s = rng.uniform(1.0, 0.95 * latest_s)
             end_s = min(latest_s, start_s + rng.choice((0.1, 1.0, 5.0, 20.0)))
             self.world.at(start_s, partial(self.world.crash, node))
@@ -220,7 +230,7 @@ class Trial:
             self.restarts.append(f"{start_s:.3f} to {end_s:.3f} s: {node} is down and restarts")
 
 
-def _drawn_profile(rng: random.Random, least_bps: int) -> LinkProfile:
+def drawn_profile(rng: random.Random, least_bps: int) -> LinkProfile:
     """Any packet link between ``least_bps`` and some 30 times that."""
     rate_bps = int(least_bps * 2 ** rng.uniform(0, 5))
     delay_s = rng.choice((0.002, 0.02, 0.06, 0.3))
@@ -237,7 +247,7 @@ def _drawn_profile(rng: random.Random, least_bps: int) -> LinkProfile:
 def _drawn_side(rng: random.Random) -> tuple[PathProfile | LinkProfile, LinkLimits | None]:
     """A second way: a radio, a satellite, or any slow packet link."""
     name = rng.choice(("radio9600", "vsat", "4g", ""))
-    return profile(name) if name else _drawn_profile(rng, 20_000), RADIO_LIMITS if name == "radio9600" else None
+    return profile(name) if name else drawn_profile(rng, 20_000), RADIO_LIMITS if name == "radio9600" else None
 
 
 def _drawn_policy(rng: random.Random) -> LinkPolicy:

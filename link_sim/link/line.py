@@ -214,6 +214,13 @@ class Line(Generic[Frame]):
             self._choose()
         return frames, dues_ns
 
+    def share(self, other: "Line[Frame]") -> None:
+        """Stand in one queue with ``other`` from now on, at one rate for both. Raises ProfileError."""
+        self._settle()
+        self.model.share(other.model)
+        self._is_plain = False
+        self._choose()
+
     def set(self, now_ns: int, profile: LinkProfile) -> None:
         """New numbers from now on; what has not been sent yet goes on at the new rate."""
         self._settle()

@@ -19,7 +19,7 @@ _RATIOS = (
     "corrupt_ratio",
     "noise_ratio",
 )
-_WHOLE = ("rate_bps", "queue_bytes", "overhead_bytes", "mtu_bytes")
+_WHOLE = ("rate_bps", "burst_bytes", "queue_bytes", "overhead_bytes", "mtu_bytes")
 _SPANS = ("schedule_period_s", "step_period_s", "queue_s", "interval_s", "poll_s")
 
 
@@ -28,8 +28,9 @@ class LinkProfile:
     """Physics of one direction. ``rate_bps`` None: no limit; ``mtu_bytes`` None: any frame passes.
 
     - Rate: ``rate_schedule`` ((from s, bit/s), ...), repeated each ``schedule_period_s``, or a ``trace`` take the place
-      of ``rate_bps``; what the trace did not measure stays the profile's own. ``overhead_bytes`` is what one frame
-      costs beyond itself. ``duty_ratio``: silence after each frame, so that the air is used for that share of the time;
+      of ``rate_bps``; what the trace did not measure stays the profile's own. ``burst_bytes``: a token bucket in place
+      of a line; so much leaves at once, and ``rate_bps`` fills it again. ``overhead_bytes`` is what one frame costs
+      beyond itself. ``duty_ratio``: silence after each frame, so that the air is used for that share of the time;
       ``interval_s``: at most one frame in that time; ``poll_s``: frames come out only at multiples of it.
     - Delay: ``delay_s``, varied by ``jitter_s`` in ``jitter_shape`` (delays.JitterShape); frames stay in order unless
       it ``reorders``; ``step_spread_s`` moves all of it by another amount each ``step_period_s``.
@@ -37,13 +38,15 @@ class LinkProfile:
       chance while bad; ``loss_ratio`` is the one while good), of ``lost_frames`` by number, by size with
       ``bit_error_ratio``; ``corrupt_ratio`` of the frames arrive damaged, ``duplicate_ratio`` twice.
     - Queue: what waits is bounded by ``queue_bytes`` and ``queue_s``, the rest of the frame in service included; an
-      idle link always takes a frame. ``queue_kind`` CODEL drops at its head too.
+      idle link always takes a frame. ``queue_kind`` CODEL drops at its head too. With ``burst_bytes``, ``queue_bytes``
+      0 is a policer: what finds no tokens is dropped.
     - ``price_per_frame`` is counted, ``noise_ratio`` is the share of bytes that arrive wrong (serial lines only).
 
     Raises ProfileError naming the field, the value and what is allowed.
     """
 
     rate_bps: int | None = None
+    burst_bytes: int | None = None
     rate_schedule: tuple[tuple[float, int], ...] = ()
     schedule_period_s: float | None = None
     trace: LinkTrace | None = None
@@ -120,7 +123,8 @@ class LinkProfile:
             raise ProfileError(f"step_spread_s {self.step_spread_s}: step_period_s is missing")
 
     def _check_rest(self) -> None:
-        if self.queue_bytes < 1 or self.overhead_bytes < 0:
+        self._check_bucket()
+        if self.queue_bytes < (0 if self.burst_bytes else 1) or self.overhead_bytes < 0:
             raise ProfileError(f"queue_bytes {self.queue_bytes} or overhead_bytes {self.overhead_bytes} is too small")
         if self.mtu_bytes is not None and self.mtu_bytes < 1:
             raise ProfileError(f"mtu_bytes {self.mtu_bytes}: allowed is 1 or more, or none")
@@ -134,6 +138,18 @@ class LinkProfile:
             raise ProfileError(f"{text}; rate_schedule = [] beside it leaves it to rate_bps")
         if self.schedule_period_s is not None and not self.rate_schedule:
             raise ProfileError(f"schedule_period_s {self.schedule_period_s}: rate_schedule is missing")
+
+    def _check_bucket(self) -> None:
+        if self.burst_bytes is None:
+            return
+        if self.burst_bytes < 1:
+            raise ProfileError(f"burst_bytes {self.burst_bytes}: allowed is 1 or more, or none")
+        is_other = self.trace is not None or self.rate_schedule or self.duty_ratio < 1 or self.interval_s is not None
+        if self.rate_bps is None or is_other:
+            raise ProfileError(
+                f"burst_bytes {self.burst_bytes}: allowed with rate_bps alone, without trace, rate_schedule, "
+                "duty_ratio and interval_s"
+            )
 
 
 def _whole(name: str, number: float) -> int:

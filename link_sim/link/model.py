@@ -12,16 +12,17 @@ from collections.abc import Callable
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
+from link_sim.errors import ProfileError
 from link_sim.link.delays import next_poll_ns
 from link_sim.link.link_profile import LinkProfile
 from link_sim.link.losses import Draw, ListedLoss, RandomLoss
 from link_sim.link.media import Medium, Transmission
 from link_sim.link.parts import Streams, make_delays, make_jitter, make_losses, make_service
 from link_sim.link.queues import CoDel, QueueKind, Waiting
-from link_sim.link.services import NEVER_NS, NS_PER_S, SteadyRate
+from link_sim.link.services import NEVER_NS, NS_PER_S, SteadyRate, TokenBucket
 from link_sim.link.verdict_log import VerdictLog
 
-_SERVICE_FIELDS = ("rate_schedule", "schedule_period_s", "trace", "duty_ratio", "interval_s")
+_SERVICE_FIELDS = ("rate_schedule", "schedule_period_s", "trace", "duty_ratio", "interval_s", "burst_bytes")
 
 
 class Fate(IntEnum):
@@ -112,6 +113,7 @@ class LinkModel:
         """How far the link's clock is behind the caller's, a hold that lasts apart."""
         self._held_since_ns: int | None = None
         self._held_bytes = 0
+        self._is_shared = False
         self.log = VerdictLog()
         self._service = make_service(profile)
         self._waiting = Waiting()
@@ -203,7 +205,7 @@ class LinkModel:
         """Why the queue does not take a frame; None when it does."""
         profile = self.profile
         waiting_bytes = self._waiting_bytes(clock_ns)
-        if not waiting_bytes:
+        if not waiting_bytes and not self._must_wait(clock_ns, wire_bytes):
             return None
         if waiting_bytes + wire_bytes > profile.queue_bytes:
             return _QUEUE_FULL
@@ -213,6 +215,11 @@ class LinkModel:
         if self._has_codel and self._codel.drops(clock_ns + waits_ns, waits_ns, is_last=waiting_bytes <= wire_bytes):
             return _AGED
         return None
+
+    def _must_wait(self, clock_ns: int, wire_bytes: int) -> bool:
+        """Whether a bucket lacks tokens for a frame though nothing waits."""
+        service = self._service
+        return isinstance(service, TokenBucket) and service.would_leave_ns(clock_ns, wire_bytes) > clock_ns
 
     def _serve(self, clock_ns: int, wire_bytes: int) -> int:
         """When the last bit leaves."""
@@ -257,8 +264,21 @@ class LinkModel:
         """Whether frames may meet others on the air."""
         return self._medium is not None
 
+    def share(self, other: "LinkModel") -> None:
+        """Stand in the queue of ``other`` from now on: its rate serves both, and its queue drops for both.
+
+        Both have one steady rate and one length of queue, and neither ever holds. Raises ProfileError.
+        """
+        numbers = [(each.profile.rate_bps, each.profile.queue_bytes) for each in (self, other)]
+        if not (self._is_plain and other._is_plain) or numbers[0] != numbers[1] or self.lag_ns or other.lag_ns:
+            raise ProfileError(f"links of {numbers[0]} and {numbers[1]} (bit/s, bytes): only alike, plain ones share")
+        self._service = other._service
+        self._is_shared = other._is_shared = True
+
     def set(self, now_ns: int, profile: LinkProfile) -> None:
         """New numbers: a rate for everything not yet sent, the others for the next frame."""
+        if self._is_shared and profile.rate_bps != self.profile.rate_bps:
+            raise ProfileError(f"rate_bps {profile.rate_bps}: others share it, and it stays {self.profile.rate_bps}")
         clock_ns, old = self.clock_ns(now_ns), self.profile
         free_ns = stretched_ns(self._service.free_ns, clock_ns, old.rate_bps, profile.rate_bps)
         is_same = all(getattr(old, name) == getattr(profile, name) for name in _SERVICE_FIELDS)
@@ -266,6 +286,8 @@ class LinkModel:
             service = self._service = make_service(profile)
             is_unlimited = isinstance(service, SteadyRate) and service.rate_bps is None
             service.free_ns = min(free_ns, clock_ns) if is_unlimited else free_ns
+            if isinstance(service, TokenBucket):
+                service.empty(max(free_ns, clock_ns))
         self._adopt(profile)
         self.log.remark(now_ns, -1, profile.rate_bps or 0, self._delay_ns)
 
@@ -287,6 +309,8 @@ class LinkModel:
 
     def cut(self, now_ns: int, outage: Outage, *, kills_in_flight: bool = False) -> None:
         """Begin an outage, or turn one kind into the other. ``kills_in_flight`` empties the queue as well."""
+        if self._is_shared and (kills_in_flight or outage is Outage.HOLD):
+            raise ProfileError("a link whose queue others share neither holds nor forgets what is in it")
         if outage is not self.outage:
             self.mend(now_ns)
             self.outage = outage

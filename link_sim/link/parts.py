@@ -15,6 +15,7 @@ from link_sim.link.services import (
     RateSchedule,
     Service,
     SteadyRate,
+    TokenBucket,
 )
 from link_sim.link.streams import derived_seed, stream
 from link_sim.traces.trace import LinkTrace
@@ -60,6 +61,9 @@ def _bare_service(profile: LinkProfile) -> Service:
         steps = [(round(from_s * NS_PER_S), rate_bps) for from_s, rate_bps in profile.rate_schedule]
         period_s = profile.schedule_period_s
         return RateSchedule(steps, None if period_s is None else round(period_s * NS_PER_S))
+    if profile.burst_bytes is not None:
+        assert profile.rate_bps is not None  # the profile says so
+        return TokenBucket(profile.rate_bps, profile.burst_bytes)
     return SteadyRate(profile.rate_bps)
 
 

@@ -53,6 +53,39 @@ class SteadyRate:
         return start_ns
 
 
+class TokenBucket:
+    """A shaper or policer: what a bucket of ``burst_bytes`` holds leaves at once, the rest at the rate that fills it.
+
+    A frame longer than the bucket waits until that much more has come in. Source: the virtual scheduling form of the
+    generic cell rate algorithm (ITU-T I.371), in work instead of time.
+    """
+
+    __slots__ = ("_burst_work", "_rate_bps", "_spent_work", "free_ns")
+
+    def __init__(self, rate_bps: int, burst_bytes: int) -> None:
+        self._rate_bps = rate_bps
+        self._burst_work = burst_bytes * 8 * NS_PER_S
+        self._spent_work = 0
+        """When the bucket is full again, times the rate."""
+        self.free_ns = 0
+
+    def would_leave_ns(self, from_ns: int, wire_bytes: int) -> int:
+        """When a frame offered at ``from_ns`` would leave; nothing is spent."""
+        from_ns = max(from_ns, self.free_ns)
+        due_work = max(self._spent_work, from_ns * self._rate_bps) + wire_bytes * 8 * NS_PER_S - self._burst_work
+        return max(from_ns, -(-due_work // self._rate_bps))
+
+    def serve(self, from_ns: int, wire_bytes: int) -> int:
+        self.free_ns = self.would_leave_ns(from_ns, wire_bytes)
+        self._spent_work = max(self._spent_work, from_ns * self._rate_bps) + wire_bytes * 8 * NS_PER_S
+        return self.free_ns
+
+    def empty(self, at_ns: int) -> None:
+        """What it held is gone at ``at_ns``, and nothing leaves before."""
+        self.free_ns = at_ns
+        self._spent_work = at_ns * self._rate_bps + self._burst_work
+
+
 class RateSchedule:
     """Rates that hold from given times on, once or over and over: 0 is a pause, UNLIMITED_BPS or more no limit."""
 

@@ -228,10 +228,18 @@ class MemoryDisk:
         is_waiting = not (is_arrival and record.header.destination in self._destinations)
         row = self._rows[bundle] = _Row(record, payload, is_waiting)
         if is_waiting:
-            self._queues.setdefault(queue_key(record), _Queue()).add(row)
-        self._seen.setdefault(bundle[:3], IntervalSet()).add(bundle.sequence, bundle.sequence + 1)
+            waits_in = queue_key(record)
+            queue = self._queues.get(waits_in)
+            if queue is None:
+                queue = self._queues[waits_in] = _Queue()
+            queue.add(row)
+        key, sequence = bundle[:3], bundle.sequence
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._seen[key] = IntervalSet()
+        seen.add(sequence, sequence + 1)
         if bundle.source == self._node_id and bundle.incarnation == self._incarnation:
-            self._leases[bundle.precedence] = max(self._leases[bundle.precedence], bundle.sequence + _LEASE_NUMBERS)
+            self._leases[bundle.precedence] = max(self._leases[bundle.precedence], sequence + _LEASE_NUMBERS)
 
     def _erase(self, effect: Erase) -> Outcome:
         for bundle in effect.bundles:

@@ -166,8 +166,7 @@ class Ledger:
             held.update(disk.bundles())
         for bundle, entry in self._entries.items():
             holders = held.get(bundle, 0)
-            is_safe = holders > 0 or entry.is_delivered or entry.closed is not None
-            if entry.is_accepted and not is_safe:
+            if not holders and entry.is_accepted and not entry.is_delivered and entry.closed is None:
                 self._complain("accepted and on no disk", bundle, bundle.source, t_s)
             if holders != entry.holders:
                 self._complain(f"on {holders} disks, {entry.holders} counted", bundle, bundle.source, t_s)

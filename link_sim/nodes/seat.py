@@ -50,7 +50,7 @@ class Way:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Port:
-    """One link as one node has it; ``ways`` by the address that the node sends to."""
+    """One link as one node has it; ``ways`` by the address that the node sends to, ``left`` those nobody has now."""
 
     limits: LinkLimits
     policy: LinkPolicy
@@ -58,6 +58,7 @@ class Port:
     is_plugged: bool = True
     is_busy: bool = False
     ways: dict[Hashable | None, Way] = field(default_factory=dict)
+    left: set[Hashable | None] = field(default_factory=set)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

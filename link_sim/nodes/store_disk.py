@@ -1,9 +1,11 @@
 """Store disk: the agent's own store as the disk of a simulated node, on real files, without its threads.
 
 It stands in for ``MemoryDisk``, so that the explorer's crashes and restarts meet what kits run. An effect is a
-transaction of its own when the world says that it committed; nothing is synced, for the machine stays on.
+transaction of its own when the world says that it committed; nothing is synced, for the machine stays on, and reads
+share the writer's connection, for none comes inside a transaction.
 """
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +40,7 @@ from edge_agent.disk.file_system import FileSystem
 from edge_agent.disk.identity import fingerprint, to_signed, to_unsigned
 from edge_agent.disk.opening import OpenStore, open_store
 from edge_agent.disk.reader import Reader
-from edge_agent.disk.schema import DATABASE_NAME, connect, open_database
+from edge_agent.disk.schema import DATABASE_NAME, open_database
 from edge_agent.disk.types import DiskClock
 from edge_agent.disk.writer import Writer
 from link_sim.nodes.disk import queue_key
@@ -48,6 +50,7 @@ QUOTA_BYTES = 8 << 30  # no world comes near it
 EPOCH_MS = 1_767_225_600_000
 STEPS_MAX = 10_000  # of one effect: a large payload moves in steps of 1 MiB
 _CLASSES = tuple(Precedence)
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 _EVERY_ROW = (
     "SELECT origin, precedence, sequence, digest IS NOT NULL, sum, header, coalesce(bundles.body, bodies.body, x'')"
     " FROM bundles LEFT JOIN bodies ON bodies.row = bundles.row"
@@ -55,7 +58,22 @@ _EVERY_ROW = (
 
 
 class UnsyncedFileSystem(FileSystem):
-    """The machine's file system for a process that is never killed: nothing waits for a sync."""
+    """The machine's file system for a process that is never killed and is alone: nothing is waited for."""
+
+    def __init__(self) -> None:
+        self._free_bytes: dict[Path, int] = {}
+
+    def free_bytes(self, folder: Path) -> int:
+        """Asked once: no world comes near the end of the disk, and the store asks at each commit."""
+        if folder not in self._free_bytes:
+            self._free_bytes[folder] = super().free_bytes(folder)
+        return self._free_bytes[folder]
+
+    def connect(self, path: Path) -> sqlite3.Connection:
+        """The only connection to a database file: it keeps its locks, for to ask for them costs half of a read."""
+        database = super().connect(path)
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        return database
 
     def sync(self, descriptor: int) -> None:
         """Not needed."""
@@ -85,7 +103,6 @@ class StoreDisk:
     """
 
     def __init__(self, folder: Path, *, node_id: str, role: str, incarnation: int, now_s: Callable[[], float]) -> None:
-        self.database_path = folder / DATABASE_NAME
         self._folder = folder
         self._node_id = node_id
         self._destinations = frozenset((node_id, COMMAND) if role == COMMAND else (node_id,))
@@ -94,6 +111,8 @@ class StoreDisk:
         self._file_system = UnsyncedFileSystem()
         self._records: dict[BundleId, BundleRecord] = {}
         self._ever: set[BundleId] = set()
+        self._found_whole: BundleId | None = None
+        """Read whole since the last write, and so still there."""
         self._waiting: Counter[QueueKey] = Counter()
         self._store: OpenStore | None = None
         self.failing: RefusalReason | None = None
@@ -101,7 +120,8 @@ class StoreDisk:
     def start(self, now_s: float) -> Restored:
         """What a node that starts now is told; what the last one had open is let go of as by a kill."""
         self.close()
-        if not (self.database_path).exists():
+        self._found_whole = None
+        if not (self._folder / DATABASE_NAME).exists():
             self._found()
         self._store = store = open_store(
             self._folder,
@@ -119,15 +139,14 @@ class StoreDisk:
         self._outcomes = _Outcomes()
         store.consumers.rows.database.execute("PRAGMA synchronous = OFF")
         self._writer = Writer(store.consumers, store.files, store.ballast, self._outcomes, None)  # type: ignore[arg-type]  # its likeness
-        self._reader = Reader(self.database_path, store.ages, store.files, self._outcomes)  # type: ignore[arg-type]  # as above
-        self._reading = connect(self.database_path, self._file_system)
+        self._reader = Reader(self._folder / DATABASE_NAME, store.ages, store.files, self._outcomes)  # type: ignore[arg-type]  # as above
+        self.database = store.consumers.rows.database  # between two transactions it reads what a second one would
         self._compare(store.restored)
         return store.restored
 
     def close(self) -> None:
         """Let go of files, connections and the lock."""
         if self._store is not None:
-            self._reading.close()
             self._reader.close_files()
             self._writer.tables.rows.database.close()
             self._store.files.close_all()
@@ -152,21 +171,23 @@ class StoreDisk:
             raise BrokenPromiseError(f"store of {self._node_id}: {found} wait, {self.waiting()} were written")
 
     def __contains__(self, bundle: BundleId) -> bool:
-        """Whether the whole bundle is here."""
-        return self.payload(bundle) is not None
+        """Whether the whole bundle is here: read once, for the ledger asks again of what was written last."""
+        if bundle != self._found_whole:
+            self._found_whole = bundle if self.payload(bundle) is not None else None
+        return self._found_whole is not None
 
     def bundles(self) -> Iterator[BundleId]:
         """Every whole bundle here: each row of the store compared with its sum, each file read. O(everything)."""
-        found = self._reading.execute("SELECT origin, source, incarnation FROM origins")
+        found = self.database.execute("SELECT origin, source, incarnation FROM origins")
         origins = {origin: (source, to_unsigned(incarnation)) for origin, source, incarnation in found}
-        rows = self._reading.execute(_EVERY_ROW)  # at once: one by one they are most of what an audit costs
+        rows = self.database.execute(_EVERY_ROW)  # at once: one by one they are most of what an audit costs
         for origin, precedence, sequence, is_file, total, header, body in rows:
-            bundle = BundleId(*origins[origin], _CLASSES[precedence], sequence)
+            bundle = _new_tuple(BundleId, (*origins[origin], _CLASSES[precedence], sequence))
             record = self._records.get(bundle)
             if record is None:
                 continue
             is_whole = len(body) == record.payload_bytes and is_sound(total, header, body)
-            if bundle in self if is_file else is_whole:
+            if self.payload(bundle) is not None if is_file else is_whole:
                 yield bundle
 
     def record(self, bundle: BundleId) -> BundleRecord | None:
@@ -201,8 +222,8 @@ class StoreDisk:
         return outcome
 
     def _write(self, effect: Persist | Erase | LeaseNumbers | SyncWindow | CloseNumbers) -> Outcome:
-        refusal = self._writer.queue.put_effect(effect)
-        if refusal is not None:
+        self._found_whole = None
+        for _, refusal in self._writer.queue.put_effects([effect]):
             return refusal
         for _ in range(STEPS_MAX):
             self._writer.step()
@@ -219,7 +240,7 @@ class StoreDisk:
             self._reader.list_open(effect)
         else:
             self._reader.load(effect, extra=0)
-        self._reader.step(self._reading)
+        self._reader.step(self.database)
         return self._outcomes.by_effect.pop(effect.effect_id)
 
     def _is_waiting(self, record: BundleRecord) -> bool:

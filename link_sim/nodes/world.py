@@ -158,6 +158,13 @@ class World:
         if is_new:
             self._set_link(far, far_link)
 
+    def share(self, link: str) -> None:
+        """Make one of the links of that name: in each direction one rate and one queue. Raises ProfileError."""
+        for direction in ("up", "down"):
+            first, *others = self._ways(link, None, direction)
+            for way in others:
+                way.line.share(first.line)
+
     def submit(self, node_id: str, header: BundleHeader, precedence: Precedence, payload: bytes) -> BundleId:
         """Hand a bundle to a node now. Raises RefusedError as the node does."""
         seat = self._seat(node_id)
@@ -267,6 +274,28 @@ class World:
         seat = self._seat(node)
         seat.ports[link].is_plugged = True
         self._set_link(seat, link)
+
+    def policy(self, link: str, node: str) -> LinkPolicy:
+        """What a link may carry now at one node."""
+        return self._seat(node).ports[link].policy
+
+    def set_policy(self, link: str, node: str, policy: LinkPolicy) -> None:
+        """What a link may carry from now on at one node, which is told so."""
+        seat = self._seat(node)
+        seat.ports[link].policy = policy
+        if isinstance(seat.node, Node):
+            seat.node.set_terms(link, self.now_s, policy=policy)
+            self._pump(seat)
+
+    def move(self, link: str, node: str) -> None:
+        """A remote node's address changes, as behind a NAT: it is heard from a new one, and the old one is nobody's."""
+        for joint in self._joints:
+            if (joint.name, joint.remote) == (link, node):
+                port = next(port for port in joint.up.to.ports.values() if joint.up.source in port.ways)
+                old = joint.up.source
+                new = Address(node, f"{link}+{len(port.left) + 1}")
+                port.ways[new], joint.up.source = port.ways.pop(old), new
+                port.left.add(old)
 
     def set_busy(self, link: str, node: str, *, is_busy: bool) -> None:
         """Whether the medium of a link takes no frame at one node, which is told so."""
@@ -435,6 +464,10 @@ class World:
     def _send(self, seat: Seat, transmit: Transmit) -> None:
         port = seat.ports.get(transmit.link)
         way = port.ways.get(transmit.to) if port else None
+        if port is not None and way is None and transmit.to in port.left:
+            self._watch.transmitted(seat, transmit)
+            self.counts["frames_to_old_address"] += 1
+            return
         if port is None or way is None:
             raise WorldError(
                 f"node {seat.settings.node_id!r} sends on {transmit.link!r} to {transmit.to!r}: no such way"

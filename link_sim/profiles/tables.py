@@ -18,7 +18,17 @@ _ENUMS: Mapping[str, type[JitterShape] | type[QueueKind]] = MappingProxyType(
     {"jitter_shape": JitterShape, "queue_kind": QueueKind}
 )
 _MAY_BE_NONE = frozenset(
-    ("rate_bps", "mtu_bytes", "trace", "schedule_period_s", "interval_s", "poll_s", "step_period_s", "queue_s")
+    (
+        "rate_bps",
+        "burst_bytes",
+        "mtu_bytes",
+        "trace",
+        "schedule_period_s",
+        "interval_s",
+        "poll_s",
+        "step_period_s",
+        "queue_s",
+    )
 )
 _LOOP = "trace_loop"
 

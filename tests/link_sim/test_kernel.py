@@ -14,6 +14,7 @@ from link_sim.link.model import Outage
 from link_sim.profiles import PathProfile
 from link_sim.real_time.live import LATE_LIMIT_MS
 from tests.components import require
+from tests.descriptors import open_descriptors
 
 kernel = pytest.importorskip("link_sim.kernel", reason="TUN devices and namespaces are Linux'", exc_type=ImportError)
 pytestmark = [pytest.mark.slow, pytest.mark.kernel]
@@ -161,7 +162,7 @@ async def test_programs_run_inside_and_nothing_is_left_behind() -> None:
         return subprocess.run([str(require("ip")), "link"], check=True, capture_output=True, text=True).stdout
 
     await asyncio.sleep(0)
-    descriptors, tasks, before = set(os.listdir("/proc/self/fd")), asyncio.all_tasks(), links()
+    descriptors, tasks, before = open_descriptors(), asyncio.all_tasks(), links()
     for _ in range(3):
         async with kernel.KernelPair({"sat": profile}) as pair:
             process = await asyncio.create_subprocess_exec(
@@ -172,7 +173,7 @@ async def test_programs_run_inside_and_nothing_is_left_behind() -> None:
             assert b"10.213.1.1/30" in said
             assert [each["verdict"] for each in pair.describe()] == ["ok"]
     assert asyncio.all_tasks() == tasks
-    assert set(os.listdir("/proc/self/fd")) <= descriptors
+    assert open_descriptors() <= descriptors
     assert links() == before
 
 

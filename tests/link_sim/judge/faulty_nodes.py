@@ -2,12 +2,17 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
+from edge_agent.core.arq import SentFrame
 from edge_agent.core.blocks import Fragment
+from edge_agent.core.budgets import Spent
 from edge_agent.core.bundle import BundleId, Precedence
+from edge_agent.core.contact import Contact
 from edge_agent.core.effects import Effect, EraseReason, Persist, Restored, Transmit
 from edge_agent.core.frame import LinkKeys
 from edge_agent.core.intervals import IntervalSet
+from edge_agent.core.limits import LinkPolicy
 from edge_agent.core.node import Node
 from edge_agent.core.partial import Partial
 from edge_agent.core.peer import Peer
@@ -103,7 +108,8 @@ class ForgetsTheBudget(Node):
 
     def poll_transmit(self, now_s: float) -> Transmit | None:
         for link in self.contacts.links.values():
-            link.day_bytes = 0
+            link.meter.day_bytes = 0
+            link.review()
         return super().poll_transmit(now_s)
 
 
@@ -126,3 +132,27 @@ class CancelsWhatHasLeft(Node):
 
     def cancel(self, bundle: BundleId, now_s: float) -> bool:
         return self.settle(bundle, now_s, EraseReason.CANCELLED)
+
+
+class ForgetsWhatADeadLinkCarried(Node):
+    """What was in flight when a link was convicted is owed to nobody."""
+
+    def _give_back(self, contact: Contact, frames: list[SentFrame], now_s: float) -> None:
+        super()._give_back(contact, frames if contact.is_usable else [], now_s)
+
+
+class SendsWhatIsHeldBack(Node):
+    """No class is ever held back."""
+
+    def set_terms(self, link: str, now_s: float, *, policy: LinkPolicy, spent: Spent | None = None) -> None:
+        super().set_terms(link, now_s, policy=replace(policy, held_back=frozenset(), held_why=""), spent=spent)
+
+
+class NeverAsksAgain(Node):
+    """A link that was convicted is never asked whether it is back."""
+
+    def poll_transmit(self, now_s: float) -> Transmit | None:
+        for contact in self.contacts.contacts:
+            if not contact.is_usable and contact.session is not None and contact.session.is_keyed:
+                contact.probe_at_s = None
+        return super().poll_transmit(now_s)

@@ -167,6 +167,25 @@ def test_a_queue_in_time_takes_what_leaves_soon_enough() -> None:
     assert found == [Fate.DELIVERED] * 6 + [Fate.QUEUE_FULL] * 4
 
 
+def test_a_shaper_holds_back_what_a_policer_drops() -> None:
+    """Both let a bucket of four frames through at once, and then one frame each 10 ms."""
+    shaper = LinkProfile(rate_bps=80_000, burst_bytes=400, queue_bytes=300)
+    policer = replace(shaper, queue_bytes=0)
+    for profile, kept in ((shaper, 7), (policer, 4)):
+        model = LinkModel(profile, 1)
+        verdicts = [model.offer(0, 100) for _ in range(10)]
+        assert [each.fate is Fate.DELIVERED for each in verdicts] == [True] * kept + [False] * (10 - kept)
+        assert [each.sent_ns // MS for each in verdicts[:kept]] == ([0] * 4 + [10, 20, 30])[:kept]
+    assert model.offer(9 * MS, 100).fate is Fate.QUEUE_FULL
+    assert model.offer(10 * MS, 100).fate is Fate.DELIVERED
+
+
+def test_a_new_rate_begins_with_an_empty_bucket() -> None:
+    model = LinkModel(LinkProfile(rate_bps=80_000, burst_bytes=400), 1)
+    model.set(0, replace(model.profile, rate_bps=8_000))
+    assert model.offer(0, 100).sent_ns == 100 * MS
+
+
 @pytest.mark.parametrize("schedule", [(), ((0.0, 80_000),)])
 def test_codel_keeps_the_queue_short_and_leaves_a_short_one_alone(schedule: tuple[tuple[float, int], ...]) -> None:
     """1.25 times the rate is offered for 60 s: tail drop fills the queue, CoDel keeps the waiting near its target."""
@@ -278,6 +297,9 @@ def test_a_hold_stops_a_schedule_and_a_slower_rate_stretches_what_waits() -> Non
         ({"jitter_correlation_ratio": 1}, "allowed is 0 to below 1"),
         ({"step_spread_s": 0.01, "delay_s": 0.1}, "step_period_s is missing"),
         ({"poll_s": 0}, "allowed is above 0"),
+        ({"burst_bytes": 0, "rate_bps": 8000}, "burst_bytes 0: allowed is 1 or more"),
+        ({"burst_bytes": 1500}, "allowed with rate_bps alone"),
+        ({"queue_bytes": 0, "rate_bps": 8000}, "too small"),
         ({"corrupt_ratio": 1.5}, "allowed is 0 to 1"),
         ({"delay_s": float("nan")}, "finite"),
         ({"price_per_frame": -1}, "allowed is 0 or more"),

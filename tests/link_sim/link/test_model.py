@@ -236,3 +236,34 @@ def test_the_digest_is_the_same_on_every_machine() -> None:
 def test_an_impossible_number_is_refused_by_name(wrong: dict[str, float], said: str) -> None:
     with pytest.raises(ProfileError, match=said):
         LinkProfile(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@given(arrivals=arrivals, seed=st.integers(0, 1000))
+def test_two_lines_that_share_carry_what_one_does(arrivals: Arrivals, seed: int) -> None:
+    profile = LinkProfile(rate_bps=100_000, delay_s=0.1, queue_bytes=4000)
+    alone: Line[int] = Line(profile, seed)
+    pair: list[Line[int]] = [Line(profile, seed), Line(profile, seed)]
+    pair[1].share(pair[0])
+    now_ns = 0
+    for number, (gap_ns, frame_bytes) in enumerate(arrivals):
+        now_ns += gap_ns
+        assert pair[number % 2].offer(now_ns, frame_bytes, number) == alone.offer(now_ns, frame_bytes, number)
+
+
+def test_lines_that_are_unlike_do_not_share() -> None:
+    one, other = LinkProfile(rate_bps=1000), LinkProfile(rate_bps=2000)
+    with pytest.raises(ProfileError, match="only alike, plain ones share"):
+        Line[int](one, 1).share(Line[int](other, 1))
+
+
+def test_a_shared_line_keeps_its_rate_and_holds_nothing() -> None:
+    profile = LinkProfile(rate_bps=1000)
+    first, second = Line[int](profile, 1), Line[int](profile, 2)
+    second.share(first)
+    with pytest.raises(ProfileError, match="others share it"):
+        first.set(0, replace(profile, rate_bps=500))
+    with pytest.raises(ProfileError, match="neither holds nor forgets"):
+        second.cut(0, Outage.HOLD)
+    second.cut(0)
+    second.mend(1)
+    assert second.offer(1, 10, 1).fate is first.offer(1, 10, 1).fate is Fate.DELIVERED

@@ -16,6 +16,7 @@ from link_sim.link.services import (
     Opportunities,
     RateSchedule,
     SteadyRate,
+    TokenBucket,
 )
 
 ARRIVALS = st.lists(st.tuples(st.integers(0, 3 * NS_PER_S), st.integers(1, 3000)), max_size=40)
@@ -140,3 +141,32 @@ def test_messages_leave_one_an_interval_and_the_early_ones_are_held() -> None:
     service = MessageSlots(SteadyRate(None), 60 * NS_PER_S)
     sent_s = [service.serve(at_s * NS_PER_S, 100) // NS_PER_S for at_s in (5, 6, 7, 400)]
     assert sent_s == [5, 65, 125, 400]
+
+
+def bucket_exactly(rate_bps: int, burst_bytes: int, arrivals: list[tuple[int, int]]) -> list[int]:
+    """When frames leave a bucket whose tokens are counted in exact fractions."""
+    answers, tokens, at = [], Fraction(burst_bytes * 8), Fraction(0)
+    for from_ns, wire_bytes in arrivals:
+        begin = max(at, Fraction(from_ns))
+        tokens = min(Fraction(burst_bytes * 8), tokens + (begin - at) * rate_bps / NS_PER_S)
+        missing = max(Fraction(0), wire_bytes * 8 - tokens)
+        leaves = begin + missing * NS_PER_S / rate_bps
+        answers.append(-(-leaves.numerator // leaves.denominator))
+        tokens, at = tokens + missing - wire_bytes * 8, leaves
+    return answers
+
+
+@given(st.integers(1, 10**9), st.integers(1, 100_000), ARRIVALS)
+def test_a_bucket_lets_through_what_it_holds_and_then_its_rate(
+    rate_bps: int, burst_bytes: int, arrivals: list[tuple[int, int]]
+) -> None:
+    arrivals.sort()
+    service = TokenBucket(rate_bps, burst_bytes)
+    for (from_ns, wire_bytes), exact_ns in zip(arrivals, bucket_exactly(rate_bps, burst_bytes, arrivals), strict=True):
+        assert 0 <= service.serve(from_ns, wire_bytes) - exact_ns <= 1, "a wait is rounded up to the clock once"
+
+
+def test_a_bucket_that_was_emptied_fills_from_then_on() -> None:
+    service = TokenBucket(8_000, 1_000)
+    service.empty(NS_PER_S)
+    assert service.serve(NS_PER_S, 500) == NS_PER_S * 3 // 2

@@ -16,6 +16,7 @@ from link_sim.profiles import PathProfile
 from link_sim.real_time.live import LATE_LIMIT_MS
 from link_sim.real_time.tcp_proxy import TcpProxy
 from link_sim.virtual.segments import RTO_MIN_NS, SEGMENT_MAX_BYTES
+from tests.descriptors import open_descriptors
 
 HOST = "127.0.0.1"
 ANY = HostPort(host=HOST, port=0)
@@ -282,7 +283,7 @@ async def test_many_connections_share_the_link_in_turns() -> None:
 async def test_nothing_stays_behind() -> None:
     async with behind(LinkProfile(delay_s=0.5)) as (proxy, _):  # the first round opens what the loop keeps for itself
         pass
-    before, tasks = set(os.listdir("/proc/self/fd")), asyncio.all_tasks()
+    before, tasks = open_descriptors(), asyncio.all_tasks()
     async with behind(LinkProfile(delay_s=0.5, loss_ratio=0.5)) as (proxy, _):
         nears = [await connect(proxy) for _ in range(5)]
         for _, writer in nears:
@@ -292,4 +293,4 @@ async def test_nothing_stays_behind() -> None:
         writer.close()
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == tasks
-    await until(lambda: set(os.listdir("/proc/self/fd")) <= before)
+    await until(lambda: open_descriptors() <= before)
