@@ -1,4 +1,4 @@
-"""Bundles carried here by hand: taken as if they had arrived, from no peer and by no link.
+"""Bundles carried here by hand, or copied here by another post: taken as if they had arrived, by no link.
 
 Nobody is told of custody: whoever exported a bundle keeps it until its receipt comes, by whatever way that takes.
 """
@@ -22,19 +22,22 @@ class Adoption:
     outputs: Outputs
     incarnation: int
 
-    def adopt(self, record: BundleRecord, payload: bytes, now_s: float) -> None:
-        """Make one whole bundle durable here unless it is, was, or began here; BundleAdopted tells what came of it."""
+    def adopt(self, record: BundleRecord, payload: bytes, now_s: float, giver: str = CARRIER) -> None:
+        """Make one whole bundle durable here unless it is, was, or began here; BundleAdopted tells what came of it.
+
+        ``giver``: the post whose copy it is. Its source is told by who got it from there.
+        """
         bundle = record.id
         if bundle.source == self.arrivals.settings.node_id and bundle.incarnation == self.incarnation:
             self._tell(record, Adopted.OWN)  # a second copy would take the place of the one in custody
         elif self.arrivals.is_seen(bundle):
-            self._tell(record, Adopted.KNOWN)
+            self._tell(record, Adopted.KNOWN, giver=giver)
         elif record.is_expired(now_s):
             self._tell(record, Adopted.EXPIRED)
         else:
-            self._persist(record, payload)
+            self._persist(record, payload, giver)
 
-    def _persist(self, record: BundleRecord, payload: bytes) -> None:
+    def _persist(self, record: BundleRecord, payload: bytes, giver: str) -> None:
         def persisted(outcome: Outcome, now_s: float) -> None:
             if isinstance(outcome, Failed):
                 self._tell(record, Adopted.REFUSED, f"{outcome.reason.value}: {outcome.detail}")
@@ -42,10 +45,10 @@ class Adoption:
             bundle = record.id
             self.arrivals.closed.close(bundle[:3], bundle.sequence, bundle.sequence + 1)
             if isinstance(outcome, Known):
-                self._tell(record, Adopted.KNOWN)
+                self._tell(record, Adopted.KNOWN, giver=giver)
                 return
             if self.arrivals.settings.is_destination(record.header.destination):
-                self.outputs.events.append(BundleDelivered(record, CARRIER, (), payload))
+                self.outputs.events.append(BundleDelivered(record, giver, (), payload))
             else:
                 self.arrivals.relayed.append((record, payload))
             self._tell(record, Adopted.STORED)
@@ -59,11 +62,11 @@ class Adoption:
                 offset=0,
                 payload=payload,
                 is_arrival=True,
-                peer=CARRIER,
+                peer=giver,
             )
         )
 
-    def _tell(self, record: BundleRecord, adopted: Adopted, detail: str = "") -> None:
+    def _tell(self, record: BundleRecord, adopted: Adopted, detail: str = "", giver: str = "") -> None:
         self.outputs.events.append(BundleAdopted(record.id, adopted, detail))
-        if adopted is Adopted.KNOWN:
+        if adopted is Adopted.KNOWN and giver == CARRIER:
             self.outputs.events.append(CameAgain(record.id))

@@ -8,7 +8,7 @@ what has surely expired on its way ends here: its number closes, its sender hear
 from collections import deque
 
 from edge_agent.core.blocks import Fragment, Refused, Source, StoredPartly
-from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence
+from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, BundleRecord, MalformedError, Precedence
 from edge_agent.core.closed_numbers import ClosedKey, ClosedNumbers
 from edge_agent.core.effects import (
     ArrivalExpired,
@@ -34,6 +34,7 @@ from edge_agent.core.peer import Peer, Reply
 from edge_agent.core.receive_room import ReceiveRoom
 from edge_agent.core.report import NodeSettings
 from edge_agent.core.stored_headers import StoredHeaders
+from edge_agent.core.withheld import Withheld
 
 PARTIALS_MAX = 64
 PARTIAL_BYTES_MAX = 8 << 20
@@ -44,6 +45,7 @@ REPLY_WAIT_S = 0.012
 RETRY_DROPPED_S = 5.0
 RETRY_FULL_S = 30.0
 _IMMEDIATE = Precedence.IMMEDIATE  # a member of an enum is slow to look up
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 UNSYNCED_BYTES_MAX = 256 << 10
 """Per peer: what may be in memory only for longer than SYNC_WAIT_S; a crash here costs the sender no more."""
 TOLD_RANGES_MAX = 64
@@ -59,6 +61,7 @@ class Arrivals:
         self.outputs = outputs
         self.room = ReceiveRoom(settings)
         self.closed = ClosedNumbers(restored.seen)
+        self.withheld = Withheld()
         self.relayed: deque[tuple[BundleRecord, bytes | None]] = deque()
         """Durable here and bound for another node; Node hands them to custody."""
         self._partials: dict[BundleId, Partial] = {}
@@ -99,7 +102,7 @@ class Arrivals:
             source, incarnation = peer.node_id, peer.incarnation
         else:
             source, incarnation = fragment.source
-        bundle = BundleId(source, incarnation, fragment.precedence, fragment.sequence)
+        bundle = _new_tuple(BundleId, (source, incarnation, fragment.precedence, fragment.sequence))
         if source == self.settings.node_id and incarnation == self._incarnation:
             # it began here: a second copy would take the place of the one in custody, and STORED would end the peer's
             self._refuse(bundle, peer, RefusalReason.NO_ROUTE, RETRY_FULL_S, now_s)
@@ -108,6 +111,8 @@ class Arrivals:
             self.outputs.drop("bundle_duplicate")
             if fragment.header and self._stored.differs(bundle, fragment.header):
                 self._alarm(bundle, peer)
+            if self.withheld.is_on and bundle in self.withheld:
+                return
             if bundle[:2] != peer.itself:
                 self.outputs.events.append(CameAgain(bundle))
             peer.owe_custody(bundle, now_s + REPLY_WAIT_S)
@@ -353,26 +358,32 @@ class Arrivals:
         )
 
     def _settle(self, partial: Partial, record: BundleRecord, payload: bytes | None, now_s: float) -> None:
-        self._close(partial, now_s)
+        withheld, is_told = self.withheld, True
+        if withheld.is_on and record.header.destination == COMMAND and partial.peer.role != COMMAND:
+            withheld.hold(partial.bundle, partial.peer, now_s)
+            is_told = False
+        self._close(partial, now_s, is_told=is_told)
         if self.settings.is_destination(record.header.destination):
             self.outputs.events.append(BundleDelivered(record, partial.peer.node_id, partial.via, payload))
         else:
             self.relayed.append((record, payload))
 
-    def _close(self, partial: Partial, now_s: float) -> None:
-        """Nobody needs to send this one again: its number closes, and its sender is told."""
+    def _close(self, partial: Partial, now_s: float, *, is_told: bool = True) -> None:
+        """Nobody needs to send this one again: its number closes, and its sender is told, or told later."""
         bundle = partial.bundle
         key = (bundle.source, bundle.incarnation, bundle.precedence)
         if self.closed.close(key, bundle.sequence, bundle.sequence + 1):
             self._ask(key, partial.peer, now_s)
         self._stored.note(bundle, partial.header_packed)
+        if not is_told:
+            return
         peer = partial.peer
         is_urgent = bundle.precedence <= _IMMEDIATE
         peer.owe_custody(bundle, now_s if is_urgent else max(now_s, peer.answered_s + REPLY_WAIT_S))
 
     def _ask(self, key: ClosedKey, peer: Peer, now_s: float) -> None:
         """Many numbers of ``key`` have not come: its source says which never will. Nobody else knows."""
-        if key[:2] == peer.itself:
+        if key[:2] == peer.itself and not self.settings.has_other_posts:  # what they took would seem closed
             question = self.closed.question(key, now_s)
             if question is not None:
                 peer.owe(Reply(question, is_urgent=False), now_s + REPLY_WAIT_S)
@@ -380,6 +391,7 @@ class Arrivals:
     def sweep(self, now_s: float) -> None:
         """Write out what has waited SYNC_WAIT_S, end what has expired half-way, and share the room anew."""
         self.room.sweep(now_s)
+        self.withheld.sweep(now_s)
         kept_bytes: dict[str, int] = {}
         for partial in reversed(list(self._partials.values())):  # the newest stay in memory
             if partial.is_persisting:
@@ -398,7 +410,7 @@ class Arrivals:
 
     def has_partials(self) -> bool:
         """Whether ``sweep`` may have work."""
-        return bool(self._partials)
+        return bool(self._partials or self.withheld)
 
 
 def _tell(peer: Peer, bundle: BundleId, stored: IntervalSet, now_s: float) -> None:

@@ -9,7 +9,7 @@ from edge_agent.core.bundle import NODE_ID_PATTERN, BundleHeader, MalformedError
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.varint import ByteReader
 
-FRAGMENT, ACK, STORED, WINDOW, REFUSED, PROBE, ECHO, REPAIR, CONTROL, RUN = range(1, 11)
+FRAGMENT, ACK, STORED, WINDOW, REFUSED, PROBE, ECHO, REPAIR, CONTROL, RUN, PULSE, LIVE = range(1, 13)
 
 BRIEF, BRIEF_ENDS, BRIEF_AGED = 128, 64, 32
 """Kinds from 128 on are BRIEF; the bits below 32 are the number of its profile."""
@@ -26,6 +26,7 @@ SEQUENCE_MAX = (1 << 42) - 1  # six bytes; a node that makes a thousand bundles 
 AGE_MAX_MS = (1 << 35) - 1  # five bytes, 397 days: beyond the longest lifetime all ages are alike
 RANGES_MAX = 256  # in one block, so that one frame cannot make us work for ever
 ACK_TIMES_MAX = 64
+PULSE_LONGEST_MS = 1000
 TOKEN_BYTES = 8
 TICK_S = 16e-6
 """Unit of arrival times in ACK: fine enough for a 3 ms queue target, 4 bytes for an hour."""
@@ -123,8 +124,22 @@ class Echo(NamedTuple):
     token: bytes
 
 
+class PulseWish(NamedTuple):
+    """The sender wants to hear from the other side each ``interval_ms``, 1 to PULSE_LONGEST_MS (``pulse``)."""
+
+    interval_ms: int
+
+
+class Live(NamedTuple):
+    """A piece of a perishable bundle. ``number`` 0: no repair is about it; ``content`` is what a repair adds up."""
+
+    number: int
+    content: bytes
+    fragment: Fragment
+
+
 class Repair(NamedTuple):
-    """Erasure-coded symbol; opaque until the receiver knows the code."""
+    """A sum of live blocks: their first number, how many, the number of the repair, then the sum (``fec``)."""
 
     content: bytes
 
@@ -135,7 +150,21 @@ class Control(NamedTuple):
     fields: list[Any]  # Any: each kind checks its own
 
 
-Block = Fragment | Brief | Ack | Stored | StoredPartly | Window | Refused | Probe | Echo | Repair | Control
+Block = (
+    Fragment
+    | Brief
+    | Live
+    | Ack
+    | Stored
+    | StoredPartly
+    | Window
+    | Refused
+    | Probe
+    | Echo
+    | PulseWish
+    | Repair
+    | Control
+)
 
 
 def put_source(out: bytearray, source: Source | None) -> None:

@@ -8,31 +8,36 @@ from collections.abc import Callable, Hashable
 from edge_agent.core.arq import Piece, SentFrame
 from edge_agent.core.arrivals import Arrivals
 from edge_agent.core.blocks import AGE_MAX_MS, Fragment, Source
+from edge_agent.core.budgets import WORDS
 from edge_agent.core.bundle import COMMAND, Precedence
 from edge_agent.core.codec import put_ack, put_control, put_fragment, put_window
 from edge_agent.core.contact import ETA_NOISE_S, Contact
 from edge_agent.core.contacts import Contacts
+from edge_agent.core.copies import copies_wanted, may_copy
 from edge_agent.core.custody import Custody
 from edge_agent.core.draft import Draft
 from edge_agent.core.drafted_briefs import end_frame, put_brief
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import number_bytes_for, put_data, put_hello, put_hello_ack
-from edge_agent.core.hello import READS_BRIEFS, READS_RUNS
-from edge_agent.core.limits import SLOW_LINK_BPS
+from edge_agent.core.hello import READS_BRIEFS, READS_PULSES, READS_RUNS
+from edge_agent.core.limits import SLOW_LINK_BPS, Standby
+from edge_agent.core.live_writer import LIVE_ROOM_BYTES, may_leave, piece_of, write_live, write_repair
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.peer import Peer
 from edge_agent.core.queue import Queue
 from edge_agent.core.run import RUN_GROWTH_BYTES, RunWriter
 from edge_agent.core.scheduler import QUANTUM_BYTES
 from edge_agent.core.session import Session
-from edge_agent.core.words import ACK_USUAL_BYTES, WINDOW_BYTES, WordWriter
+from edge_agent.core.words import ACK_USUAL_BYTES, PULSE_BYTES, WINDOW_BYTES, WordWriter
 
 _new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 _FLASH, _IMMEDIATE = Precedence.FLASH, Precedence.IMMEDIATE  # a member of an enum is slow to look up
+_DEFERRED = Precedence.DEFERRED
 MIN_PIECE_BYTES = 64
 FRAGMENT_FIXED_BYTES = 24
 """Kind, marks, sequence, offset, total, length at their usual longest; the source and the header come on top."""
 ALONE_LEAST_BYTES = MIN_PIECE_BYTES + FRAGMENT_FIXED_BYTES
+EXACT_LEAST_BYTES = 512
 RUN_LEAST_BYTES = 12
 """Room that is worth looking for one more bundle: as a block of its own, and in a run."""
 UNDIVIDED_BYTES = 256
@@ -44,9 +49,8 @@ COMPANY_FRAME_BYTES = 256
 
 FLASH_BEFORE_ACK_S = 0.4
 """How long FLASH may hold up a due ACK on a slow link; the peer's patience is longer."""
-FLASH_ALONE_S = 0.02
+FLASH_ALONE_S = 0.001
 """Where a full frame takes longer, nothing lower rides with FLASH: it would arrive only with the end of its company."""
-_FLASH = Precedence.FLASH  # looked up once: the class makes a call of it
 
 
 class FrameBuilder:
@@ -57,9 +61,13 @@ class FrameBuilder:
         self.custody = custody
         self.words = WordWriter(contacts, arrivals)
         self.alarm_until_s = -1.0
+        self.frame_class: Precedence | None = None
+        """Of the bundles in the frame built last."""
         """While a FLASH was under way lately, fragments on slow links are shorter."""
         self.is_drained = False
-        """Whether the frame built last took all that its contact may send now."""
+        """Whether the frame built last took all bundles that its contact may send now."""
+        self.is_done = False
+        """Whether it left nothing at all to be sent, not even a repair."""
 
     def answer(self, contact: Contact, now_s: float) -> tuple[Hashable | None, bytes] | None:
         """A HELLO_ACK of the contact's candidate when one is due, with the address it goes to."""
@@ -104,67 +112,88 @@ class FrameBuilder:
         if not session.is_keyed:
             put_control(draft.body, self.contacts.own_hello(session).fields())
         self.words.put_probe(contact, draft, now_s)
-        if self._flash_goes_first(contact, session, now_s):
+        if session.is_keyed and now_s < contact.pulse.owed_until_s and contact.pulse.is_due(contact.last_sent_s, now_s):
+            draft.is_wanted = True
+        if contact.controller.rate_bps < SLOW_LINK_BPS and self._flash_goes_first(contact, session, now_s):
             self._put_fragments(contact, session, draft, now_s)
+        repairs, scheduler = session.repairs, self.custody.scheduler
+        if repairs is not None and write_repair(contact, repairs, draft, scheduler, now_s):
+            self.is_drained = contact.was_drained  # where the block before it left a pause, so does this
         if not draft.pieces:
             if session.is_keyed:
                 self.words.put_due(contact, draft, now_s)
-            has_word = session.is_keyed and session.space.unacked_frames > 0 and limit_bytes >= COMPANY_FRAME_BYTES
-            draft.limit_bytes -= ACK_USUAL_BYTES if has_word else 0
-            self._put_fragments(contact, session, draft, now_s)
-            draft.limit_bytes += ACK_USUAL_BYTES if has_word else 0
+            if draft.column == WORDS:
+                has_word = session.is_keyed and session.space.unacked_frames > 0 and limit_bytes >= COMPANY_FRAME_BYTES
+                draft.limit_bytes -= ACK_USUAL_BYTES if has_word else 0
+                self._put_fragments(contact, session, draft, now_s)
+                draft.limit_bytes += ACK_USUAL_BYTES if has_word else 0
         if draft.pieces and session.is_keyed:
-            self.words.put_company(contact, draft, now_s)
+            if session.space.unacked_frames or (contact.peer is not None and contact.peer.replies_due_s is not None):
+                self.words.put_company(contact, draft, now_s)
+            if features & READS_PULSES and self.contacts.settings.fast_liveness and contact.link.policy.pulses:
+                self.words.put_pulse(contact, draft, now_s)
         if not draft.is_wanted:
             return None
         end_frame(draft)
         if session.is_keyed and not draft.pieces and contact.peer is not None and draft.wants_ack:
             self.words.put_window(contact.peer, draft)
+        self.frame_class = draft.pieces[0].outgoing.service if draft.pieces else None
         return self._seal(contact, session, draft, now_s)
 
     def _flash_goes_first(self, contact: Contact, session: Session, now_s: float) -> bool:
         """Whether a due ACK waits for FLASH: beside it there would be no room for a piece, alone it costs 90 ms."""
         due_s = session.space.ack_due_s
-        if not session.is_keyed or contact.controller.rate_bps >= SLOW_LINK_BPS or contact.peer is None:
+        if not session.is_keyed or contact.peer is None:
             return False
         if due_s is None or not now_s - FLASH_BEFORE_ACK_S < due_s <= now_s:
             return False
-        return Precedence.FLASH in self.custody.scheduler.waiting(contact.peer.destinations)
+        return _FLASH in self.custody.scheduler.waiting(contact.peer.destinations)
 
     def _put_fragments(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> None:
         """Fill the frame with pieces of the best bundles this contact may carry."""
         may_send = contact.has_word_of_peer() or (
             contact.state is LinkState.UNKNOWN and not session.is_keyed and draft.is_wanted
         )
-        others = contact.siblings()
-        usable = [each for each in others if each.is_usable and not each.is_suspect and not each.link.is_busy]
-        if not may_send or (contact.is_suspect and usable):
-            self.is_drained = True
-            return
         destinations = contact.peer.destinations if contact.peer is not None else (COMMAND,)
         scheduler = self.custody.scheduler
         waiting = scheduler.waiting(destinations)
-        if not waiting:
+        if not may_send or not waiting:
             self.is_drained = True
             return
+        others = contact.siblings()
+        usable = others and [
+            each for each in others if each.is_usable and not each.is_suspect and not each.link.is_busy
+        ]
+        lowest = _DEFERRED
+        if contact.is_suspect and any(each.link.policy.standby is not Standby.COLD for each in usable):
+            lowest = _IMMEDIATE  # of which it carries one more copy
+            if waiting[0] > lowest:
+                self.is_drained = True
+                return
         has_room = contact.window_room(is_flash=False)
         missing: set[int] = set()
         is_held_back = False
+        is_reserve = contact.link.policy.standby is not Standby.HOT
         for precedence in scheduler.order_of_service(waiting, contact.account, now_s):
-            if not contact.may_carry(precedence) and not (scheduler.has_history and precedence is Precedence.DEFERRED):
+            if precedence > lowest:
                 continue
-            if not has_room and not (precedence is Precedence.FLASH and contact.window_room(is_flash=True)):
+            if not contact.may_carry(precedence) and not (scheduler.has_history and precedence is _DEFERRED):
+                continue
+            if is_reserve and contact.stands_by(precedence):
+                continue
+            if not has_room and not (precedence is _FLASH and contact.window_room(is_flash=True)):
                 continue
             if draft.pieces and draft.pieces[-1].outgoing.service is _FLASH and contact.frame_s() > FLASH_ALONE_S:
                 is_held_back = True
                 break
-            while draft.room_bytes >= (RUN_LEAST_BYTES if draft.run else ALONE_LEAST_BYTES) or not draft.body:
+            body = draft.body
+            while not body or draft.limit_bytes - len(body) >= (RUN_LEAST_BYTES if draft.run else ALONE_LEAST_BYTES):
                 if not self._put_piece(contact, session, draft, precedence, destinations, usable, missing, now_s):
                     break
             if not draft.pieces and (draft.is_short or draft.awaits_flash):
                 break  # it waits for a frame without these words, or for the store, and nothing lower goes before it
         self.is_drained = has_room and not is_held_back and not draft.is_short and draft.room_bytes >= ALONE_LEAST_BYTES
-        if draft.pieces:
+        if draft.pieces and (others or len(waiting) > 1):  # else one class has one link, and nobody is owed a share
             spent = sum(piece.end - piece.start for piece in draft.pieces)
             served = draft.pieces[0].outgoing.service
             reserve = scheduler.reserve(waiting, destinations)
@@ -185,23 +214,37 @@ class FrameBuilder:
         now_s: float,
     ) -> bool:
         """Add one piece of the next bundle of this class; False when there is none that fits."""
-        peer, link = contact.peer, contact.link.name
-        room = draft.room_bytes
+        peer, link, policy = contact.peer, contact.link.name, contact.link.policy
+        room, largest_bytes, fate = draft.room_bytes, policy.largest_bundle_bytes, policy.shares_fate
+        copies_only = contact.is_suspect and any(each.link.policy.standby is not Standby.COLD for each in usable)
 
         def fits(outgoing: Outgoing) -> bool:
-            if precedence is Precedence.DEFERRED and not contact.may_carry(outgoing.precedence):
+            if largest_bytes is not None and outgoing.record.payload_bytes > largest_bytes and precedence is not _FLASH:
+                return False
+            if precedence is _DEFERRED and not contact.may_carry(outgoing.precedence):
                 return False  # history goes by the class it was made in
-            if id(outgoing) in missing or outgoing.blocked_until_s > now_s or not outgoing.has_piece_for(link):
+            if id(outgoing) in missing or outgoing.blocked_until_s > now_s or not outgoing.has_piece_for(link, fate):
+                return False
+            if outgoing.is_live and not may_leave(contact, outgoing, now_s):
+                return False
+            if (copies_only or not outgoing.unsent.total) and not may_copy(contact, outgoing, usable, now_s):
                 return False
             if outgoing.peer is None:
-                if peer is not None and not peer.may_open(precedence, outgoing.charged_bytes):
+                if not (peer is None or outgoing.is_live or peer.may_open(precedence, outgoing.charged_bytes)):
                     return False
             elif outgoing.peer is not peer or not peer.may_go_on(outgoing.acked.total - outgoing.stored.total):
+                return False
+            is_enough = len(missing) >= FETCHES_A_FRAME  # is being read: what else goes is in memory
+            if (
+                is_enough
+                and not outgoing.is_live
+                and not self.custody.cache.holds(outgoing, _range_at(outgoing, 0, link, fate)[0])
+            ):
                 return False
             return session.is_keyed or outgoing.record.header.destination == COMMAND
 
         def depth_bytes() -> int:
-            if not usable or precedence is Precedence.FLASH:
+            if not usable or precedence is _FLASH:
                 return 0
             return self._leave_to_faster(contact, usable, min(room, 1500), precedence, now_s)
 
@@ -210,13 +253,20 @@ class FrameBuilder:
         if picked is None:
             return False
         queue, outgoing, depth = picked
-        start, end = _range_at(outgoing, depth, link)
-        if draft.run is not None and end - start == outgoing.span and self._join_run(contact, draft, outgoing, now_s):
+        start, end = _range_at(outgoing, depth, link, fate)
+        if (
+            draft.run is not None
+            and not outgoing.is_live
+            and end - start == outgoing.span
+            and self._join_run(contact, draft, queue, outgoing, usable, now_s)
+        ):
             queue.turn_bytes += outgoing.record.payload_bytes + RUN_LEAST_BYTES
             if not usable:
                 self._join_followers(contact, draft, queue, fits, now_s)
             return True
-        overhead = _overhead_bytes(outgoing, start)
+        overhead = _overhead_bytes(outgoing, start, room)
+        if outgoing.is_live:
+            overhead += LIVE_ROOM_BYTES
         least = end - start
         if not draft.pieces or least > UNDIVIDED_BYTES:
             least = min(MIN_PIECE_BYTES, least)
@@ -232,14 +282,15 @@ class FrameBuilder:
             draft.is_short = True
             return False
         size = min(end - start, room - overhead)
-        payload = self.custody.cache.read(outgoing, start, min(start + size, outgoing.record.payload_bytes))
+        read = piece_of if outgoing.is_live else self.custody.cache.read
+        payload = read(outgoing, start, min(start + size, outgoing.record.payload_bytes))
         if payload is None:
             missing.add(id(outgoing))
-            if precedence is Precedence.FLASH and self.custody.cache.is_coming(outgoing, start):
+            if precedence is _FLASH and self.custody.cache.is_coming(outgoing, start):
                 draft.awaits_flash = True
-            return len(missing) < FETCHES_A_FRAME
-        end, wants_second = start + max(1, len(payload)), precedence is Precedence.FLASH
-        self._write_piece(contact, draft, outgoing, start, end, payload, now_s, wants_second=wants_second)
+            return True
+        end, copies = start + max(1, len(payload)), copies_wanted(contact, queue, outgoing, usable, now_s)
+        self._write_piece(contact, draft, outgoing, start, end, payload, now_s, copies=copies)
         queue.turn_bytes += len(payload) + FRAGMENT_FIXED_BYTES
         return True
 
@@ -253,16 +304,18 @@ class FrameBuilder:
         payload: bytes,
         now_s: float,
         *,
-        wants_second: bool,
+        copies: int,
     ) -> None:
         fragment, at = fragment_of(outgoing, outgoing.source, start, payload, now_s), len(draft.body)
         header, is_whole = outgoing.record.header, len(payload) == fragment.total_bytes
         draft.run = None
-        if not is_whole or not put_brief(draft, fragment, header):
+        if outgoing.is_live:
+            write_live(contact, draft, outgoing, fragment, now_s, is_doubled=copies > 1)
+        elif not is_whole or not put_brief(draft, fragment, header):
             put_fragment(draft.body, fragment)
             if draft.packs_runs and is_whole:
                 draft.run = RunWriter(at, fragment, header.created_at_ms, header)
-        self._book_piece(contact, draft, outgoing, start, end, now_s, wants_second=wants_second)
+        self._book_piece(contact, draft, outgoing, start, end, now_s, copies=copies)
 
     def _join_followers(
         self, contact: Contact, draft: Draft, queue: Queue, fits: Callable[[Outgoing], bool], now_s: float
@@ -272,11 +325,13 @@ class FrameBuilder:
             outgoing = queue.first_waiting()
             if outgoing is None or outgoing.unsent.total != outgoing.span or not fits(outgoing):
                 return
-            if not self._join_run(contact, draft, outgoing, now_s):
+            if not self._join_run(contact, draft, queue, outgoing, [], now_s):
                 return
             queue.turn_bytes += outgoing.record.payload_bytes + RUN_LEAST_BYTES
 
-    def _join_run(self, contact: Contact, draft: Draft, outgoing: Outgoing, now_s: float) -> bool:
+    def _join_run(
+        self, contact: Contact, draft: Draft, queue: Queue, outgoing: Outgoing, usable: list[Contact], now_s: float
+    ) -> bool:
         """Add a whole bundle to the run before it; False when it is not like it, too long, or not in memory."""
         record, run = outgoing.record, draft.run
         room_bytes = draft.room_bytes - RUN_GROWTH_BYTES
@@ -290,8 +345,8 @@ class FrameBuilder:
         if step is None or len(step) + len(payload) > room_bytes:
             return False
         run.join(draft.body, step, created_ms, fragment)
-        is_flash = record.id.precedence is _FLASH
-        self._book_piece(contact, draft, outgoing, 0, outgoing.span, now_s, wants_second=is_flash)
+        copies = copies_wanted(contact, queue, outgoing, usable, now_s)
+        self._book_piece(contact, draft, outgoing, 0, outgoing.span, now_s, copies=copies)
         return True
 
     def _book_piece(
@@ -303,11 +358,12 @@ class FrameBuilder:
         end: int,
         now_s: float,
         *,
-        wants_second: bool,
+        copies: int,
     ) -> None:
         """A piece is in the frame: who has it now, and what that means for the frame."""
         record = outgoing.record
-        outgoing.take(contact.link.name, start, end, wants_second=wants_second)
+        link = contact.link
+        outgoing.take(link.name, start, end, wants_copies=copies, fate=link.policy.shares_fate)
         if outgoing.second.total:
             self.custody.scheduler.version += 1  # the other link may take the copy at once
         outgoing.last_sent_s = now_s
@@ -324,7 +380,7 @@ class FrameBuilder:
         own_s = contact.eta_s(now_s, size_bytes) - ETA_NOISE_S
         skip_bytes = 0
         for other in usable:
-            if other.may_carry(precedence):
+            if other.may_carry(precedence) and other.link.policy.is_plain:
                 ahead_s = own_s - other.eta_s(now_s, size_bytes)
                 skip_bytes = max(skip_bytes, int(ahead_s * other.controller.rate_bps / 8))
         return skip_bytes
@@ -333,15 +389,22 @@ class FrameBuilder:
         arq = session.arq
         number = arq.next_number
         arq.next_number = number + 1
-        is_app_limited = contact.was_drained and now_s > contact.pacer.next_s
+        is_app_limited = contact.was_drained and (now_s > contact.pacer.next_s or draft.column < WORDS)
+        if is_app_limited and draft.pieces and (first := draft.pieces[0].outgoing).is_live:
+            is_app_limited = first.record.as_of_s > contact.pacer.next_s  # others waited with it, and expired
         contact.was_drained = self.is_drained
+        self.is_done = self.is_drained and draft.column == WORDS
+        if session.repairs is not None and session.repairs.is_owing:
+            self.is_done = False
         if session.is_keyed:
-            number_bytes = number_bytes_for(number, arq.highest_acked)
+            number_bytes = number_bytes_for(number, arq.highest_acked - 2 * arq.reordering.frames)
             header = put_data(session.peer_receive_id, not contact.limits.is_narrow, number, number_bytes)
         else:
             header = put_hello(session.suite, session.epoch, session.own_salt, number)
         frame = header + session.seal.seal(number, header, bytes(draft.body))
-        wire_bytes = charge(contact, frame, now_s, is_bulk=bool(draft.pieces))
+        wire_bytes = charge(
+            contact, frame, now_s, draft.pieces[0].outgoing.precedence if draft.pieces else draft.column
+        )
         arq.sent_bytes_total += wire_bytes
         if draft.wants_ack:
             is_alone = not arq.in_flight
@@ -364,19 +427,30 @@ class FrameBuilder:
         return frame
 
 
-def _overhead_bytes(outgoing: Outgoing, start: int) -> int:
-    """What a fragment of a bundle takes beside its payload, at most."""
-    header_bytes = len(outgoing.header) + 6 if start == 0 else 0
-    return FRAGMENT_FIXED_BYTES + header_bytes + (42 if outgoing.source else 0)
+def _overhead_bytes(outgoing: Outgoing, start: int, room_bytes: int) -> int:
+    """What a fragment of a bundle takes beside its payload, at most.
+
+    To the byte where it continues a bundle of our own in a long frame: frames of one length leave in one call, and a
+    PULSE still fits in. In short ones what is too much is room for words.
+    """
+    if start == 0 or outgoing.source or room_bytes < EXACT_LEAST_BYTES:
+        header_bytes = len(outgoing.header) + 6 if start == 0 else 0
+        return FRAGMENT_FIXED_BYTES + header_bytes + (42 if outgoing.source else 0)
+    record = outgoing.record
+    sequence_bytes = (record.id.sequence.bit_length() + 6) // 7 or 1
+    place_bytes = (start.bit_length() + 6) // 7 + (record.payload_bytes.bit_length() + 6) // 7
+    return 2 + sequence_bytes + place_bytes + (room_bytes.bit_length() + 6) // 7 + PULSE_BYTES
 
 
-def _range_at(outgoing: Outgoing, depth: int, link: str) -> tuple[int, int]:
+def _range_at(outgoing: Outgoing, depth: int, link: str, fate: str) -> tuple[int, int]:
     """Where the next piece for ``link`` lies: ``depth`` unsent bytes in, else in what wants a second copy."""
+    if not depth and outgoing.unsent.total:
+        return outgoing.unsent.first_range()
     for start, end in outgoing.unsent:
         if depth < end - start:
             return start + depth, end
         depth -= end - start
-    copy = outgoing.copy_for(link)
+    copy = outgoing.copy_for(link, fate)
     assert copy is not None, "``has_piece_for`` asked for it"
     return copy
 
@@ -413,11 +487,11 @@ def _age_ms(age_s: float) -> int:
     return age_ms if 0 <= age_ms <= AGE_MAX_MS else min(AGE_MAX_MS, max(0, age_ms))
 
 
-def charge(contact: Contact, frame: bytes, now_s: float, *, is_bulk: bool = False) -> int:
-    """Book a frame that leaves now; gives back its wire bytes."""
+def charge(contact: Contact, frame: bytes, now_s: float, column: int = WORDS) -> int:
+    """Book a frame that leaves now, led by a precedence or (WORDS) without a bundle; gives back its wire bytes."""
     wire_bytes = len(frame) + contact.limits.overhead_bytes
-    contact.pacer.charge(now_s, wire_bytes, contact.controller.pacing_bps(is_bulk=is_bulk))
+    contact.pacer.charge(now_s, wire_bytes, contact.controller.pacing_bps(is_bulk=column < WORDS))
     contact.sent_bytes += wire_bytes
-    contact.link.day_bytes += wire_bytes
+    contact.link.spend(column, wire_bytes, now_s)
     contact.last_sent_s = now_s
     return wire_bytes

@@ -92,7 +92,7 @@ class BurstIntake:
         peer = self._peer_of(envelope, first)
         contact = self.contacts.burst_contact(link, address if link.is_listener else None, peer, now_s)
         if contact is not None:
-            contact.received_bytes += envelope.length + len(body) + contact.limits.overhead_bytes
+            contact.note_received(envelope.length + len(body), now_s)
             contact.last_heard_s = peer.last_heard_s = now_s
         for block in blocks:
             self._take_block(peer, link, block, now_s)

@@ -6,6 +6,7 @@ by FLASH also for its second copy.
 """
 
 from edge_agent.core.blocks import Refused, Source, Stored
+from edge_agent.core.budgets import WORDS
 from edge_agent.core.builder import FRAGMENT_FIXED_BYTES, charge, fragment_of
 from edge_agent.core.bundle import COMMAND, Precedence
 from edge_agent.core.burst_numbers import BurstNumbers
@@ -45,13 +46,13 @@ class BurstSender:
         overhead = len(put_burst(settings.number, self.contacts.keys.epoch, self._incarnation, 0))
         draft = Draft(contact.limits.mtu_bytes - overhead - cipher.overhead_bytes)
         self._put_replies(contact, draft, now_s)
-        self._put_pieces(contact, draft, now_s)
+        column = self._put_pieces(contact, draft, now_s)
         if not draft.body:
             return None
         number = self.numbers.take()
         header = put_burst(settings.number, self.contacts.keys.epoch, self._incarnation, number)
         frame = header + cipher.seal(number, header, bytes(draft.body))
-        charge(contact, frame, now_s)
+        charge(contact, frame, now_s, column)
         return frame
 
     def _seal_cipher(self) -> FrameCipher:
@@ -61,10 +62,11 @@ class BurstSender:
             assert self._sealer is not None, "a node knows its own epoch"
         return self._sealer
 
-    def _others(self, destinations: tuple[str, ...]) -> int:
-        """How many other links to those destinations work now."""
+    def _others(self, destinations: tuple[str, ...], precedence: Precedence | None = None) -> int:
+        """How many other links to those destinations work now, and carry ``precedence`` where one is given."""
         return sum(
             each.is_usable
+            and (precedence is None or each.may_carry(precedence))
             and not each.is_suspect
             and not each.limits.is_burst
             and each.peer is not None
@@ -110,17 +112,20 @@ class BurstSender:
             peer.replies.popleft()  # other words are worth no money; they are told again when asked for
         peer.replies_due_s, peer.answered_s = None, now_s
 
-    def _put_pieces(self, contact: Contact, draft: Draft, now_s: float) -> None:
+    def _put_pieces(self, contact: Contact, draft: Draft, now_s: float) -> int:
+        """Fill the frame; gives back the column that pays for it: its first class, WORDS for none."""
         destinations = self._destinations(contact)
-        others = self._others(destinations)
+        column = WORDS
         for precedence in self.custody.scheduler.waiting(destinations):
             if not contact.may_carry(precedence):
                 continue
+            others = self._others(destinations, precedence)
             is_needed = others < (2 if precedence is Precedence.FLASH else 1)
             if not is_needed and precedence is not Precedence.FLASH:
                 continue
             while self._put_piece(contact, draft, precedence, destinations, now_s, is_needed=is_needed):
-                pass
+                column = min(column, precedence)
+        return column
 
     def _put_piece(
         self,
@@ -133,11 +138,14 @@ class BurstSender:
         is_needed: bool,
     ) -> bool:
         """Add one piece; False when none fits any more. Not ``is_needed``: only of what leaves on every link."""
-        own_id = self.contacts.settings.node_id
+        own_id, largest_bytes = self.contacts.settings.node_id, contact.link.policy.largest_bundle_bytes
 
         def fits(outgoing: Outgoing) -> bool:
+            is_large = largest_bytes is not None and outgoing.record.payload_bytes > largest_bytes
+            if is_large and precedence is not Precedence.FLASH:
+                return False
             source = outgoing.source or Source(own_id, self._incarnation)
-            if not is_needed and outgoing.copies is None:
+            if not is_needed and not outgoing.is_on_every_link:
                 return False
             span = _next_range(outgoing, now_s)
             if span is None or outgoing.blocked_until_s > now_s or not contact.may_carry(outgoing.precedence):
@@ -171,7 +179,7 @@ class BurstSender:
             copy.wait_s = min(2 * copy.wait_s, RESEND_MAX_S)
             copy.again_s = now_s + copy.wait_s
         copy.sent.add(start, end)
-        if outgoing.copies is None:
+        if not outgoing.is_on_every_link:
             outgoing.second.remove(start, end)
         outgoing.note_link(contact.link.name)
 

@@ -61,6 +61,10 @@ class ClosedNumbers:
         """Ranges in memory, of all sources."""
         return sum(len(known.ranges) for known in self._known.values())
 
+    def ranges(self) -> dict[ClosedKey, IntervalSet]:
+        """What is closed, by key."""
+        return {key: known.ranges for key, known in self._known.items()}
+
     def close(self, key: ClosedKey, start: int, end: int) -> bool:
         """Numbers [start, end) of a source are closed; whether there are so many holes that it may be asked."""
         known = self._known.get(key)

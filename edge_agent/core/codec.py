@@ -4,8 +4,9 @@
     ACK       reference, highest number, its arrival, ranges downwards, (number step, time step) of each new frame
     STORED    marks, [incarnation, source], custody: ranges of sequences; partial: sequence, ranges of bytes
     WINDOW    bytes, reserve          REFUSED  marks, [incarnation, source], sequence, reason, retry after (100 ms)
-    PROBE / ECHO  8 bytes             REPAIR   opaque (erasure coding)             CONTROL  msgpack array [kind, ...]
+    PROBE / ECHO  8 bytes             CONTROL  msgpack array [kind, ...]            PULSE    interval (ms)
     RUN       whole bundles with headers that are alike: see ``run``
+    LIVE      number or 0, length, a FRAGMENT without its kind      REPAIR  length, first number, count, repair, sum
 
 Marks: bits 0-2 precedence, 3 source explicit (else: the sender itself, in the incarnation of its HELLO), 4 header
 follows, 5 whole bundle (offset and total left out), 6 partial.
@@ -30,13 +31,17 @@ from edge_agent.core.blocks import (
     FRAGMENT,
     HEADER,
     HEADER_MAX_BYTES,
+    LIVE,
     PARTIAL,
     PROBE,
     PROFILES_MAX,
+    PULSE,
+    PULSE_LONGEST_MS,
     RANGES_MAX,
     REFUSED,
     REPAIR,
     RUN,
+    SEQUENCE_MAX,
     STORED,
     TOKEN_BYTES,
     WHOLE,
@@ -47,7 +52,9 @@ from edge_agent.core.blocks import (
     Control,
     Echo,
     Fragment,
+    Live,
     Probe,
+    PulseWish,
     Refused,
     Repair,
     Stored,
@@ -64,16 +71,16 @@ from edge_agent.core.run import read_run
 from edge_agent.core.varint import ByteReader, put_varint, put_varints, unzigzag, zigzag
 
 _REASONS = tuple(RefusalReason)
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 
 
 def _put_ranges_upwards(out: bytearray, ranges: Iterable[tuple[int, int]]) -> None:
     listed = list(ranges)[:RANGES_MAX]
-    put_varint(out, len(listed))
-    before = 0
+    values, before = [len(listed)], 0
     for start, end in listed:
-        put_varint(out, start - before)
-        put_varint(out, end - start - 1)
+        values += (start - before, end - start - 1)
         before = end
+    put_varints(out, values)
 
 
 def put_fragment(out: bytearray, fragment: Fragment) -> None:
@@ -84,17 +91,35 @@ def put_fragment(out: bytearray, fragment: Fragment) -> None:
     out.append(FRAGMENT)
     out.append(marks)
     put_source(out, source)
-    put_varint(out, sequence)
-    if not whole:
-        put_varint(out, offset)
-        put_varint(out, total_bytes)
+    put_varints(out, (sequence,) if whole else (sequence, offset, total_bytes))
     if header:
         put_varint(out, len(header))
         out += header
-        put_varint(out, age_low_ms)
-        put_varint(out, age_extra_ms)
-    put_varint(out, len(payload))
+        put_varints(out, (age_low_ms, age_extra_ms, len(payload)))
+    else:
+        put_varint(out, len(payload))
     out += payload
+
+
+def put_live(out: bytearray, number: int, content: bytes) -> None:
+    """Append a LIVE block."""
+    out.append(LIVE)
+    put_varints(out, (number, len(content)))
+    out += content
+
+
+def put_repair(out: bytearray, content: bytes) -> None:
+    """Append a REPAIR block."""
+    out.append(REPAIR)
+    put_varint(out, len(content))
+    out += content
+
+
+def live_content(fragment: Fragment) -> bytes:
+    """What a LIVE block of this fragment holds."""
+    out = bytearray()
+    put_fragment(out, fragment)
+    return bytes(out[1:])
 
 
 def put_ack(out: bytearray, ack: Ack) -> None:
@@ -154,6 +179,12 @@ def put_token(out: bytearray, kind: int, token: bytes) -> None:
     out += token
 
 
+def put_pulse(out: bytearray, interval_ms: int) -> None:
+    """Append a PULSE block."""
+    out.append(PULSE)
+    put_varint(out, interval_ms)
+
+
 def put_control(out: bytearray, fields: list[Any]) -> None:  # Any: msgpack's own types
     """Append a CONTROL block."""
     packed: bytes = msgpack.packb(fields)
@@ -168,9 +199,10 @@ def _ranges_upwards(reader: ByteReader) -> tuple[tuple[int, int], ...]:
         raise MalformedError("too many ranges")
     ranges = []
     before = 0
-    for _ in range(count):
-        start = before + reader.varint()
-        before = start + reader.varint() + 1
+    steps = reader.varints(2 * count)
+    for at in range(0, 2 * count, 2):
+        start = before + steps[at]
+        before = start + steps[at + 1] + 1
         ranges.append((start, before))
     if before > 1 << 62:
         raise MalformedError("range out of bounds")
@@ -182,20 +214,18 @@ def _read_fragment(reader: ByteReader) -> Fragment:
     if marks >= PARTIAL:
         raise MalformedError("fragment: unknown marks")
     precedence = precedence_of(marks)
-    source = read_source(reader, marks)
+    source = read_source(reader, marks) if marks & EXPLICIT else None
     sequence = read_sequence(reader)
     offset = total_bytes = 0
     if not marks & WHOLE:
-        offset = reader.varint()
-        total_bytes = reader.varint()
+        offset, total_bytes = reader.varints(2)
     header, age_low_ms, age_extra_ms = b"", 0, 0
     if marks & HEADER:
         length = reader.varint()
         if not 0 < length <= HEADER_MAX_BYTES:
             raise MalformedError("fragment: header length")
         header = reader.take(length)
-        age_low_ms = reader.varint()
-        age_extra_ms = reader.varint()
+        age_low_ms, age_extra_ms = reader.varints(2)
         if age_low_ms > AGE_MAX_MS or age_extra_ms > AGE_MAX_MS:
             raise MalformedError("fragment: age out of bounds")
     payload = reader.take(reader.varint())
@@ -205,7 +235,27 @@ def _read_fragment(reader: ByteReader) -> Fragment:
         raise MalformedError("fragment: beyond its bundle")
     if (marks & WHOLE or offset == 0) and not header:
         raise MalformedError("fragment: a bundle starts with its header")
-    return Fragment(source, precedence, sequence, offset, total_bytes, header, age_low_ms, age_extra_ms, payload)
+    return _new_tuple(
+        Fragment,
+        (source, precedence, sequence, offset, total_bytes, header, age_low_ms, age_extra_ms, payload, None),
+    )
+
+
+def read_live(content: bytes) -> Fragment:
+    """The piece that a LIVE block holds. Raises MalformedError."""
+    reader = ByteReader(content)
+    fragment = _read_fragment(reader)
+    if reader.at != reader.end:
+        raise MalformedError("live: longer than its piece")
+    return fragment
+
+
+def _read_live(reader: ByteReader) -> Live:
+    number, length = reader.varints(2)
+    if number > SEQUENCE_MAX:
+        raise MalformedError("live: number out of bounds")
+    content = reader.take(length)
+    return Live(number, content, read_live(content))
 
 
 def _read_ack(reader: ByteReader) -> Ack:
@@ -214,24 +264,25 @@ def _read_ack(reader: ByteReader) -> Ack:
         raise MalformedError("ack: ranges")
     ranges = []
     upper = highest + 1
-    steps = iter(reader.varints(2 * count))
-    for gap, length in zip(steps, steps, strict=True):
-        end = upper - gap
-        upper = end - length - 1
+    steps = reader.varints(2 * count + 1)
+    for at in range(0, 2 * count, 2):
+        end = upper - steps[at]
+        upper = end - steps[at + 1] - 1
         if upper < 0:
             raise MalformedError("ack: below zero")
         ranges.append((upper, end))
-    count = reader.varint()
+    count = steps[-1]
     if count > ACK_TIMES_MAX:
         raise MalformedError("ack: times")
     arrivals = []
     number, ticks = highest, highest_ticks
-    steps = iter(reader.varints(2 * count))
-    for gap, step in zip(steps, steps, strict=True):
-        number -= gap
-        ticks -= unzigzag(step)
-        arrivals.append((number, ticks))
-    return Ack(reference, highest, highest_ticks, tuple(ranges), tuple(arrivals))
+    if count:
+        steps = reader.varints(2 * count)
+        for at in range(0, 2 * count, 2):
+            number -= steps[at]
+            ticks -= unzigzag(steps[at + 1])
+            arrivals.append((number, ticks))
+    return _new_tuple(Ack, (reference, highest, highest_ticks, tuple(ranges), tuple(arrivals)))
 
 
 def _read_stored(reader: ByteReader) -> Stored | StoredPartly:
@@ -257,6 +308,13 @@ def _read_refused(reader: ByteReader) -> Refused:
     return Refused(source, precedence_of(marks), sequence, _REASONS[code], min(reader.varint() / 10, 86_400.0))
 
 
+def _read_pulse(reader: ByteReader) -> PulseWish:
+    interval_ms = reader.varint()
+    if not 0 < interval_ms <= PULSE_LONGEST_MS:
+        raise MalformedError("pulse: interval out of bounds")
+    return PulseWish(interval_ms)
+
+
 def _read_control(reader: ByteReader) -> Control:
     packed = reader.take(reader.varint())
     try:
@@ -278,8 +336,8 @@ def _read_brief(reader: ByteReader, kind: int) -> Brief:
 def read_blocks(body: bytes) -> Iterator[Block]:
     """The blocks of an opened frame, one by one. Raises MalformedError at the first bad one."""
     reader = ByteReader(body)
-    while reader.at < reader.end:
-        kind = reader.byte()
+    while (at := reader.at) < reader.end:
+        reader.at, kind = at + 1, body[at]
         if kind == FRAGMENT:
             yield _read_fragment(reader)
         elif kind == ACK:
@@ -300,6 +358,10 @@ def read_blocks(body: bytes) -> Iterator[Block]:
             yield _read_control(reader)
         elif kind == RUN:
             yield from read_run(reader)
+        elif kind == PULSE:
+            yield _read_pulse(reader)
+        elif kind == LIVE:
+            yield _read_live(reader)
         elif kind >= BRIEF:
             yield _read_brief(reader, kind)
         else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from edge_agent.core.arq import REORDER_FRAMES_TUNNELLED, SentFrame
+from edge_agent.core.budgets import begin_meter
 from edge_agent.core.contact import Contact, Link
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import Envelope, rebuild_number
@@ -86,11 +87,12 @@ class Contacts:
         """A link came, changed or went."""
         link = self.links.get(name)
         if link is None:
-            link = self.links[name] = Link(name, None, policy, is_listener, day_began_s=now_s)
+            link = self.links[name] = Link(name, None, policy, is_listener, begin_meter(now_s))
         was_up = link.limits is not None
         if limits is not None and limits.shape is LinkShape.BURST and not self.settings.number:
             limits, reason = None, BURST_REASON
-        link.limits, link.policy, link.reason = limits, policy, reason
+        link.limits, link.reason = limits, reason
+        link.set_policy(policy)
         if not was_up:
             link.is_busy = False
         if limits is None:
@@ -102,7 +104,7 @@ class Contacts:
             self._add_contact(Contact(link, limits, None, now_s))
         for contact in link.contacts:
             is_same_shape = limits.shape is contact.limits.shape
-            self._apply_limits(contact, limits, now_s)
+            self._apply_limits(contact, limits, policy.reserve_bps)
             if not was_up:
                 self._begin(contact, now_s, may_resume=is_same_shape)
 
@@ -133,12 +135,14 @@ class Contacts:
         return contact
 
     @staticmethod
-    def _apply_limits(contact: Contact, limits: LinkLimits, now_s: float) -> None:
+    def _apply_limits(contact: Contact, limits: LinkLimits, reserve_bps: float) -> None:
         if limits != contact.limits:
             contact.limits = limits
-            if limits.rate_bps is not None:
-                contact.controller.hint_bps = contact.controller.rate_bps = limits.rate_bps
+            contact.set_size()
+            contact.controller.describe(limits.rate_bps, reserve_bps)
             contact.controller.is_ceiling = limits.rate_is_ceiling
+        elif reserve_bps != contact.controller.reserve_bps:
+            contact.controller.describe(limits.rate_bps, reserve_bps)
 
     def _add_contact(self, contact: Contact) -> None:
         contact.link.contacts.append(contact)
@@ -172,6 +176,8 @@ class Contacts:
             session.arq.reorder_frames = REORDER_FRAMES_TUNNELLED
         contact.session = session
         contact.controller.restart_clock()
+        contact.controller.start_at_most(contact.link.hints.rate_bps(now_s))
+        contact.tally.restart_clock()
         contact.progress_s = now_s
         contact.pto_backoff = 0
         contact.convicted_number = -1
@@ -182,19 +188,37 @@ class Contacts:
         self._by_id.pop((contact.link.name, session.receive_id), None)
         self._by_salt.pop((contact.link.name, session.peer_salt), None)
         self.give_up(contact, session.arq.give_up_all(), now_s)
+        self.release(contact, now_s)
 
     def convict(self, contact: Contact, reason: str, now_s: float) -> None:
-        """The link is dead for this peer: all that is in flight may go elsewhere at once."""
+        """The link is dead for this peer: all that is in flight may go elsewhere at once.
+
+        Where there is no elsewhere it stays: much of it has arrived, and the first word after the outage tells what.
+        """
+        contact.change_state(LinkState.DOWN, reason, now_s, self._outputs)
+        contact.reason = reason
         session = contact.session
+        tallies = [each.tally for each in contact.siblings()]
+        if session is not None and session.arq.pieces_in_flight and not contact.is_suspect:
+            contact.tally.suspect(tallies, now_s, session.arq.oldest_pieces_s())
+        contact.tally.convict(tallies, now_s)
         if session is not None:
             contact.convicted_number = session.arq.next_number
-            self.give_up(contact, session.arq.give_up_all(), now_s)
+            frames = session.arq.give_up_all()
+            if contact.has_usable_sibling():
+                self.give_up(contact, frames, now_s)
+            else:
+                contact.stranded += [frame for frame in frames if not frame.is_urgent]
+                self.give_up(contact, [frame for frame in frames if frame.is_urgent], now_s)
         contact.is_suspect = False
         contact.pto_backoff = 0
         contact.unanswered_probes = 0
         contact.probe_wait_s = HELLO_WAIT_S
-        contact.change_state(LinkState.DOWN, reason, now_s, self._outputs)
-        contact.reason = reason
+
+    def release(self, contact: Contact, now_s: float) -> None:
+        """What stayed with a dead link is sent again, as far as it has not arrived."""
+        stranded, contact.stranded = contact.stranded, []
+        self.give_up(contact, stranded, now_s)
 
     def find(self, link: str, receive_id: int) -> tuple[Contact, Session] | None:
         """Contact and session of an id that this node gave out."""

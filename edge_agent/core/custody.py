@@ -5,6 +5,7 @@ Accepted follows Persist only; custody ends by the next node's STORED, by expiry
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from edge_agent.core.abandonment import abandonment
 from edge_agent.core.admission import FlashAllowance
@@ -39,7 +40,8 @@ from edge_agent.core.scheduler import Scheduler
 from edge_agent.core.supersession import NO_SUCCESSION, Fate, Succession, fate_of, is_newer
 from edge_agent.core.window import Windows
 
-_LATEST = FlowOrder.LATEST  # a member of an enum is slow to look up
+_LATEST, _FIFO = FlowOrder.LATEST, FlowOrder.FIFO  # a member of an enum is slow to look up
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 SUBMITTING_MAX = 8192
 """Bundles handed in and not yet on disk; more are refused, which tells a driver to slow down."""
 
@@ -100,32 +102,26 @@ class Custody:
             self.outputs.drop("flash_demoted")
         sequence = self._next_sequences[precedence]
         self._next_sequences[precedence] = sequence + 1
-        bundle = BundleId(self.settings.node_id, self.restored.incarnation, precedence, sequence)
-        record = BundleRecord(id=bundle, header=header, payload_bytes=length, as_of_s=now_s)
-        submitting = self._submitting[precedence]
-        submitting[sequence] = None
-
-        def persisted(outcome: Outcome, now_s: float) -> None:
-            del submitting[sequence]
-            if isinstance(outcome, Failed):
-                self.outputs.events.append(BundleRefused(bundle, outcome.reason, outcome.detail))
-                return
-            self.outputs.events.append(BundleAccepted(bundle))
-            self.take(record, payload if staged is None else None, now_s)
-
+        bundle = _new_tuple(BundleId, (self.settings.node_id, self.restored.incarnation, precedence, sequence))
+        record = _new_tuple(BundleRecord, (bundle, header, length, now_s, 0.0, 0.0))
+        self._submitting[precedence][sequence] = None
+        persisted = partial(self._persisted, record, payload if staged is None else None)
+        effect_id = self.outputs.new_effect(persisted)
+        is_arrival, peer, via = False, "", ()
         self.outputs.effects.append(
-            Persist(
-                effect_id=self.outputs.new_effect(persisted),
-                bundle=bundle,
-                payload_bytes=length,
-                record=record,
-                offset=0,
-                payload=payload,
-                is_arrival=False,
-                staged=staged,
-            )
+            _new_tuple(Persist, (effect_id, bundle, length, record, 0, payload, is_arrival, peer, via, staged))
         )
         return bundle
+
+    def _persisted(self, record: BundleRecord, payload: bytes | None, outcome: Outcome, now_s: float) -> None:
+        """What became of a bundle that was submitted."""
+        bundle = record.id
+        del self._submitting[bundle.precedence][bundle.sequence]
+        if isinstance(outcome, Failed):
+            self.outputs.events.append(BundleRefused(bundle, outcome.reason, outcome.detail))
+            return
+        self.outputs.events.append(_new_tuple(BundleAccepted, (bundle,)))
+        self.take(record, payload, now_s)
 
     def settled_below(self, precedence: Precedence) -> int:
         """Each number below was stored or refused: none is on its way to the disk."""
@@ -140,10 +136,10 @@ class Custody:
         windows.note_in(queue, record)
         if windows.is_known(record.id):
             return  # a window that was read between its commit and the word of it has brought it
-        older = queue.latest.get(record.header.key) if queue.order is FlowOrder.LATEST else None
+        older = queue.latest.get(record.header.key) if queue.order is _LATEST else None
         succession = self._supersede(queue, older, record, now_s) if older is not None else NO_SUCCESSION
         is_live = queue.is_live(record, now_s)
-        must_wait = queue.has_more_stored and (queue.order is FlowOrder.FIFO or not is_live)
+        must_wait = queue.has_more_stored and (queue.order is _FIFO or not is_live)
         is_full = queue.held >= windows.share_entries
         if (must_wait or is_full) and not windows.make_room(queue):
             queue.leave(record.id)
@@ -330,7 +326,7 @@ class Custody:
         if outgoing.is_closed or not outgoing.put_back(start, end):
             return
         queue = self._queue_of[outgoing.record.id]
-        newer = queue.latest.get(outgoing.record.header.key) if queue.order is FlowOrder.LATEST else None
+        newer = queue.latest.get(outgoing.record.header.key) if queue.order is _LATEST else None
         if newer is not None and newer is not outgoing and outgoing.unsent.total == outgoing.span:
             newer.follows_abandoned = newer.follows_abandoned or outgoing.follows_abandoned
             self.end(outgoing, EraseReason.SUPERSEDED)

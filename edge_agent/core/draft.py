@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from edge_agent.core.arq import Piece
 from edge_agent.core.brief import ProfileUse, ProfileWriter
+from edge_agent.core.budgets import WORDS
 from edge_agent.core.peer import Reply
 from edge_agent.core.run import RunWriter
 
@@ -19,6 +20,8 @@ class Draft:
     is_wanted: bool = False
     """Whether it is worth sending now: something in it is due."""
     wants_ack: bool = False
+    column: int = WORDS
+    """What a frame without a bundle is charged to."""
     is_urgent: bool = False
     is_short: bool = False
     """Whether a piece waits that would fit into a frame of its own."""

@@ -20,6 +20,8 @@ class Transmit(NamedTuple):
     link: str
     to: Hashable | None
     frame: bytes
+    precedence: Precedence | None = None
+    """The class of its bundles; None for words alone, and where nothing on the way asks for it."""
 
 
 class Persist(NamedTuple):

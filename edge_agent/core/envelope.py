@@ -31,6 +31,8 @@ class FrameClass(IntEnum):
 
 
 _NUMBER_BYTES = (1, 2, 4, 8)
+_DATA = FrameClass.DATA  # a member of an enum is slow to look up
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 _CLASSES = {each.value: each for each in FrameClass}
 
 
@@ -64,8 +66,7 @@ def rebuild_number(cut: int, number_bytes: int, highest: int) -> int:
     """The full number nearest to ``highest + 1`` that ends in ``cut``. -1 as ``highest`` means none was seen."""
     if number_bytes == 8:
         return cut
-    span = 1 << (8 * number_bytes)
-    expected = highest + 1
+    span, expected = 1 << 8 * number_bytes, highest + 1
     number = (expected & ~(span - 1)) | cut
     if number <= expected - span // 2:
         return number + span
@@ -76,11 +77,10 @@ def rebuild_number(cut: int, number_bytes: int, highest: int) -> int:
 
 def put_data(receive_id: int, is_wide_id: bool, number: int, number_bytes: int) -> bytes:
     """The clear part of a DATA frame."""
-    code = _NUMBER_BYTES.index(number_bytes)
-    cut = (number & ((1 << (8 * number_bytes)) - 1)).to_bytes(number_bytes, "big")
-    if is_wide_id:
-        return bytes((4 | code,)) + receive_id.to_bytes(4, "big") + cut
-    return bytes((code, receive_id)) + cut
+    code, bits = _NUMBER_BYTES.index(number_bytes), 8 * number_bytes
+    ids = (4 | code) << 32 | receive_id if is_wide_id else code << 8 | receive_id
+    clear = ids << bits | number & (1 << bits) - 1
+    return clear.to_bytes((5 if is_wide_id else 2) + number_bytes, "big")
 
 
 def put_hello(suite: int, epoch: int, salt: bytes, number: int) -> bytes:
@@ -120,8 +120,8 @@ def read_envelope(frame: bytes) -> Envelope:
         if len(frame) < end:
             raise MalformedError("frame ends early")
         receive_id = int.from_bytes(frame[1:at], "big")
-        number = int.from_bytes(frame[at:end], "big")
-        return Envelope(FrameClass.DATA, receive_id, is_wide_id, 0, 0, b"", 0, number, number_bytes, end)
+        number = frame[at] if number_bytes == 1 else int.from_bytes(frame[at:end], "big")
+        return _new_tuple(Envelope, (_DATA, receive_id, is_wide_id, 0, 0, b"", 0, number, number_bytes, end, 0))
     frame_class = _CLASSES.get(first >> 5)
     if frame_class is None or first & 0x18:
         raise MalformedError("unknown frame class")

@@ -5,11 +5,13 @@ Reads the core and changes nothing. O(links, queues, entries of its queue): aske
 
 from typing import NamedTuple
 
+from edge_agent.core.budgets import NEVER_S
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
-from edge_agent.core.contact import DAY_S, Contact, Link
+from edge_agent.core.contact import Contact, Link
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import QueueKey
+from edge_agent.core.limits import Standby
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.peer import Peer
 from edge_agent.core.queue import Queue
@@ -84,14 +86,9 @@ def _obstacle(
     link: Link, contact: Contact | None, precedence: Precedence, outgoing: Outgoing | None, now_s: float
 ) -> tuple[Obstacle, float | None]:
     """The most lasting reason, and how long it holds at least."""
-    policy = link.policy
-    if policy.metered is None and precedence > Precedence.PRIORITY:
-        return Obstacle.UNDESCRIBED, None
-    if precedence not in policy.precedences:
-        return Obstacle.NOT_ALLOWED, None
-    is_spent = policy.bytes_per_day is not None and link.day_bytes >= policy.bytes_per_day
-    if is_spent and precedence is not Precedence.FLASH:
-        return Obstacle.BUDGET, max(0.0, link.day_began_s + DAY_S - now_s)
+    forbidden = _forbidden(link, precedence, outgoing, now_s)
+    if forbidden is not None:
+        return forbidden
     if link.limits is None or contact is None or not contact.is_usable:
         return Obstacle.DOWN, None
     peer = contact.peer
@@ -103,7 +100,39 @@ def _obstacle(
         return Obstacle.PEER_FULL, None
     if contact.is_suspect:
         return Obstacle.IN_DOUBT, None
+    if link.policy.standby is not Standby.HOT and contact.stands_by(precedence):
+        return Obstacle.STANDBY, None
     return (Obstacle.BUSY, None) if link.is_busy else (Obstacle.NONE, None)
+
+
+def _forbidden(
+    link: Link, precedence: Precedence, outgoing: Outgoing | None, now_s: float
+) -> tuple[Obstacle, float | None] | None:
+    """What the link's policy and budgets have against it; None: nothing."""
+    policy, meter = link.policy, link.meter
+    is_flash = precedence is Precedence.FLASH
+    if precedence not in policy.precedences:
+        return Obstacle.NOT_ALLOWED, None
+    if policy.metered is None and precedence > Precedence.PRIORITY:
+        return Obstacle.UNDESCRIBED, None
+    if precedence in policy.held_back:
+        return Obstacle(policy.held_why), None
+    largest_bytes = policy.largest_bundle_bytes
+    payload_bytes = outgoing.record.payload_bytes if outgoing is not None else 0
+    if largest_bytes is not None and payload_bytes > largest_bytes and not is_flash:
+        return Obstacle.TOO_LARGE, None
+    if precedence not in policy.lifted:
+        if meter.is_month_spent(policy):
+            return Obstacle.MONTH_BUDGET, _wait_s(meter.month_ends_s, now_s)
+        if meter.is_day_spent(policy):
+            return Obstacle.BUDGET, _wait_s(meter.day_ends_s, now_s)
+    if meter.paused_until_s != NEVER_S and not is_flash:
+        return Obstacle.INTERVAL, _wait_s(meter.paused_until_s, now_s)
+    return None
+
+
+def _wait_s(until_s: float, now_s: float) -> float | None:
+    return None if until_s == NEVER_S else max(0.0, until_s - now_s)
 
 
 def _has_window(peer: Peer, outgoing: Outgoing) -> bool:

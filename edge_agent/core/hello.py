@@ -9,9 +9,10 @@ from edge_agent.core.codec import read_blocks
 
 HELLO_KIND = 1
 HELLO_FIELDS = 7
-READS_RUNS, TAKES_SHORT_TAGS, READS_BRIEFS = 1, 2, 4
-"""Bits of ``features``: RUN; an answer under the suite with short tags; BRIEF. A HELLO of seven fields has none."""
-OWN_FEATURES = READS_RUNS | TAKES_SHORT_TAGS | READS_BRIEFS
+READS_RUNS, TAKES_SHORT_TAGS, READS_BRIEFS, READS_PULSES, READS_LIVE = 1, 2, 4, 8, 16
+"""Bits of ``features``: RUN; an answer under the suite with short tags; BRIEF; PULSE; LIVE and REPAIR. A HELLO of
+seven has none."""
+OWN_FEATURES = READS_RUNS | TAKES_SHORT_TAGS | READS_BRIEFS | READS_PULSES | READS_LIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Frames in: from the clear part over keys and replay to what each block changes."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from random import Random
 
 from edge_agent.core.abandonment import ABANDON_KIND, read_abandoned
@@ -15,8 +15,11 @@ from edge_agent.core.blocks import (
     Control,
     Echo,
     Fragment,
+    Live,
     Probe,
+    PulseWish,
     Refused,
+    Repair,
     Stored,
     StoredPartly,
     Window,
@@ -33,13 +36,19 @@ from edge_agent.core.custody import Custody
 from edge_agent.core.effects import Transmit
 from edge_agent.core.envelope import Envelope, FrameClass, number_bytes_for, put_data, put_unknown
 from edge_agent.core.hello import HELLO_KIND, Hello
+from edge_agent.core.live_arrivals import LiveArrivals
 from edge_agent.core.liveness import Liveness
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.session import Session
+from edge_agent.core.silence import SILENCE_KIND, read_silence
 from edge_agent.core.verdicts import Verdicts
 
-_FLASH = Precedence.FLASH  # a member of an enum is slow to look up
+_FLASH, _DATA = Precedence.FLASH, FrameClass.DATA  # a member of an enum is slow to look up
 HINT_WAIT_S = 1.0
+CHALLENGE_AGAIN_S = 1.0
+"""A new address is asked again so often while frames come from it: a token lost would leave it unknown for ever."""
+SWIFT_ACK_FRAMES = 256
+"""One frame in so many is acknowledged at once: the round trip, without the wait for company, is known by it."""
 LOSS_SMOOTHING = 0.05
 ECHOES_MAX = 4
 """Echoes owed on one contact: they fit into the shortest frame; whoever probes faster is answered less often."""
@@ -57,6 +66,7 @@ class Intake:
         bursts: BurstIntake,
         verdicts: Verdicts,
         closing: Closing,
+        live: LiveArrivals,
         outputs: Outputs,
         rng: Random,
     ) -> None:
@@ -67,16 +77,19 @@ class Intake:
         self.bursts = bursts
         self.verdicts = verdicts
         self.closing = closing
+        self.live = live
         self.outputs = outputs
         self.hints: list[Transmit] = []
         """UNKNOWN frames to send; at most one a link and second."""
+        self.read_body: Callable[[bytes], Iterable[Block]] = read_blocks
+        """What makes blocks of the body of a frame of a session; whoever has read it already may put theirs here."""
         self._hinted_s: dict[str, float] = {}
         self._rng = rng
 
     def take(self, link: Link, source: Hashable | None, envelope: Envelope, frame: bytes, now_s: float) -> None:
         """One frame. Nothing in it can raise."""
         frame_class = envelope.frame_class
-        if frame_class is FrameClass.DATA:
+        if frame_class is _DATA:
             self._take_data(link, source, envelope, frame, now_s)
         elif frame_class is FrameClass.HELLO:
             self._take_hello(link, source, envelope, frame, now_s)
@@ -97,13 +110,14 @@ class Intake:
         contact, session = found
         opened = self.contacts.open_data(session, envelope, frame)
         if opened is None:
+            self.liveness.not_opened(contact, session, now_s)
             return
         number, body = opened
         if session is contact.candidate:
             self._promote(contact, session, now_s)
         elif source != contact.address and link.is_listener:
             self._challenge(contact, source, now_s)
-        contact.received_bytes += len(frame) + contact.limits.overhead_bytes
+        contact.note_received(len(frame), now_s)
         contact.deadline_s = None
         left_gap = session.space.record(number, now_s)
         self.liveness.heard(contact, now_s)
@@ -118,12 +132,15 @@ class Intake:
         self.liveness.bring_up(contact, now_s)
 
     def _challenge(self, contact: Contact, source: Hashable | None, now_s: float) -> None:
-        """Authentic, but from another address: it is used only after it has echoed a token."""
+        """Authentic, but from another address: it is used only after it has echoed a token, which may get lost."""
         if contact.new_address != source:
             contact.new_address = source
             contact.probe_token = self._rng.randbytes(TOKEN_BYTES)
-            frame = seal_probe(contact, contact.probe_token)
-            self.hints.append(Transmit(contact.link.name, source, frame))
+        elif now_s - contact.challenged_s < CHALLENGE_AGAIN_S:
+            return
+        contact.challenged_s = now_s
+        frame = seal_probe(contact, contact.probe_token)
+        self.hints.append(Transmit(contact.link.name, source, frame))
 
     def _hint(self, link: Link, source: Hashable | None, envelope: Envelope, frame_bytes: int, now_s: float) -> None:
         self.outputs.drop("frame_id_unknown")
@@ -137,7 +154,7 @@ class Intake:
         if opened is None:
             return
         contact, session, body = opened
-        contact.received_bytes += len(frame) + contact.limits.overhead_bytes
+        contact.note_received(len(frame), now_s)
         contact.deadline_s = None
         if session.is_proven:
             self._take_early(contact, session, body, now_s)
@@ -187,7 +204,7 @@ class Intake:
         body = self.contacts.open_hello_ack(contact, session, envelope, frame, now_s)
         if body is None:
             return
-        contact.received_bytes += len(frame) + contact.limits.overhead_bytes
+        contact.note_received(len(frame), now_s)
         contact.deadline_s = None
         self.liveness.heard(contact, now_s)
         self._take_body(contact, session, body, now_s, left_gap=True)
@@ -214,8 +231,10 @@ class Intake:
     ) -> None:
         wants_ack, is_lazy, is_urgent = False, True, left_gap
         try:
-            for block in read_blocks(body):
-                if isinstance(block, (Fragment, Brief)):
+            for block in self.read_body(body):
+                if isinstance(block, Ack):
+                    self._take_ack(contact, session, block, now_s)
+                elif isinstance(block, (Fragment, Brief)):
                     wants_ack, is_lazy = True, False
                     fragment = block if isinstance(block, Fragment) else session.profiles_read.rebuild(block, number)
                     if fragment is None:
@@ -224,19 +243,21 @@ class Intake:
                     is_urgent = is_urgent or fragment.precedence is _FLASH
                     if contact.peer is not None:
                         self.arrivals.take(fragment, contact.peer, contact.link.name, now_s)
-                elif isinstance(block, Ack):
-                    self._take_ack(contact, session, block, now_s)
+                elif isinstance(block, (Live, Repair)):
+                    wants_ack, is_lazy = True, False
+                    self._take_live(contact, session, block, now_s)
                 else:
                     wants_ack = True
                     if isinstance(block, (Probe, Echo)):
-                        is_lazy = False
+                        is_lazy, is_urgent = False, is_urgent or isinstance(block, Probe)
                     self._take_word(contact, session, block, number, now_s)
         except MalformedError:
             self.outputs.drop("block_malformed")
         if wants_ack:
             space = session.space
             space.unacked_frames += 1
-            if is_urgent or (space.unacked_frames >= ACK_FRAMES and not is_lazy):
+            is_many = space.unacked_frames >= ACK_FRAMES or number % SWIFT_ACK_FRAMES == 0
+            if is_urgent or (is_many and not is_lazy):
                 space.want_ack(now_s)
             else:
                 space.want_ack(now_s + (contact.lazy_ack_delay_s() if is_lazy else contact.ack_delay_s()))
@@ -249,6 +270,8 @@ class Intake:
                 self.outputs.drop("echo_full")
             elif any(block.token):  # without a token the acknowledgement is answer enough
                 contact.echo_tokens.append(block.token)
+        elif isinstance(block, PulseWish):
+            contact.pulse.owe(block.interval_ms / 1000, now_s)
         elif isinstance(block, Echo):
             if contact.new_address is not None and block.token == contact.probe_token:
                 contact.address, contact.new_address, contact.probe_token = contact.new_address, None, b""
@@ -264,8 +287,16 @@ class Intake:
             self.verdicts.take_window(peer, block, now_s)
         elif isinstance(block, Refused):
             self.verdicts.take_refused(peer, block, now_s)
+
+    def _take_live(self, contact: Contact, session: Session, block: Live | Repair, now_s: float) -> None:
+        """A piece of a perishable bundle, or a sum of such pieces."""
+        peer, link = contact.peer, contact.link.name
+        if peer is None:
+            self.outputs.drop("block_before_hello")
+        elif isinstance(block, Live):
+            self.live.take(block, session, peer, link, now_s)
         else:
-            self.outputs.drop("repair_unused")
+            self.live.take_repair(block, session, peer, link, now_s)
 
     def _take_control(self, contact: Contact, session: Session, block: Control, number: int, now_s: float) -> None:
         kind = block.fields[0]
@@ -279,6 +310,13 @@ class Intake:
             self.closing.take_closed(contact.peer, block)
         elif kind == ABANDON_KIND and contact.peer is not None:
             self.arrivals.abandon(read_abandoned(contact.peer, block), contact.peer)
+        elif kind == SILENCE_KIND:
+            silent = read_silence(contact, block)
+            if silent is None:
+                self.outputs.drop("silence_over")
+            else:
+                silent[0].deadline_s = None
+                self.liveness.told_silent(*silent, now_s)
         else:
             self.outputs.drop("control_unknown")
 
@@ -328,12 +366,19 @@ class Intake:
         if result is None:
             self.outputs.drop("ack_beyond_sent")
             return
-        self._learn(owner, target, result.arrived, now_s)
-        for _ in result.lost:
-            owner.loss_ratio += LOSS_SMOOTHING * (1 - owner.loss_ratio)
-        self.contacts.give_up(owner, result.lost, now_s)
         if result.arrived:
-            self.liveness.progressed(owner, max(each.frame.number for each in result.arrived), now_s)
+            owner.tally.note_arrived(result.arrived, now_s, is_round=owner is contact)
+        self._learn(owner, target, result.arrived, now_s)
+        if result.lost:
+            for _ in result.lost if owner.is_usable else ():  # what went while it was dead is not its loss
+                owner.loss_ratio += LOSS_SMOOTHING * (1 - owner.loss_ratio)
+            self.contacts.give_up(owner, result.lost, now_s)
+        for frame in target.arq.urgent_overtaken():
+            for outgoing, start, end in frame.pieces:
+                if outgoing.precedence is _FLASH:
+                    self.custody.put_back(outgoing, start, end, now_s)
+        if result.arrived:
+            self.liveness.progressed(owner, max([each.frame.number for each in result.arrived]), now_s)
             if self.custody.scheduler.has_work:  # there may be room in the window for it now
                 owner.idle_version = -1
 
@@ -348,22 +393,35 @@ class Intake:
 
     def _learn(self, owner: Contact, session: Session, arrived: list[Arrived], now_s: float) -> None:
         """Pieces that arrived, and what their times say of the link."""
-        newest_sent_s = None
+        newest_sent_s, acked_bytes = None, 0
         for each in arrived:
             frame = each.frame
             for use in frame.uses:
                 use.arrived()
             for outgoing, start, end in frame.pieces:
                 outgoing.mark_acked(start, end)
-            owner.note_goodput(sum([end - start for _, start, end in frame.pieces]), now_s)
+                acked_bytes += end - start
             if not each.was_lost:
                 newest_sent_s = frame.sent_s
                 owner.loss_ratio -= LOSS_SMOOTHING * owner.loss_ratio
+        if arrived:
+            if owner.size.is_open and owner.size.note_arrived(arrived):
+                owner.mtu_bytes = owner.size.limit_bytes
+            owner.note_goodput(acked_bytes, now_s)
         if newest_sent_s is not None:
             owner.rtt.update(max(now_s - newest_sent_s, 1e-6))
-            owner.controller.update(
-                arrived, owner.rtt, now_s, owner.frame_wire_bytes(), session.arq.sent_bytes_total, owner.pacer
-            )
+            if not _is_credible(session, arrived, now_s):
+                self.outputs.drop("ack_times_impossible")
+                arrived = [each._replace(arrived_s=None) for each in arrived]
+            owner.controller.update(arrived, owner.rtt, now_s, owner.frame_wire_bytes(), session.arq, owner.pacer)
+
+
+def _is_credible(session: Session, arrived: list[Arrived], now_s: float) -> bool:
+    """Whether the first and the last of these frames can have come when the peer says so."""
+    for frame, arrived_s, _ in (arrived[0], arrived[-1]) if len(arrived) > 1 else arrived:
+        if arrived_s is not None and not session.peer_clock.allows(frame.sent_s, arrived_s, now_s):
+            return False
+    return True
 
 
 def seal_probe(contact: Contact, token: bytes) -> bytes:

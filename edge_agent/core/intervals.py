@@ -73,11 +73,13 @@ class IntervalSet:
     def remove(self, start: int, end: int) -> int:
         """Take [start, end) out; gives back how many members went."""
         edges = self._edges
-        if not edges or start >= end:
+        if not edges or start >= end or end <= edges[0] or start >= edges[-1]:
             return 0
-        if len(edges) == 2 and start <= edges[0] and end >= edges[1]:  # all of it, as most are
-            lost = self.total
-            edges.clear()
+        if len(edges) == 2 and start <= edges[0] < end:  # from the front of one range, as most are
+            lost = min(end, edges[1]) - edges[0]
+            edges[0] = end
+            if end >= edges[1]:
+                edges.clear()
         else:
             lost = self._replace(start, end, is_in=False)
         self.total -= lost

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from edge_agent.core.arq import SentFrame
+from edge_agent.core.others import Others
 
 RECENT_S = 0.03
 """Of waits so close together, or within a quarter of the round trip, the least counts: jitter is not a queue."""
@@ -16,8 +17,9 @@ SPREAD_MAX_S = 0.05
 SPREAD_SMOOTHING = 0.05
 PAUSE_MAX_S = 1.0
 """A pause to empty a link is at most so long, or two round trips: what is believed may be wrong."""
-LOOK_AGAIN_S = 10.0
-"""How often the delay of the empty link is looked at: a queue may have passed for delay, and two clocks drift."""
+LOOK_AGAIN_S, LOOK_AGAIN_FRAMES = 10.0, 20
+"""How often the delay of the empty link is looked at: a queue may have passed for delay, and two clocks drift. Not more
+often than in so many frames: what is measured begins anew there, and a rate believed too low would never be known."""
 NEVER_S = float("-inf")
 
 
@@ -57,6 +59,9 @@ class LinkQueue:
     """The last byte of the newest frame before which the link was left to run empty."""
     seen_empty_s: float = NEVER_S
     """When the delay of the empty link was last looked at, or a pause for it begun."""
+    shuffled_s: float = 0.0
+    """By so much frames overtake each other: a queue keeps their order, so that much of a wait is none."""
+    others: Others = field(default_factory=Others)
     _base_s: float = float("inf")
     _base_bytes: int = 0
     _newest: SentFrame | None = None
@@ -73,7 +78,9 @@ class LinkQueue:
         """
         delay_s = arrived_s - frame.sent_s
         wait_s = delay_s - self._base_s - (frame.wire_bytes - self._base_bytes) * s_per_byte
-        newest, is_bare = self._newest, False
+        if self.shuffled_s and wait_s > 0:
+            wait_s = max(0.0, wait_s - self.shuffled_s)
+        newest, is_bare, risen_s = self._newest, False, wait_s
         if newest is not None:
             between = frame.sent_bytes_total - frame.wire_bytes - newest.sent_bytes_total + newest.wire_bytes
             if between <= 0:
@@ -82,16 +89,31 @@ class LinkQueue:
             surprise_s = min(abs(wait_s - max(0.0, expected_s)), SPREAD_MAX_S)
             self.spread_s += SPREAD_SMOOTHING * (surprise_s - self.spread_s)
             if self._paused_at_bytes is not None and frame.sent_bytes_total > self._paused_at_bytes:
+                expected_s += min(0.0, self.wait_s - self._newest_wait_s)  # the pause was made for the least wait
                 is_bare = self._end_pause(frame.is_alone or expected_s <= -self._margin_s / 2, wait_s, now_s)
-            elif frame.is_alone and now_s - self.seen_empty_s > LOOK_AGAIN_S:
+                if is_bare and not frame.is_alone:
+                    risen_s = self.others.risen_s(
+                        wait_s,
+                        before_s=self._newest_wait_s,
+                        pause_s=frame.sent_s - newest.sent_s,
+                        at_s=frame.sent_s,
+                        s_per_byte=s_per_byte,
+                    )
+            elif frame.is_alone and now_s - self.seen_empty_s > max(
+                LOOK_AGAIN_S, LOOK_AGAIN_FRAMES * frame.wire_bytes * s_per_byte
+            ):
                 is_bare, self.seen_empty_s = True, now_s
         if is_bare or wait_s < 0:
             if self._base_s == float("inf"):
                 self.seen_empty_s = now_s
-            self._base_s, self._base_bytes, wait_s = delay_s, frame.wire_bytes, 0.0
+            wait_s = max(0.0, wait_s - risen_s)
+            if not wait_s:  # else what stands there is that of others
+                self._base_s, self._base_bytes = delay_s, frame.wire_bytes
             if is_bare:
                 self.bare_at_bytes = frame.sent_bytes_total
                 self._recent.clear()
+        if frame.is_alone:
+            wait_s = 0.0  # whatever it met, a queue of ours it was not
         if wait_s < idle_wait_s:
             self.busy_from_bytes = frame.sent_bytes_total
         self._newest, self._newest_wait_s = frame, wait_s

@@ -8,35 +8,46 @@ import math
 from collections.abc import Hashable, Iterable
 from random import Random
 
-from edge_agent.core.adoption import Adoption
+from edge_agent.core.adoption import CARRIER, Adoption
 from edge_agent.core.arq import SentFrame
 from edge_agent.core.arrivals import REPLY_WAIT_S, Arrivals
 from edge_agent.core.blocks import Window
+from edge_agent.core.budgets import WORDS, Spent
 from edge_agent.core.builder import FrameBuilder
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, MalformedError, Precedence
 from edge_agent.core.burst_intake import BurstIntake
 from edge_agent.core.burst_sender import BurstSender
+from edge_agent.core.closed_numbers import ClosedKey
 from edge_agent.core.closing import Closing
-from edge_agent.core.contact import DAY_S, Contact
+from edge_agent.core.contact import Contact
 from edge_agent.core.contacts import Contacts
+from edge_agent.core.copies import is_also_elsewhere
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import Effect, EraseReason, Event, Evicted, Outcome, Restored, Staged, Transmit
 from edge_agent.core.envelope import put_unknown, read_envelope
 from edge_agent.core.errors import RefusalReason, RefusedError
 from edge_agent.core.explain import explain
 from edge_agent.core.frame import LinkKeys
+from edge_agent.core.hint_intake import HintIntake
 from edge_agent.core.intake import Intake
+from edge_agent.core.intervals import IntervalSet
 from edge_agent.core.interventions import Interventions
 from edge_agent.core.limits import LinkLimits, LinkPolicy
-from edge_agent.core.link_reports import link_reports
+from edge_agent.core.link_hint import LinkHint
+from edge_agent.core.link_reports import link_reports, take_seconds
+from edge_agent.core.live import LiveSender
+from edge_agent.core.live_arrivals import LiveArrivals
 from edge_agent.core.liveness import Liveness
 from edge_agent.core.outputs import Outputs
+from edge_agent.core.pacing import PACER_SLACK_S
 from edge_agent.core.payload_cache import PayloadCache
 from edge_agent.core.peer import STALE_S
 from edge_agent.core.report import Explanation, NodeReport, NodeSettings
 from edge_agent.core.scheduler import Scheduler
+from edge_agent.core.session import Session
+from edge_agent.core.tally import LinkSeconds
 from edge_agent.core.verdicts import Verdicts
-from edge_agent.core.words import owes_elsewhere
+from edge_agent.core.words import owing_elsewhere
 
 SWEEP_S = 1.0
 CUSTODY_WAIT_S = 5.0
@@ -45,9 +56,16 @@ BUSY_WAITS = 6
 """So many times as long while the peer speaks of other bundles that it stored: a slow disk is no lost word."""
 ALARM_OPEN_S = 60.0
 REKEY_ASK_FRAMES = 1024
+TOGETHER_S, TOGETHER_LEAST_BPS = 0.001, 100e6
+"""On a link that carries ten frames and more in so long, those of such a time leave in one turn, for a turn has its
+cost. The pacer lets them catch up (``pacing.CATCH_UP_S``), and a FLASH that comes meanwhile finds the link open."""
 PROGRESS_S = 0.001
 """A deadline that is due and still cannot be met is looked at again after this long, never at once."""
 UNDESCRIBED = LinkPolicy()
+_FLASH = Precedence.FLASH  # a member of an enum is slow to look up
+
+
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 
 
 class Node:
@@ -65,6 +83,7 @@ class Node:
         )
         self.builder = FrameBuilder(self.contacts, self.custody, self.arrivals)
         self.liveness = Liveness(self.contacts, self.custody)
+        self.live = LiveSender(settings, self.outputs, self.scheduler, restored.incarnation, restored.session_number)
         self.bursts = BurstSender(self.contacts, self.custody, self.outputs, restored)
         self.verdicts = Verdicts(self.contacts, self.custody, self.outputs)
         burst_intake = BurstIntake(self.contacts, self.arrivals, self.verdicts, self.outputs, restored)
@@ -77,9 +96,11 @@ class Node:
             burst_intake,
             self.verdicts,
             closing,
+            LiveArrivals(settings, self.outputs, self.live),
             self.outputs,
             rng,
         )
+        self._hint_intake = HintIntake(self.contacts, self.liveness)
         self._interventions = Interventions(self.custody, self.outputs)
         self._adoption = Adoption(self.arrivals, self.outputs, restored.incarnation)
         self._turn = 0
@@ -93,12 +114,15 @@ class Node:
     def submit(
         self, header: BundleHeader, precedence: Precedence, payload: bytes, now_s: float, staged: Staged | None = None
     ) -> BundleId:
-        """Take a bundle; it is accepted when its Persist completes (BundleAccepted). Raises RefusedError."""
+        """Take a bundle; it is accepted when its Persist completes (BundleAccepted), a live one never. RefusedError."""
         if header.lifetime_s <= 0:
             raise RefusedError(RefusalReason.EXPIRED, f"lifetime_s {header.lifetime_s} is not above 0")
         if self.settings.is_destination(header.destination):
             raise RefusedError(RefusalReason.NO_ROUTE, f"destination {header.destination!r} is this node itself")
-        if precedence is Precedence.FLASH:
+        if header.deadline_s > 0:
+            self._is_wakeup_known = False
+            return self.live.submit(header, precedence, payload, now_s)
+        if precedence is _FLASH:
             self.builder.alarm_until_s = now_s + ALARM_OPEN_S
         return self.custody.submit(header, precedence, payload, now_s, staged)
 
@@ -115,10 +139,21 @@ class Node:
         self._is_wakeup_known = False
         return self._interventions.settle(bundle, reason, now_s)
 
-    def adopt(self, record: BundleRecord, payload: bytes, now_s: float) -> None:
-        """Take a whole bundle that was carried here by hand; BundleAdopted tells what came of it."""
+    def adopt(self, record: BundleRecord, payload: bytes, now_s: float, giver: str = CARRIER) -> None:
+        """Take a whole bundle that was carried or copied here by ``giver``; BundleAdopted tells what came of it."""
         self._is_wakeup_known = False
-        self._adoption.adopt(record, payload, now_s)
+        self._adoption.adopt(record, payload, now_s, giver)
+
+    def share(self, bundles: Iterable[BundleId], now_s: float, *, is_on: bool) -> None:
+        """A second post has these ``bundles`` too; ``is_on``: whether word of custody waits for that from now on."""
+        self._is_wakeup_known = False
+        self.arrivals.withheld.release(bundles, now_s)
+        if is_on is not self.arrivals.withheld.is_on:
+            self.arrivals.withheld.turn(now_s, is_on=is_on)
+
+    def closed_numbers(self) -> dict[ClosedKey, IntervalSet]:
+        """Numbers of bundles that are or were here, as far as that is in memory; not to be changed."""
+        return self.arrivals.closed.ranges()
 
     def promote(self, bundle: BundleId, now_s: float) -> bool:
         """Pull a waiting bundle forward: it goes next of its class. False when it does not wait here."""
@@ -170,6 +205,21 @@ class Node:
             self._sweep_s = now_s  # as after a conviction
         self.contacts.set_link(link, limits, policy, is_listener, reason, now_s)
 
+    def set_terms(self, link: str, now_s: float, *, policy: LinkPolicy, spent: Spent | None = None) -> None:
+        """What a link may carry from now on, and what its day and month have cost so far (None: as counted here)."""
+        known = self.contacts.links.get(link)
+        if known is None:
+            return
+        if spent is not None:
+            known.meter.tell(spent)
+        known.set_policy(policy)
+        self.scheduler.version += 1
+        self._touch()
+
+    def spent_columns(self) -> dict[str, tuple[int, ...]]:
+        """Wire bytes of each link since this start: one column a precedence, then words, then what was received."""
+        return {link.name: tuple(link.meter.columns) for link in self.contacts.links.values()}
+
     def set_busy(self, link: str, now_s: float, *, is_busy: bool) -> None:
         """Whether the medium of a link takes no frame for now: another's turn, a modem that pushes back.
 
@@ -184,6 +234,16 @@ class Node:
             contact.deadline_s = None
             contact.was_drained = True  # the pause was the medium's, and says nothing of its rate
         self._is_wakeup_known = False
+
+    def hint_link(self, link: str, source: str, hint: LinkHint, now_s: float) -> bool:
+        """What the device ``source`` says of a link; False (counted) for an unknown link or impossible values."""
+        is_taken = self._hint_intake.take(link, source, hint, now_s)
+        if not is_taken:
+            self.outputs.drop("link_hint_refused")
+            return False
+        self.scheduler.version += 1
+        self._is_wakeup_known = False
+        return True
 
     def set_free_bytes(self, free_bytes: int) -> None:
         """What the store can still take; bounds what peers may open."""
@@ -212,9 +272,12 @@ class Node:
                 was_usable = contact.is_usable
                 self.liveness.on_timeout(contact, now_s, late_s)
                 contact.deadline_s = None
+                if contact.link.meter.paused_until_s <= now_s and contact.link.resume_after_pause(now_s):
+                    self.scheduler.version += 1
                 if was_usable and not contact.is_usable:
                     self._sweep_s = now_s  # what was begun towards a dead node may go to another one at once
         self.custody.expire(now_s)
+        self.live.expire(now_s)
         if now_s >= self._sweep_s:
             self._sweep_s = now_s + SWEEP_S
             self._sweep(now_s)
@@ -222,11 +285,17 @@ class Node:
     def _sweep(self, now_s: float) -> None:
         self.scheduler.version += 1  # what was refused for a while, or left to a faster link, is looked at again
         self.arrivals.sweep(now_s)
+        self.intake.live.sweep(now_s)
         self.verdicts.leave_the_dead(now_s)
+        for contact in self.contacts.contacts:
+            if contact.size.begins_trial(now_s):
+                contact.mtu_bytes = contact.limits.mtu_bytes
         self.custody.sweep(now_s)
+        if self.custody.bundles:
+            self.liveness.hurry(now_s)
         for link in self.contacts.links.values():
-            if now_s - link.day_began_s >= DAY_S:
-                link.day_began_s, link.day_bytes = now_s, 0
+            if link.meter.turn_day(now_s):
+                link.review()
         for peer in self.contacts.peers.values():
             peer.is_stale = now_s - peer.word_s > STALE_S
             if self.arrivals.room.has_grown(peer):
@@ -267,43 +336,66 @@ class Node:
             return None  # asked before, and nothing that matters has happened since
         self._polled_s = now_s
         contacts = self.contacts.contacts
-        count = len(contacts)
+        if self.scheduler.has_urgent:
+            self.scheduler.has_urgent = False
+            for contact in contacts:
+                contact.controller.end_rest(contact.pacer, now_s)
+        count, open_s, scheduler = len(contacts), now_s + PACER_SLACK_S, self.scheduler
         for at in range(self._turn, self._turn + count):
-            contact = contacts[at % count]
-            if contact.link.limits is None or contact.link.is_busy:
+            contact = contacts[at if at < count else at - count]
+            if contact.candidate is None and contact.pacer.next_s > open_s:  # most: looked at without a call
+                continue
+            link = contact.link
+            if link.limits is None or link.is_busy:
                 continue
             if contact.candidate is not None:
                 answer = self.builder.answer(contact, now_s)
                 if answer is not None:
                     self._touch(contact)
-                    return Transmit(contact.link.name, *answer)
-            if not contact.pacer.is_open(now_s) or not self._may_have_work(contact, now_s):
+                    return Transmit(link.name, *answer)
+                if contact.pacer.next_s > open_s:
+                    continue
+            probe_s, session, peer = contact.probe_at_s, contact.session, contact.peer
+            if (
+                contact.idle_version == scheduler.version
+                and not contact.echo_tokens
+                and (probe_s is None or probe_s > now_s)
+                and now_s >= contact.pulse.owed_until_s
+                and (peer is None or peer.replies_due_s is None)
+                and (session is None or (due_s := session.space.ack_due_s) is None or due_s > now_s)
+            ):
+                continue  # most of the others: ``_may_have_work`` would say no
+            if not self._may_have_work(contact, now_s):
                 continue
             frame = (self.bursts if contact.limits.is_burst else self.builder).build(contact, now_s)
             if frame is None:
                 contact.idle_version = self.scheduler.version
                 continue
-            self.liveness.after_send(contact, now_s)
-            if self.builder.is_drained and not contact.limits.is_burst:
+            if not contact.is_usable:
+                self.liveness.after_send(contact, now_s)
+            if contact.mtu_bytes > contact.size.limit_bytes and len(frame) > contact.size.limit_bytes:
+                contact.mtu_bytes = contact.size.limit_bytes  # the trial has left
+            if self.builder.is_done and not contact.limits.is_burst:
                 contact.idle_version = self.scheduler.version
-            self._renew_keys(contact, now_s)
+            session = contact.session
+            if session is not None and session.arq.next_number >= self.settings.rekey_frames:
+                self._renew_keys(contact, session, now_s)
             self._turn = at % count
-            self._touch(contact)
-            return Transmit(contact.link.name, contact.address, frame)
+            self._is_wakeup_known, contact.deadline_s = False, None
+            precedence = None if contact.limits.is_burst else self.builder.frame_class
+            return _new_tuple(Transmit, (link.name, contact.address, frame, precedence))
         return None
 
     def _take_hint(self) -> Transmit:
         """A frame outside every contact's account; the link's budget pays for it all the same."""
         hint = self.intake.hints.pop()
         link = self.contacts.links[hint.link]
-        link.day_bytes += len(hint.frame) + (link.limits.overhead_bytes if link.limits is not None else 0)
+        overhead_bytes = link.limits.overhead_bytes if link.limits is not None else 0
+        link.spend(WORDS, len(hint.frame) + overhead_bytes, self._polled_s)
         return hint
 
-    def _renew_keys(self, contact: Contact, now_s: float) -> None:
+    def _renew_keys(self, contact: Contact, session: Session, now_s: float) -> None:
         """A key that has sealed very many frames is replaced; the side that answered asks the other one to begin."""
-        session = contact.session
-        if session is None or session.arq.next_number < self.settings.rekey_frames:
-            return
         if not contact.link.is_listener:
             self.contacts.begin_session(contact, now_s)
         elif session.arq.next_number % REKEY_ASK_FRAMES == 0:
@@ -324,11 +416,16 @@ class Node:
             if self._may_be_wanted(contact):
                 return True
             contact.idle_version = self.scheduler.version
-        if contact.probe_at_s is not None and contact.probe_at_s <= now_s:
+        probe_s, session, peer = contact.probe_at_s, contact.session, contact.peer
+        if probe_s is not None and probe_s <= now_s:
             return True
-        session = contact.session
-        if session is not None and session.space.ack_due_s is not None and session.space.ack_due_s <= now_s:
+        ack_due_s = session.space.ack_due_s if session is not None else None
+        if ack_due_s is not None and ack_due_s <= now_s:
             return True
+        if now_s < contact.pulse.owed_until_s and contact.pulse.is_due(contact.last_sent_s, now_s):
+            return True
+        if peer is None or peer.replies_due_s is None:  # as with most: no call for these
+            return False
         return self.builder.words.owes_replies(contact, now_s)
 
     def _may_be_wanted(self, contact: Contact) -> bool:
@@ -336,10 +433,12 @@ class Node:
         peer, session, scheduler = contact.peer, contact.session, self.scheduler
         if peer is None or session is None or not session.is_keyed:
             return True
+        if session.repairs is not None and session.repairs.is_owing:
+            return True
         waiting = scheduler.waiting(peer.destinations)
         if any(map(contact.may_carry, waiting)) or (scheduler.has_history and Precedence.DEFERRED in waiting):
             return True
-        return contact.is_usable and (peer.told_window_bytes < 0 or any(map(owes_elsewhere, contact.siblings())))
+        return contact.is_usable and (peer.told_window_bytes < 0 or bool(owing_elsewhere(contact)))
 
     def poll_effect(self) -> Effect | None:
         """The next effect to carry out, in order, or None."""
@@ -367,23 +466,27 @@ class Node:
                 due_s = contact.deadline_s = self.liveness.next_deadline_s(contact)
             if due_s < wakeup_s:
                 wakeup_s = due_s
-            session, peer = contact.session, contact.peer
-            if (session is None and not contact.limits.is_burst) or contact.link.limits is None or contact.link.is_busy:
+            session, peer, link = contact.session, contact.peer, contact.link
+            if (session is None and not contact.limits.is_burst) or link.limits is None or link.is_busy:
                 continue
             pacer_s = contact.pacer.next_s
             if contact.idle_version != version and pacer_s < wakeup_s:  # it was waiting for the pacer
                 if self._may_be_wanted(contact):
-                    wakeup_s = pacer_s
+                    is_fast = contact.controller.rate_bps >= TOGETHER_LEAST_BPS
+                    wakeup_s = min(wakeup_s, pacer_s + TOGETHER_S) if is_fast else pacer_s
                 else:
                     contact.idle_version = version
             due_s = peer.replies_due_s if peer is not None else None
-            is_keyed = session is None or session.is_keyed
-            is_sooner = due_s is not None and max(due_s, pacer_s) < wakeup_s and is_keyed
-            if due_s is not None and is_sooner and self.builder.words.owes_replies(contact, max(due_s, self._polled_s)):
+            if due_s is None or (session is not None and not session.is_keyed) or max(due_s, pacer_s) >= wakeup_s:
+                continue
+            if self.builder.words.owes_replies(contact, max(due_s, self._polled_s)):
                 wakeup_s = max(due_s, pacer_s)
         due_s = self.custody.expiries.next_s()
         if due_s is not None and due_s < wakeup_s:
             wakeup_s = due_s
+        live_s = self.live.next_s()
+        if live_s is not None and live_s < wakeup_s:
+            wakeup_s = live_s
         if self._sweep_s < wakeup_s and (
             self.custody.bundles or self.custody.windows.is_owing or self.arrivals.has_partials()
         ):
@@ -391,9 +494,18 @@ class Node:
         return wakeup_s if wakeup_s != math.inf else None
 
     def _give_back(self, contact: Contact, frames: list[SentFrame], now_s: float) -> None:
-        """Frames were lost on ``contact``: what they carried is owed again."""
+        """Frames were lost on ``contact``: what they carried is owed again, but for copies of a dead link."""
+        contact.tally.note_lost(frames)
+        if contact.size.note_lost(frames, now_s):
+            contact.mtu_bytes = contact.size.limit_bytes
+            self.outputs.drop("frame_size_lowered")
+        link = contact.link
         for frame in frames:
             for outgoing, start, end in frame.pieces:
+                if outgoing.copies is not None:
+                    outgoing.note_lost(link.name, link.policy.shares_fate, start, end)
+                    if not contact.is_usable and is_also_elsewhere(contact, outgoing, start, end):
+                        continue
                 self.custody.put_back(outgoing, start, end, now_s)
             peer = contact.peer
             if peer is None:
@@ -403,6 +515,10 @@ class Node:
                     peer.told_window_bytes = -1
                 else:
                     peer.owe(reply, now_s + REPLY_WAIT_S)
+
+    def take_seconds(self, before_s: float) -> list[LinkSeconds]:
+        """What links did in the seconds that ended at ``before_s`` or sooner; each count is given once."""
+        return take_seconds(self.contacts, before_s)
 
     def report(self, now_s: float) -> NodeReport:
         """What this node can say of itself."""

@@ -1,6 +1,7 @@
 """One bundle in custody on its way out: which bytes are unsent, acknowledged by a link, stored by the next node."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from edge_agent.core.blocks import Source
 from edge_agent.core.bundle import BundleRecord, Precedence
@@ -12,6 +13,8 @@ LARGE_BYTES = 1500
 """A longer bundle takes several turns of its queue (scheduler.QUANTUM_BYTES), so that others begin beside it."""
 EVERY_LINK_FLOWS = frozenset(("withdraw",))
 """Flows whose FLASH bundles leave on every link there is: an order to withdraw, of which one way must get through."""
+EVERY_LINK = 1 << 16
+"""So many copies as there are links."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,11 +31,14 @@ class Outgoing:
     """Send state of one bundle. Ranges are payload bytes; an empty payload counts as one byte, so that it can be sent.
 
     A byte is in exactly one of: ``unsent``, in flight on some link, ``acked`` (arrived, volatile); ``stored`` is what
-    the next node has synced and is part of ``acked``. FLASH bytes also stand in ``second`` until a copy left on
-    another link than ``first_link``; of a flow in EVERY_LINK_FLOWS they stand there until they arrived, and ``copies``
-    holds what each link has carried. What left on a burst link is still unsent for all others.
+    the next node has synced and is part of ``acked``. Bytes of which more than one copy shall leave also stand in
+    ``second`` until they have left on so many links that do not fail together, of a flow in EVERY_LINK_FLOWS until they
+    arrived; ``copies`` holds what each link, or each group of links that fail together, has carried of such bytes.
+    What left on a burst link is still unsent for all others.
     """
 
+    is_live: ClassVar[bool] = False
+    """Whether it is perishable (``live``): it has no window, no store and no chunk in memory but its own."""
     record: BundleRecord
     header: bytes
     source: Source | None
@@ -43,7 +49,6 @@ class Outgoing:
     acked: IntervalSet = field(default_factory=IntervalSet)
     stored: IntervalSet = field(default_factory=IntervalSet)
     second: IntervalSet = field(default_factory=IntervalSet)
-    first_link: str = ""
     peer: Peer | None = None
     """The node it is pinned to once its first fragment was sent."""
     via: tuple[str, ...] = ()
@@ -60,6 +65,8 @@ class Outgoing:
     is_queued: bool = False
     burst: BurstCopy | None = None
     copies: dict[str, IntervalSet] | None = None
+    is_on_every_link: bool = False
+    _copies_wanted: int = 2
 
     def __post_init__(self) -> None:
         self.span = max(1, self.record.payload_bytes)
@@ -67,7 +74,7 @@ class Outgoing:
         self.unsent = IntervalSet()
         self.unsent.add(0, self.span)
         if self.record.id.precedence is _FLASH and self.record.header.flow in EVERY_LINK_FLOWS:
-            self.copies = {}
+            self.is_on_every_link = True
 
     @property
     def precedence(self) -> Precedence:
@@ -102,17 +109,15 @@ class Outgoing:
         is_in_burst = self.burst is not None and self.burst.sent.total >= self.span
         return self.sent_bytes >= self.span or is_in_burst
 
-    def has_piece_for(self, link: str) -> bool:
-        """Whether bytes wait that ``link`` may carry."""
+    def has_piece_for(self, link: str, fate: str = "") -> bool:
+        """Whether bytes wait that ``link``, which fails together with others of its ``fate``, may carry."""
         if self.unsent.total:
             return True
-        if self.copies is not None:
-            return self.copy_for(link) is not None
-        return bool(self.second) and link != self.first_link
+        return self.second.total > 0 and self.copy_for(link, fate) is not None
 
-    def copy_for(self, link: str) -> tuple[int, int] | None:
-        """The next bytes of which ``link`` shall carry one more copy."""
-        carried = self.copies.get(link) if self.copies else None
+    def copy_for(self, link: str, fate: str = "") -> tuple[int, int] | None:
+        """The next bytes of which ``link`` may carry one more copy."""
+        carried = self.copies.get(self._lane(link, fate)) if self.copies else None
         if carried is None:
             return self.second.first_range() if self.second else None
         for start, end in self.second:
@@ -121,19 +126,40 @@ class Outgoing:
                 return gaps[0]
         return None
 
-    def take(self, link: str, start: int, end: int, *, wants_second: bool) -> None:
-        """Bytes [start, end) leave on ``link`` now."""
+    def is_on_its_way(self, link: str, fate: str, start: int, end: int) -> bool:
+        """Whether a copy of [start, end) is in flight on ``link``, or on one that fails together with it."""
+        carried = self.copies.get(self._lane(link, fate)) if self.copies and not self.is_on_every_link else None
+        return carried is not None and carried.covers(start, end)
+
+    def note_lost(self, link: str, fate: str, start: int, end: int) -> None:
+        """What ``link`` carried of [start, end) did not arrive."""
+        if self.copies and not self.is_on_every_link and (carried := self.copies.get(self._lane(link, fate))):
+            carried.remove(start, end)
+
+    def _lane(self, link: str, fate: str) -> str:
+        return link if self.is_on_every_link or not fate else f"={fate}"  # no link has such a name
+
+    def take(self, link: str, start: int, end: int, *, wants_copies: int, fate: str = "") -> None:
+        """Bytes [start, end) leave on ``link`` now, and shall on ``wants_copies`` in all; asked of the first only."""
         removed = self.unsent.remove(start, end)
         self.sent_bytes += removed
-        if self.copies is not None:
-            self.copies.setdefault(link, IntervalSet()).add(start, end)
-            self.second.add(start, end)
-        elif removed and wants_second:
-            self.first_link = link
-            self.second.add(start, end)
-        elif self.second.total and link != self.first_link:
+        if removed and self.copies and not self.is_on_every_link:
+            for carried in self.copies.values():
+                carried.remove(start, end)  # it was lost there, or by the peer
+        if wants_copies > 1 or self.second.total:
+            if removed and wants_copies > 1:
+                self.second.add(start, end)
+                self._copies_wanted = EVERY_LINK if self.is_on_every_link else max(self._copies_wanted, wants_copies)
+            self._note_copy(self._lane(link, fate), start, end)
+        if link not in self.via:
+            self.note_link(link)
+
+    def _note_copy(self, lane: str, start: int, end: int) -> None:
+        if self.copies is None:
+            self.copies = {}
+        self.copies.setdefault(lane, IntervalSet()).add(start, end)
+        if sum(carried.covers(start, end) for carried in self.copies.values()) >= self._copies_wanted:
             self.second.remove(start, end)
-        self.note_link(link)
 
     def note_link(self, link: str) -> None:
         """``link`` has carried something of it."""
@@ -168,7 +194,8 @@ class Outgoing:
     def replace_stored(self, ranges: tuple[tuple[int, int], ...]) -> bool:
         """The next node names all that it has synced. True when it has lost bytes that it named before."""
         before, self.stored = self.stored, IntervalSet(ranges)
-        self.stored.remove(self.span, 1 << 62)
+        if self.stored and self.stored.last_range()[1] > self.span:
+            self.stored.remove(self.span, 1 << 62)
         for start, end in self.stored:
             self.mark_acked(start, end)
         lost = False

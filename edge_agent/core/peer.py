@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from edge_agent.core.contact import Contact
     from edge_agent.core.outgoing import Outgoing
 
+_FLASH, _IMMEDIATE = Precedence.FLASH, Precedence.IMMEDIATE  # a member of an enum is slow to look up
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 FIRST_WINDOW_BYTES = 64 << 10
 """What may be opened before the peer's first WINDOW, and after a long silence: five hundred kits that begin at once
 must not fill the memory of one post."""
@@ -86,21 +88,25 @@ class Peer:
     @property
     def itself(self) -> Source:
         """The peer as a source. Words owed name every source in full: it may begin a new incarnation before they go."""
-        return Source(self.node_id, self.incarnation)
+        return _new_tuple(Source, (self.node_id, self.incarnation))
 
     def may_open(self, precedence: Precedence, length: int) -> bool:
+        """``has_room`` for a bundle that would leave now: where there is none the peer counts as full."""
+        if self.has_room(precedence, length):
+            return True
+        self.is_full = True
+        return False
+
+    def has_room(self, precedence: Precedence, length: int) -> bool:
         """Whether the peer's word covers one more bundle of ``length`` bytes; one longer than the window goes alone."""
         limit = self.window_bytes
         if self.is_stale:
             limit = min(limit, FIRST_WINDOW_BYTES)
-        if precedence is Precedence.FLASH and length <= CALL_BYTES:
+        if precedence is _FLASH and length <= CALL_BYTES:
             return True
-        if precedence <= Precedence.IMMEDIATE:
+        if precedence <= _IMMEDIATE:
             limit += self.reserve_bytes
-        if self.opened_bytes + length <= limit or (self.opened_bytes == 0 and limit > 0):
-            return True
-        self.is_full = True
-        return False
+        return self.opened_bytes + length <= limit or (self.opened_bytes == 0 and limit > 0)
 
     def may_begin(self, service: Precedence) -> bool:
         """Whether one more large bundle of this class may begin, or those begun are finished first."""

@@ -7,6 +7,7 @@ from edge_agent.core.bundle import BundleId, BundleRecord, FlowOrder, Origin, Pr
 from edge_agent.core.effects import QueueKey
 from edge_agent.core.outgoing import Outgoing
 
+_FIFO, _NEWEST = FlowOrder.FIFO, FlowOrder.NEWEST  # a member of an enum is slow to look up
 LIVE_S = 60.0
 """Until this age what a machine tells newest first is live: where a unit is. Then it is history: where it was."""
 
@@ -66,7 +67,7 @@ class Queue:
     @property
     def reads_newest_first(self) -> bool:
         """From which end of its rows it is read."""
-        return self.order is not FlowOrder.FIFO and not self.is_live_read
+        return self.order is not _FIFO and not self.is_live_read
 
     def is_live(self, record: BundleRecord, now_s: float) -> bool:
         """Whether a bundle goes in the flow's own class: a young one, and the newest there is however old."""
@@ -137,7 +138,7 @@ class Queue:
 
     def put(self, outgoing: Outgoing) -> None:
         """A bundle that has just come in takes its place by the flow's order; keys of ``latest`` take turns."""
-        if self.order is FlowOrder.NEWEST:
+        if self.order is _NEWEST:
             self.entries.appendleft(outgoing)
         else:
             self.entries.append(outgoing)

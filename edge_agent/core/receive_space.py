@@ -6,6 +6,7 @@ from edge_agent.core.blocks import ACK_TIMES_MAX, TICK_S, Ack
 from edge_agent.core.codec import put_ack
 from edge_agent.core.intervals import IntervalSet
 
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 KEPT_RANGES = 128
 """Gaps remembered; below the oldest kept range every number counts as a replay. Bounds memory and replay alike."""
 ACK_RANGES = 12
@@ -53,7 +54,7 @@ class ReceiveSpace:
             self._highest, self._highest_s = number, now_s
         if len(self._arrivals) < ACK_TIMES_MAX:
             self._arrivals.append((number, now_s))
-        if len(self.numbers) > KEPT_RANGES:
+        if not in_order and len(self.numbers) > KEPT_RANGES:
             start, end = self.numbers.first_range()
             self._floor = end
             self.numbers.remove(start, end)
@@ -71,17 +72,17 @@ class ReceiveSpace:
         """
         if self._highest < 0:
             return None
-        spare_bytes = room_bytes - ACK_FIXED_BYTES
-        ranges = self.numbers.highest_ranges(max(1, min(ACK_RANGES, spare_bytes // RANGE_BYTES)))
-        spare_bytes -= len(ranges) * RANGE_BYTES
-        arrivals = sorted(self._arrivals, reverse=True)[: max(0, min(most_times, spare_bytes // ARRIVAL_BYTES))]
-        ack = Ack(
-            reference,
-            self._highest,
-            self._ticks(self._highest_s),
-            ranges,
-            tuple((number, self._ticks(at_s)) for number, at_s in arrivals),
-        )
+        arrivals = sorted(self._arrivals, reverse=True)
+        if room_bytes >= ACK_LONGEST_BYTES:
+            ranges, arrivals = self.numbers.highest_ranges(ACK_RANGES), arrivals[:most_times]
+        else:
+            spare_bytes = room_bytes - ACK_FIXED_BYTES
+            ranges = self.numbers.highest_ranges(max(1, min(ACK_RANGES, spare_bytes // RANGE_BYTES)))
+            spare_bytes -= len(ranges) * RANGE_BYTES
+            arrivals = arrivals[: max(0, min(most_times, spare_bytes // ARRIVAL_BYTES))]
+        ticks = self._ticks
+        told = tuple([(number, ticks(at_s)) for number, at_s in arrivals])
+        ack = _new_tuple(Ack, (reference, self._highest, ticks(self._highest_s), ranges, told))
         if room_bytes < ACK_LONGEST_BYTES:
             fitting = _cut_to(ack, room_bytes)
             if fitting is None:

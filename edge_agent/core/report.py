@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edge_agent.core.bundle import COMMAND, BundleId
+from edge_agent.core.bundle import COMMAND, BundleId, Precedence
 from edge_agent.core.effects import LinkState, QueueKey
+from edge_agent.core.limits import ALL_PRECEDENCES
+from edge_agent.core.link_hint import HintReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,15 @@ class LinkReport:
     sent_bytes: int = 0
     received_bytes: int = 0
     cost: float = 0.0
+    switch_s: float | None = None
+    """How long another link needed the last time to take over from this one, and when that was (``switched_s``)."""
+    switched_s: float = 0.0
+    carries: frozenset[Precedence] = ALL_PRECEDENCES
+    """What policy and budgets let leave by it now."""
+    others_ratio: float | None = None
+    """How much of it others use, as far as their queue tells; None: nobody was seen."""
+    hints: tuple[HintReport, ...] = ()
+    """What devices say of it from outside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +58,17 @@ class Obstacle(StrEnum):
     """Nobody said what the link costs, so it carries FLASH to PRIORITY only."""
     BUDGET = "budget"
     """The bytes of the day are used up; ``wait_s`` is what is left of the day."""
+    MONTH_BUDGET = "month_budget"
+    """Those of the month are."""
+    QUIET_HOURS = "quiet_hours"
+    PROFILE = "profile"
+    """The profile a person chose keeps this precedence off such links."""
+    TOO_LARGE = "too_large"
+    """The link takes no bundle of this size."""
+    STANDBY = "standby"
+    """The link is held in reserve while better ones work."""
+    INTERVAL = "interval"
+    """Something left by it a moment ago; ``wait_s`` is what is left of its smallest interval."""
     DOWN = "down"
     OTHER_NODE = "other_node"
     """It is begun towards another node than the one behind this link."""
@@ -128,6 +150,7 @@ class NodeSettings:
     class_share_ratio: float = 0.05
     reserve_ratio: float = 0.3  # of a link that IMMEDIATE would fill, for protected flows (DESIGN section 4)
     is_protected: Callable[[str], bool] = no_flow  # by the name of a flow; asked once a queue
+    has_other_posts: bool = False  # a command node that is given what other command nodes took
     rekey_frames: int = 1 << 31  # half of what one AES-GCM key may seal (NIST SP 800-38D, section 8.3)
 
     def is_destination(self, destination: str) -> bool:

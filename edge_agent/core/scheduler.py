@@ -24,6 +24,7 @@ FLASH_LULL_S = 10.0
 CREDIT_CAP_BYTES = QUANTUM_BYTES + 500
 """One turn, and what is earned until it comes. What a class could not use on this link, for FLASH waited or a faster
 link took it, must not make it more than its share later: on a slow link every kilobyte is a second of IMMEDIATE."""
+_FLASH, _IMMEDIATE = Precedence.FLASH, Precedence.IMMEDIATE  # a member of an enum is slow to look up
 _PRECEDENCES = tuple(Precedence)
 _CLASSES_OF = tuple([each for each in Precedence if classes >> each & 1] for classes in range(1 << len(Precedence)))
 """The classes that a set of bits means, highest first."""
@@ -75,7 +76,7 @@ class ShareAccount:
         """``served`` got ``sent_bytes``; every class in ``waiting`` that did not gains its share of them."""
         if not self.is_contended:
             return
-        self.was_lower = served is not Precedence.FLASH
+        self.was_lower = served is not _FLASH
         if not self.was_lower:
             self.last_flash_s = self.now_s
             if self.flash_since_s is None:
@@ -89,7 +90,7 @@ class ShareAccount:
                 self.credit_bytes[precedence] = min(CREDIT_CAP_BYTES, self.credit_bytes[precedence] + earned)
 
     def before_flash(self, starved: list[Precedence], owed: list[Precedence]) -> list[Precedence]:
-        """What goes before FLASH that waits: at most one class, and for one frame.
+        """What goes before FLASH that waits, for one frame: the first of these that the peer takes anything of.
 
         FLASH that has lasted for ``STARVED_S`` leaves the shares of the others (DESIGN section 4), a frame at a time.
         """
@@ -98,7 +99,7 @@ class ShareAccount:
         if self.was_lower:
             return []
         lasts = self.flash_since_s is not None and self.now_s - self.flash_since_s >= STARVED_S
-        return starved[:1] or (owed[:1] if lasts else [])
+        return starved or (owed if lasts else [])
 
 
 class Scheduler:
@@ -115,6 +116,8 @@ class Scheduler:
         """Whether anything was ever served with another class than its own: then links look at each bundle's own."""
         self.version = 0
         """Counts changes that may give an idle link work."""
+        self.has_urgent = False
+        """Whether FLASH has got something to send since a link last asked."""
         self._ringed = 0
         self._rings: dict[str, list[deque[Queue]]] = {}  # by destination; index 2 x precedence, + 1 for machines
         self._protected: dict[str, list[int]] = {}  # by destination, queues of protected flows in each class
@@ -131,6 +134,8 @@ class Scheduler:
     def wake(self, queue: Queue) -> None:
         """The queue has something to send (again)."""
         self.version += 1
+        if queue.service is _FLASH:
+            self.has_urgent = True
         if not queue.is_ringed and queue.entries:
             queue.is_ringed = True
             self._ringed += 1
@@ -152,11 +157,11 @@ class Scheduler:
 
         Live flows are protected: where a unit is must not wait for pictures of an event.
         """
-        if not self._protected or Precedence.IMMEDIATE not in waiting:
+        if not self._protected or _IMMEDIATE not in waiting:
             return None
         counts = [self._protected[each] for each in destinations if each in self._protected]
         for precedence in waiting:
-            if precedence > Precedence.IMMEDIATE and any(count[precedence] for count in counts):
+            if precedence > _IMMEDIATE and any(count[precedence] for count in counts):
                 return Reserve(precedence, self.reserve_ratio / (1 - self.reserve_ratio))
         return None
 
@@ -198,7 +203,7 @@ class Scheduler:
                 starved.append(precedence)
             if account.credit_bytes[precedence] >= QUANTUM_BYTES:
                 owed.append(precedence)
-        if waiting[0] is Precedence.FLASH:
+        if waiting[0] is _FLASH:
             first = account.before_flash(starved, owed)
         else:
             account.flash_since_s = None
@@ -234,8 +239,10 @@ class Scheduler:
                     if skip_bytes < 0:
                         skip_bytes = depth_bytes()
                     waiting_bytes = outgoing.unsent.total
-                    if skip_bytes >= max(1, waiting_bytes):
-                        skip_bytes -= max(1, waiting_bytes)
+                    if not waiting_bytes:  # a second copy: ``fits`` knows which link takes it
+                        return queue, outgoing, 0
+                    if skip_bytes >= waiting_bytes:
+                        skip_bytes -= waiting_bytes
                         continue
                     if not may_begin:
                         ring.rotate(-ring.index(queue))

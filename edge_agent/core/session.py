@@ -6,11 +6,17 @@ Numbers count on across that change: each key still sees each number once.
 """
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from edge_agent.core.arq import Arq
 from edge_agent.core.brief import ProfileReader, ProfileWriter
+from edge_agent.core.fec import Decoder
 from edge_agent.core.frame import Direction, FrameCipher, LinkKeys, SessionSalts
+from edge_agent.core.peer_clock import PeerClock
 from edge_agent.core.receive_space import ReceiveSpace
+
+if TYPE_CHECKING:
+    from edge_agent.core.repairs import Repairs
 
 
 @dataclass(slots=True, eq=False)
@@ -26,8 +32,13 @@ class Session:
     epoch: int
     arq: Arq = field(default_factory=Arq)
     space: ReceiveSpace = field(init=False)
+    peer_clock: PeerClock = field(default_factory=PeerClock)
     profiles_sent: ProfileWriter = field(default_factory=ProfileWriter)
     profiles_read: ProfileReader = field(default_factory=ProfileReader)
+    repairs: "Repairs | None" = None
+    """Made for the first live bundle that leaves by it."""
+    live_blocks: Decoder | None = None
+    """Made for the first live block that a repair may be about."""
     open: FrameCipher | None = None
     is_keyed: bool = False
     """Whether both salts are known here: ``open`` is there."""

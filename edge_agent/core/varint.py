@@ -1,10 +1,12 @@
 """Variable-length integers (LEB128, seven bits a byte, low first), bounded to 63 bits. Source: DWARF 5, section 7.6."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from edge_agent.core.bundle import MalformedError
 
 VARINT_MAX = (1 << 63) - 1
+SHORT_RUN = 4
+"""A longer list of varints is looked at as a whole first: it may be bytes that are their own values."""
 
 
 def put_varint(out: bytearray, value: int) -> None:
@@ -60,36 +62,39 @@ class ByteReader:
     def varint(self) -> int:
         """The next varint, 0 to VARINT_MAX."""
         at = self.at
-        body = self.body
-        if at < self.end and body[at] < 128:
+        if at < self.end and (value := self.body[at]) < 128:
             self.at = at + 1
-            return body[at]
-        value = shift = 0
-        while at < self.end:
-            byte = body[at]
-            at += 1
-            value |= (byte & 127) << shift
-            if byte < 128:
-                self.at = at
-                if byte == 0 or value > VARINT_MAX:  # a longer form of a shorter number: one number, one encoding
-                    raise MalformedError("varint out of range")
-                return value
-            shift += 7
-            if shift > 56 + 7:
-                break
-        raise MalformedError("varint too long or cut")
+            return value
+        return self.varints(1)[0]
 
-    def varints(self, count: int) -> list[int]:
+    def varints(self, count: int) -> Sequence[int]:
         """The next ``count`` varints."""
-        at, end, body, values = self.at, self.end, self.body, []
-        for _ in range(count):
-            if at < end and body[at] < 128:
-                values.append(body[at])
+        at, body = self.at, self.body
+        if count > SHORT_RUN:
+            short = body[at : at + count]
+            if short.isascii() and len(short) == count:  # each below 128, as in most lists of steps
+                self.at = at + count
+                return short
+        values: list[int] = []
+        append = values.append
+        try:
+            for _ in range(count):
+                value = body[at]
                 at += 1
-            else:
-                self.at = at
-                values.append(self.varint())
-                at = self.at
+                if value > 127:
+                    value &= 127
+                    byte, shift = 128, 0
+                    while byte > 127:
+                        byte, shift = body[at], shift + 7
+                        if shift > 56:
+                            raise MalformedError("varint too long or cut")
+                        at += 1
+                        value |= (byte & 127) << shift
+                    if byte == 0:  # a longer form of a shorter number: one number, one encoding
+                        raise MalformedError("varint out of range")
+                append(value)
+        except IndexError:
+            raise MalformedError("varint too long or cut") from None
         self.at = at
         return values
 

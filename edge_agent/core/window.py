@@ -24,6 +24,8 @@ QUEUES_MAX = 1024
 """Queues with a window; of the others only counts are kept."""
 LOAD_STEP = 512
 """Rows added by one LoadWindow: read within a fragment's time, and enough to keep a fast link busy."""
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
+_FIFO = FlowOrder.FIFO  # a member of an enum is slow to look up
 ROTATED = 16
 """Queues a second that make room for dormant ones of the same or a higher rank."""
 
@@ -99,7 +101,7 @@ class Windows:
     def queue_for(self, record: BundleRecord, *, must_wake: bool = False) -> Queue | None:
         """The queue of a bundle, with a window; None when it sleeps on, and the bundle is one more row of it."""
         header = record.header
-        key = QueueKey(header.destination, record.id.precedence, record.id.source, header.flow)
+        key = _new_tuple(QueueKey, (header.destination, record.id.precedence, record.id.source, header.flow))
         queue = self.scheduler.queues.get(key)
         if queue is not None:
             return queue
@@ -233,7 +235,7 @@ class Windows:
             entries = queue.past.entries
         while entries and entries[-1].is_closed:
             entries.pop().is_queued = False
-        if queue.order is FlowOrder.FIFO or not entries or entries[-1].is_begun or entries[-1].via:
+        if queue.order is _FIFO or not entries or entries[-1].is_begun or entries[-1].via:
             return False
         oldest = entries.pop()
         queue.leave(oldest.record.id)

@@ -16,16 +16,20 @@ from edge_agent.core.blocks import (
     Window,
 )
 from edge_agent.core.bundle import Precedence
-from edge_agent.core.codec import put_ack, put_control, put_refused, put_stored, put_stored_partly, put_token
+from edge_agent.core.codec import put_ack, put_control, put_pulse, put_refused, put_stored, put_stored_partly, put_token
 from edge_agent.core.codec import put_window as write_window
 from edge_agent.core.contact import ETA_NOISE_S, Contact
 from edge_agent.core.contacts import Contacts
 from edge_agent.core.draft import Draft
 from edge_agent.core.peer import Peer, Reply
+from edge_agent.core.pulse import ASK_EVERY_S
 
+_IMMEDIATE = Precedence.IMMEDIATE  # a member of an enum is slow to look up
 CUSTODY_RANGES_PER_FRAME = 32
 WINDOW_BYTES = 15
 """The longest WINDOW: kind, and two numbers of at most 2^48."""
+PULSE_BYTES = 3
+"""The longest PULSE."""
 ACK_USUAL_BYTES = 40
 """Room kept for an acknowledgement that is not due yet; a longer one waits until it is."""
 
@@ -40,10 +44,13 @@ class WordWriter:
     def put_due(self, contact: Contact, draft: Draft, now_s: float) -> None:
         """What this side owes the peer and is due: acknowledgements, replies, the window."""
         self._put_acks(contact, draft, now_s)
-        self._put_replies(contact, draft, now_s)
-        if contact.peer is not None and contact.peer.told_window_bytes < 0 and contact.is_usable:
-            self.put_window(contact.peer, draft)
-            draft.is_wanted = True
+        peer = contact.peer
+        if peer is not None:
+            if peer.replies_due_s is not None:
+                self._put_replies(contact, draft, now_s)
+            if peer.told_window_bytes < 0 and contact.is_usable:
+                self.put_window(peer, draft)
+                draft.is_wanted = True
         if draft.is_wanted:
             self._put_early_ack(contact, draft, now_s)
 
@@ -58,6 +65,20 @@ class WordWriter:
         put_token(draft.body, PROBE, bytes(TOKEN_BYTES))  # a new address's token goes to that address alone
         draft.is_wanted = draft.wants_ack = True
 
+    @staticmethod
+    def put_pulse(contact: Contact, draft: Draft, now_s: float) -> None:
+        """Ask the peer to be heard often while live data flows and another link could take them over."""
+        pulse = contact.pulse
+        if now_s - pulse.asked_s < ASK_EVERY_S:
+            return
+        pulse.note_data(now_s, is_live=draft.is_urgent)
+        others = contact.siblings()
+        if not others or draft.room_bytes < PULSE_BYTES or not any(each.is_usable for each in others):
+            return
+        interval_s = pulse.ask(now_s, contact.rtt.smoothed_s, contact.controller.rate_bps)
+        if interval_s is not None:
+            put_pulse(draft.body, round(interval_s * 1000))
+
     def _put_acks(self, contact: Contact, draft: Draft, now_s: float) -> None:
         """This session's acknowledgement, and those of the peer's other links whose way back is in doubt."""
         session = contact.session
@@ -68,12 +89,19 @@ class WordWriter:
             if ack is not None:
                 put_ack(draft.body, ack)
                 draft.is_wanted = True
+                if not contact.is_usable or contact.is_suspect:
+                    contact.owe_elsewhere()
         if contact.peer is None or not contact.is_usable:
             return
-        for other in filter(owes_elsewhere, contact.siblings()):
+        for other in owing_elsewhere(contact):
+            quickest = _quickest_beside(other, now_s)
+            if quickest is not None and quickest is not contact:
+                quickest.idle_version = -1  # it may have found nothing to send when another one was quicker
+                continue
             if draft.room_bytes < ACK_USUAL_BYTES:
                 return
             assert other.session is not None
+            other.owes_elsewhere = False
             ack = other.session.space.take_ack(other.session.receive_id + 1, draft.room_bytes)
             if ack is not None:
                 put_ack(draft.body, ack)
@@ -115,8 +143,9 @@ class WordWriter:
     def _put_custody(self, peer: Peer, draft: Draft) -> bool:
         """Tell as many ranges of one source as fit; False when not one does."""
         (source, precedence), ranges = next(iter(peer.custody.items()))
-        block = Stored(source, precedence, tuple(islice(ranges, CUSTODY_RANGES_PER_FRAME)))
-        written = fit_ranges(_told_to(peer, block), draft.room_bytes)
+        told = None if source == peer.itself else source
+        block = Stored(told, precedence, tuple(islice(ranges, CUSTODY_RANGES_PER_FRAME)))
+        written = fit_ranges(block, draft.room_bytes)
         if written is None:
             return False
         block, packed = written
@@ -126,7 +155,7 @@ class WordWriter:
             for start, end in block.ranges:
                 ranges.remove(start, end)
         draft.body += packed
-        self._note(draft, Reply(block._replace(source=source), precedence <= Precedence.IMMEDIATE))
+        self._note(draft, Reply(Stored(source, precedence, block.ranges), precedence <= _IMMEDIATE))
         return True
 
     def _put_reply(self, peer: Peer, draft: Draft, reply: Reply) -> bool:
@@ -171,13 +200,17 @@ class WordWriter:
 
     def is_best(self, contact: Contact, now_s: float) -> bool:
         """Whether this contact would bring a small block to the peer first, of those not in doubt."""
-        rivals = [each for each in contact.siblings() if each.is_usable and not each.is_suspect]
-        if not rivals:
-            return True
-        if contact.is_suspect:
-            return False
-        own_s = _word_eta_s(contact, now_s) - 1e-9
-        return all(_word_eta_s(each, now_s) >= own_s for each in rivals)
+        own_s = None
+        for each in contact.peer.contacts if contact.peer is not None else ():
+            if each is contact or not each.is_usable or each.is_suspect or each.limits.is_burst:
+                continue
+            if contact.is_suspect:
+                return False
+            if own_s is None:
+                own_s = _word_eta_s(contact, now_s) - 1e-9
+            if _word_eta_s(each, now_s) < own_s:
+                return False
+        return True
 
     def owes_replies(self, contact: Contact, now_s: float) -> bool:
         """Whether words to the peer are due by ``now_s``, and are this contact's to bring."""
@@ -187,11 +220,30 @@ class WordWriter:
         return self.is_best(contact, now_s)
 
 
-def owes_elsewhere(contact: Contact) -> bool:
-    """Whether a contact whose way back is in doubt owes an acknowledgement, which another one may bring."""
-    if contact.is_usable and not contact.is_suspect:
+def owing_elsewhere(contact: Contact) -> list[Contact]:
+    """The peer's other contacts whose way back is in doubt and that owe an acknowledgement: this one may bring it."""
+    peer = contact.peer
+    if peer is None or len(peer.contacts) < 2:
+        return []
+    return [
+        each
+        for each in peer.contacts
+        if (not each.is_usable or each.is_suspect) and each is not contact and _owes(each)
+    ]
+
+
+def _quickest_beside(contact: Contact, now_s: float) -> Contact | None:
+    """Which other link to the peer brings a small block first, those in doubt last; None for none."""
+    usable = [each for each in contact.siblings() if each.is_usable]
+    return min(usable, key=lambda each: (each.is_suspect, _word_eta_s(each, now_s)), default=None)
+
+
+def _owes(contact: Contact) -> bool:
+    """Whether a contact owes an acknowledgement; a burst link never does."""
+    session = contact.session
+    if session is None or contact.limits.is_burst:
         return False
-    return contact.session is not None and contact.session.is_keyed and contact.session.space.ack_due_s is not None
+    return session.is_keyed and (session.space.ack_due_s is not None or contact.owes_elsewhere)
 
 
 def _most_times(contact: Contact) -> int:
@@ -206,7 +258,7 @@ def _word_eta_s(contact: Contact, now_s: float) -> float:
 
 
 RangesBlock = TypeVar("RangesBlock", Stored, StoredPartly)
-WordT = TypeVar("WordT", Stored, StoredPartly, Refused)
+WordT = TypeVar("WordT", StoredPartly, Refused)
 
 
 def _told_to(peer: Peer, block: WordT) -> WordT:

@@ -12,6 +12,7 @@ from edge_agent.core.blocks import (
     ECHO,
     HEADER_MAX_BYTES,
     PROBE,
+    PULSE_LONGEST_MS,
     SEQUENCE_MAX,
     TOKEN_BYTES,
     Ack,
@@ -20,7 +21,9 @@ from edge_agent.core.blocks import (
     Control,
     Echo,
     Fragment,
+    Live,
     Probe,
+    PulseWish,
     Refused,
     Repair,
     Source,
@@ -30,17 +33,20 @@ from edge_agent.core.blocks import (
 )
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.codec import (
+    live_content,
     put_ack,
     put_control,
     put_fragment,
+    put_live,
+    put_pulse,
     put_refused,
+    put_repair,
     put_stored,
     put_stored_partly,
     put_token,
     put_window,
 )
 from edge_agent.core.errors import RefusalReason
-from edge_agent.core.varint import put_varint
 
 NUMBERS = st.one_of(st.integers(0, 300), st.integers(0, SEQUENCE_MAX))
 PRECEDENCES = st.sampled_from(list(Precedence))
@@ -117,6 +123,9 @@ BLOCKS_OF: Mapping[type[Block], st.SearchStrategy[Block]] = MappingProxyType(
         Brief: st.builds(
             Brief, st.integers(0, 31), st.integers(0, 255), st.integers(0, 65_535), st.integers(0, 255), SHORT_PAYLOADS
         ),
+        Live: st.builds(
+            lambda number, piece: Live(number, live_content(piece), piece), st.integers(0, SEQUENCE_MAX), fragments()
+        ),
         Ack: acks(),
         Stored: st.builds(Stored, SOURCES, PRECEDENCES, upward_ranges()),
         StoredPartly: st.builds(StoredPartly, SOURCES, PRECEDENCES, NUMBERS, upward_ranges()),
@@ -124,6 +133,7 @@ BLOCKS_OF: Mapping[type[Block], st.SearchStrategy[Block]] = MappingProxyType(
         Refused: st.builds(Refused, SOURCES, PRECEDENCES, NUMBERS, st.sampled_from(list(RefusalReason)), WAITS_S),
         Probe: st.builds(Probe, TOKENS),
         Echo: st.builds(Echo, TOKENS),
+        PulseWish: st.builds(PulseWish, st.integers(1, PULSE_LONGEST_MS)),
         Repair: st.builds(Repair, st.binary(max_size=60)),
         Control: CONTROLS,
     }
@@ -152,10 +162,12 @@ def write(block: Block) -> bytes:
         put_refused(out, block)
     elif isinstance(block, Probe | Echo):
         put_token(out, PROBE if isinstance(block, Probe) else ECHO, block.token)
+    elif isinstance(block, PulseWish):
+        put_pulse(out, block.interval_ms)
     elif isinstance(block, Control):
         put_control(out, block.fields)
+    elif isinstance(block, Live):
+        put_live(out, block.number, block.content)
     else:
-        out.append(8)  # REPAIR has no writer yet: its bytes exist so that erasure coding needs no new version
-        put_varint(out, len(block.content))
-        out += block.content
+        put_repair(out, block.content)
     return bytes(out)

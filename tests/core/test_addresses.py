@@ -13,6 +13,7 @@ from edge_agent.core.words import WordWriter
 from tests.core.bench import DATAGRAM, Bench, Flight
 
 OFTEN = LinkPolicy(metered=False, keepalive_s=1.0)
+SELDOM = LinkPolicy(metered=False, keepalive_s=5.0)
 
 
 def bench_of_two() -> Bench:
@@ -47,6 +48,7 @@ def test_a_kit_behind_a_new_address_is_followed_within_a_round_trip() -> None:
 def redirect_one_frame() -> tuple[Bench, list[Flight]]:
     """Somebody on the way sends one frame of the kit on from a victim's address, and then two minutes pass."""
     bench = bench_of_two()
+    bench.places["kit-1"].running.contacts.links["line"].set_policy(SELDOM)  # so that command is the one who asks
     redirected: list[Flight] = []
 
     def once(flight: Flight) -> bool:
@@ -145,3 +147,23 @@ def test_the_answer_to_a_hello_goes_where_the_last_one_came_from() -> None:
     bench.submit("kit-1", b"through")
     bench.run(3)
     assert [event.payload for event in bench.places["command"].delivered()] == [b"through"]
+
+
+def test_a_new_address_is_asked_again_when_the_token_was_lost() -> None:
+    bench = bench_of_two()
+    lost: list[Flight] = []
+
+    def moved(flight: Flight) -> bool:
+        flight.source = "new-address" if flight.sender == "kit-1" else None
+        if flight.to == "new-address" and len(lost) < 2:
+            lost.append(flight)
+            return False
+        return flight.sender == "kit-1" or flight.to == "new-address"
+
+    bench.passes = moved
+    for number in range(8):
+        bench.submit("kit-1", b"from elsewhere")
+        bench.run(1)
+        assert number > 0 or address_of_kit(bench) != "new-address", "its only token was lost"
+    assert len(lost) == 2
+    assert address_of_kit(bench) == "new-address"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from edge_agent.core.arq import LOST_KEPT, Arq, Piece
+from edge_agent.core.arq import LOST_KEPT, REORDERING_KEPT_S, Arq, Piece
 from edge_agent.core.blocks import Ack
 from tests.core.planted import finds, holds
 from tests.core.sending import outgoing, sent
@@ -156,3 +156,50 @@ def test_losses_remembered_are_bounded() -> None:
         sent(arq, 1.0)
     arq.give_up_all()
     assert len(arq.lost) == LOST_KEPT
+
+
+def test_an_urgent_frame_that_was_overtaken_is_named_once() -> None:
+    arq = Arq()
+    for is_urgent in (True, False, True):
+        sent(arq, 1.0)
+        arq.in_flight[arq.next_number - 1].is_urgent = is_urgent
+    assert arq.urgent_overtaken() == []
+    arq.acknowledge(ack_of((2, 3)), 1.01, REORDER_S)
+    assert [frame.number for frame in arq.urgent_overtaken()] == [0]
+    assert arq.urgent_overtaken() == []
+    assert list(arq.in_flight) == [0, 1], "it is not lost for that"
+
+
+def test_a_link_that_was_seen_to_shuffle_is_given_more_time_and_for_a_while() -> None:
+    arq = Arq()
+    for _ in range(8):
+        sent(arq, 1.0)
+    arq.acknowledge(ack_of((6, 7)), 1.1, REORDER_S)
+    assert list(arq.lost) == [0, 1, 2, 3]
+    arq.acknowledge(ack_of((6, 7), (1, 2)), 1.5, REORDER_S)
+    assert (arq.reordering.frames, arq.reordering.extra_s) == (5, 0.5 - REORDER_S)
+    for _ in range(8):
+        sent(arq, 2.0)
+    for highest, lost in ((14, []), (15, [7])):  # eight others may pass it now, and not three
+        result = arq.acknowledge(ack_of((highest, highest + 1)), 2.1, 1e9)
+        assert result is not None
+        assert [frame.number for frame in result.lost] == lost
+    arq.acknowledge(ack_of((15, 16)), 1.5 + REORDERING_KEPT_S + 0.1, 1e9)
+    assert (arq.reordering.frames, arq.reordering.extra_s) == (0, 0.0)
+
+
+def test_what_a_dead_link_held_back_was_not_overtaken() -> None:
+    arq = Arq()
+    for _ in range(8):
+        sent(arq, 1.0)
+    arq.give_up_all()
+    arq.acknowledge(ack_of((0, 8)), 9.0, REORDER_S)
+    assert arq.reordering.frames == 0
+
+
+def test_overtaken_numbers_that_are_remembered_are_bounded() -> None:
+    arq = Arq()
+    for _ in range(3 * LOST_KEPT):
+        sent(arq, 1.0)
+    arq.acknowledge(ack_of((3 * LOST_KEPT - 1, 3 * LOST_KEPT)), 1.1, REORDER_S)
+    assert len(arq.reordering.overtaken) == len(arq.lost) == LOST_KEPT

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.core.blocks import ACK, BUNDLE_MAX_BYTES, CONTROL, FRAGMENT, REFUSED, SEQUENCE_MAX, STORED, Block
+from edge_agent.core.blocks import (
+    ACK,
+    BUNDLE_MAX_BYTES,
+    CONTROL,
+    FRAGMENT,
+    LIVE,
+    PULSE,
+    PULSE_LONGEST_MS,
+    REFUSED,
+    SEQUENCE_MAX,
+    STORED,
+    Block,
+)
 from edge_agent.core.bundle import BundleHeader, MalformedError
 from edge_agent.core.codec import read_blocks
 from edge_agent.core.varint import put_varint
@@ -100,7 +112,12 @@ def varints(*numbers: int) -> bytes:
     ("body", "says"),
     [
         (bytes((0,)), "unknown block"),
-        (bytes((11,)), "unknown block"),
+        (bytes((13,)), "unknown block"),
+        (bytes((LIVE,)) + varints(1 << 42, 0), "number out of bounds"),
+        (bytes((LIVE,)) + varints(1, 9) + bytes((0,)) + varints(1, 1, 2, 1) + b"x", "ends early"),
+        (bytes((LIVE,)) + varints(1, 7) + bytes((0,)) + varints(1, 1, 2, 1) + b"xy", "longer than its piece"),
+        (bytes((PULSE, 0)), "interval"),
+        (bytes((PULSE,)) + varints(PULSE_LONGEST_MS + 1), "interval"),
         (bytes((FRAGMENT, 64)), "marks"),
         (bytes((FRAGMENT, 5)) + varints(1, 1, 9, 1) + b"x", "precedence"),
         (bytes((FRAGMENT, 0)) + varints(1, 5, 5, 1) + b"x", "beyond"),

@@ -119,8 +119,8 @@ def test_one_copy_only_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted fault of the test above: no second copy; on one of two links FLASH dies with it."""
     takes = Outgoing.take
 
-    def once(self: Outgoing, link: str, start: int, end: int, *, wants_second: bool) -> None:
-        takes(self, link, start, end, wants_second=False)
+    def once(self: Outgoing, link: str, start: int, end: int, *, wants_copies: int, fate: str = "") -> None:
+        takes(self, link, start, end, wants_copies=1)
 
     monkeypatch.setattr(Outgoing, "take", once)
     late = []

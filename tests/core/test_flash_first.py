@@ -13,6 +13,8 @@ from edge_agent.core.envelope import FrameClass, read_envelope
 from edge_agent.core.errors import RefusalReason
 from edge_agent.core.frame import NullKeys
 from edge_agent.core.limits import LinkPolicy
+from edge_agent.core.outgoing import Outgoing
+from edge_agent.core.payload_cache import PayloadCache
 from tests.core.bench import STREAM, Bench, Flight
 
 NARROW = replace(STREAM, rate_bps=20_000.0, mtu_bytes=128)
@@ -85,6 +87,35 @@ def test_flash_that_is_being_read_from_the_store_is_waited_for(bundles: int) -> 
     assert left[-1] is Precedence.ROUTINE
 
 
+def test_what_is_in_memory_goes_before_lower_classes_however_much_of_its_class_is_being_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads, holds, is_slow = PayloadCache.read, PayloadCache.holds, [True]
+
+    def unread(outgoing: Outgoing) -> bool:
+        return is_slow[0] and outgoing.record.payload_bytes == 300
+
+    monkeypatch.setattr(
+        PayloadCache, "read", lambda self, each, start, end: None if unread(each) else reads(self, each, start, end)
+    )
+    monkeypatch.setattr(PayloadCache, "holds", lambda self, each, start: not unread(each) and holds(self, each, start))
+    bench = Bench(make_keys=NullKeys)
+    bench.add("command", role="command")
+    bench.add("kit-1")
+    bench.join("line", "kit-1", "command", NARROW)
+    bench.run(3)
+    for _ in range(6):
+        bench.submit("kit-1", bytes(300), Precedence.ROUTINE)
+    bench.submit("kit-1", bytes(20), Precedence.ROUTINE)
+    bench.submit("kit-1", bytes(20), Precedence.DEFERRED)
+    bench.run(3)
+    assert [each.precedence for each in fragments(bench.history)] == [Precedence.ROUTINE, Precedence.DEFERRED]
+    is_slow[0] = False
+    bench.submit("kit-1", bytes(20), Precedence.ROUTINE)
+    bench.run(10)
+    assert len(bench.places["command"].delivered()) == 9
+
+
 def test_flash_that_cannot_be_read_holds_up_nobody() -> None:
     bench = restarted_with_flash(1)
     disk = bench.places["kit-1"].disk
@@ -105,8 +136,8 @@ def test_hints_count_against_the_budget_of_a_day() -> None:
     bench.join("sat", "kit-1", "command", policy=LinkPolicy(metered=True, bytes_per_day=100_000))
     bench.run(3)
     link = bench.places["command"].running.contacts.links["sat"]
-    before_bytes, began = link.day_bytes, len(bench.history)
+    before_bytes, began = link.meter.day_bytes, len(bench.history)
     bench.inject("command", "sat", bytes((4, 9, 9, 9, 9, 0)) + bytes(40), source="stranger")
     sent = [flight for flight in bench.history[began:] if flight.sender == "command"]
     assert len(sent) == 1
-    assert link.day_bytes - before_bytes == len(sent[0].frame) + 28
+    assert link.meter.day_bytes - before_bytes == len(sent[0].frame) + 28

@@ -85,7 +85,7 @@ def begin(peer: Peer, precedence: Precedence, payload_bytes: int = PICTURE_BYTES
         if not peer.may_begin(precedence) or len(begun) == 100:
             return begun
         outgoing.pin(peer)
-        outgoing.take("link", 0, 1, wants_second=False)
+        outgoing.take("link", 0, 1, wants_copies=1)
         begun.append(outgoing)
     raise AssertionError("there is no end of bundles")
 
@@ -106,7 +106,7 @@ def test_the_next_one_begins_when_one_has_left_and_not_while_a_piece_of_it_has_t
     peer = Peer("command")
     first, second, third, *_ = begin(peer, Precedence.ROUTINE)
     assert not peer.may_begin(Precedence.ROUTINE)
-    first.take("link", 1, first.span, wants_second=False)
+    first.take("link", 1, first.span, wants_copies=1)
     assert peer.may_begin(Precedence.ROUTINE)
     first.put_back(100, 200)
     assert not peer.may_begin(Precedence.ROUTINE)

@@ -133,3 +133,22 @@ def test_a_link_that_is_said_to_be_back_and_is_not_is_dead_again_soon() -> None:
     bench.passes = lambda flight: True
     bench.run(10)
     assert [event.payload for event in bench.places["command"].delivered()] == [b"before", b"into the void"]
+
+
+def test_a_new_session_ends_the_doubt_about_the_old_one() -> None:
+    """What was doubted is under way no more, so no answer to it could end the doubt (explorer of links, seed 208)."""
+    bench = Bench()
+    bench.add("command", role="command")
+    bench.add("kit-1")
+    for link in ("line", "other"):
+        bench.join(link, "kit-1", "command")
+    bench.submit("kit-1", b"before")
+    bench.run(2)
+    kit, command = (bench.places[name].running for name in ("kit-1", "command"))
+    (contact,) = command.contacts.links["line"].contacts
+    contact.is_suspect, before = True, contact.session
+    kit.contacts.begin_session(kit.contacts.links["line"].contacts[0], bench.now_s)
+    while contact.session is before:
+        bench.run(0.001)
+    assert contact.is_usable
+    assert not contact.is_suspect, "at once: nothing else may be sent there that could be answered"

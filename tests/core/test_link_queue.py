@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from edge_agent.core.arq import SentFrame
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Origin, Precedence
 from edge_agent.core.link_queue import LinkQueue
+from edge_agent.core.node import Node
+from edge_agent.core.pacing import MIN_RATE_BPS
 from link_sim.link.link_profile import LinkProfile
 from link_sim.link.services import NS_PER_S
 from link_sim.nodes.world import World
@@ -177,3 +179,26 @@ def test_a_rate_that_fell_to_nothing_comes_back() -> None:
     (report,) = world.report("kit-1").links
     assert report.rate_bps is not None
     assert report.rate_bps > 50_000
+
+
+def rate_from_least_bps(link: LinkProfile, span_s: float) -> float:
+    """The rate of a saturated link ``span_s`` after it was believed to carry next to nothing."""
+    world = bulk_world(link, bundles=40)
+    world.run_until(2.0)
+    node = world.node("kit-1")
+    assert isinstance(node, Node)
+    (contact,) = node.contacts.contacts
+    controller = contact.controller
+    controller.rate_bps = controller.capacity_bps = MIN_RATE_BPS
+    controller._is_ramping = False
+    world.run_until(2.0 + span_s)
+    return controller.rate_bps
+
+
+@pytest.mark.slow
+def test_the_least_rate_of_all_is_left_though_every_frame_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 300 bit/s the delay of the empty link was looked at anew before anything was measured (links, seed 11)."""
+    link = replace(NARROW, rate_bps=500_000)
+    assert rate_from_least_bps(link, 120.0) > 100_000
+    monkeypatch.setattr("edge_agent.core.link_queue.LOOK_AGAIN_FRAMES", 0)
+    assert rate_from_least_bps(link, 120.0) == MIN_RATE_BPS

@@ -31,7 +31,7 @@ def agrees_with_sets(make: Callable[[int, int], Outgoing]) -> Callable[[list[tup
         for verb, (start, end), link in steps:
             span = set(range(start, end))
             if verb == "take":
-                bundle.take(link, start, end, wants_second=False)
+                bundle.take(link, start, end, wants_copies=1)
                 unsent -= span
             elif verb == "ack":
                 bundle.mark_acked(start, end)
@@ -76,17 +76,17 @@ def test_bytes_are_where_they_should_be() -> None:
 
 def test_the_second_copy_goes_by_another_link_only() -> None:
     bundle = outgoing(0, 100, Precedence.FLASH)
-    bundle.take("4g", 0, 100, wants_second=True)
+    bundle.take("4g", 0, 100, wants_copies=2)
     assert not bundle.has_piece_for("4g")
     assert bundle.has_piece_for("radio")
-    bundle.take("radio", 0, 100, wants_second=True)
+    bundle.take("radio", 0, 100, wants_copies=2)
     assert not bundle.has_piece_for("radio")
     assert not bundle.has_piece_for("vsat"), "two copies, not three"
 
 
 def test_an_arrived_copy_calls_off_the_second() -> None:
     bundle = outgoing(0, 100, Precedence.FLASH)
-    bundle.take("4g", 0, 100, wants_second=True)
+    bundle.take("4g", 0, 100, wants_copies=2)
     bundle.mark_acked(0, 100)
     assert not bundle.has_piece_for("radio")
 
@@ -101,9 +101,9 @@ def test_an_order_to_withdraw_leaves_on_every_link_until_it_has_arrived() -> Non
     for link in ("4g", "radio", "vsat"):
         assert bundle.has_piece_for(link)
         assert bundle.copy_for(link) == (None if link == "4g" else (0, 100))
-        bundle.take(link, 0, 60, wants_second=True)
+        bundle.take(link, 0, 60, wants_copies=2)
         assert bundle.has_piece_for(link)
-        bundle.take(link, 60, 100, wants_second=True)
+        bundle.take(link, 60, 100, wants_copies=2)
         assert not bundle.has_piece_for(link), "one copy a link"
     bundle.mark_acked(0, 60)
     assert bundle.copy_for("mesh") == (60, 100), "what has arrived needs no other copy"
@@ -114,4 +114,4 @@ def test_an_order_to_withdraw_leaves_on_every_link_until_it_has_arrived() -> Non
 
 
 def test_an_order_to_withdraw_that_is_not_flash_has_no_copies() -> None:
-    assert outgoing(0, 100, Precedence.IMMEDIATE, flow="withdraw").copies is None
+    assert not outgoing(0, 100, Precedence.IMMEDIATE, flow="withdraw").is_on_every_link

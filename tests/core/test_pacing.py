@@ -9,7 +9,7 @@ from edge_agent.core.arq import SentFrame
 from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
 from edge_agent.core.limits import LinkLimits, LinkShape
 from edge_agent.core.link_queue import LinkQueue, WindowedMinimum
-from edge_agent.core.pacing import CATCH_UP_S, Pacer
+from edge_agent.core.pacing import CATCH_UP_S, MIN_RATE_BPS, Pacer, RateController, RttEstimate
 from edge_agent.core.report import NodeSettings
 from link_sim.link.link_profile import LinkProfile
 from link_sim.link.model import Outage
@@ -129,6 +129,16 @@ def test_a_rate_that_falls_to_a_tenth_is_followed() -> None:
     assert goodput_bps(world, 9.0, 45.0) >= 0.93 * RATE_BPS / 10
 
 
+def test_a_window_allows_for_clumps_but_not_for_what_stands_in_the_link() -> None:
+    controller, rtt = RateController(512_000.0, is_ceiling=False), RttEstimate()
+    rtt.update(0.6)
+    controller._is_ramping, rtt.smoothed_s, rtt.deviation_s = False, 0.65, 0.05
+    clumps_bytes = controller.window_bytes(rtt, 1428)
+    assert clumps_bytes == 512_000 / 8 * 0.75 + 3 * 1428
+    controller.queue.wait_s = 0.2  # a rate that fell to a tenth: the same times, and the receiver's tell why
+    assert controller.window_bytes(rtt, 1428) <= 512_000 / 8 * 0.64 + 3 * 1428
+
+
 @pytest.mark.slow
 def test_a_rate_that_rises_is_used() -> None:
     slow = LinkProfile(rate_bps=RATE_BPS // 10, delay_s=0.02, queue_bytes=250_000, overhead_bytes=28)
@@ -207,6 +217,15 @@ def test_a_pacer_stays_within_rate_and_burst() -> None:
 
 
 SAMPLES = st.lists(st.tuples(st.floats(0, 5), st.floats(-10, 10)), min_size=1, max_size=40)
+
+
+def test_a_window_in_which_all_was_lost_leaves_a_rate() -> None:
+    """More bytes count as lost in it than left in it: they had left before."""
+    controller = RateController(hint_bps=None, is_ceiling=False)
+    controller._samples.extend((at / 10, 1_000 * at, 0.02, 4_000 * at) for at in range(1, 10))
+    assert controller._measure_capacity(0.5)
+    controller.resume(2.0, 0.1)
+    assert controller.rate_bps >= MIN_RATE_BPS
 
 
 def is_the_minimum(window: WindowedMinimum) -> Callable[[list[tuple[float, float]]], None]:

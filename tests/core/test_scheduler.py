@@ -42,7 +42,7 @@ class OneLink:
             queue, bundle, _ = picked
             start, end = bundle.unsent.first_range()
             end = min(end, start + FRAME_BYTES)
-            bundle.take("link", start, end, wants_second=False)
+            bundle.take("link", start, end, wants_copies=1)
             queue.turn_bytes += end - start
             self.account.charge(bundle.precedence, end - start, waiting, scheduler.share_ratio)
             self.now_s += (end - start) * 8 / self.rate_bps

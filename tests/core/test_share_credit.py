@@ -37,6 +37,17 @@ def test_a_class_that_had_nothing_to_send_in_between_has_not_starved() -> None:
     assert scheduler.order_of_service([FLASH, DEFERRED], account, 131.0)[0] is DEFERRED, "61 s of waiting"
 
 
+def test_a_starved_class_that_may_not_leave_holds_up_no_other_that_starves() -> None:
+    """What the peer takes nothing of stays first in the order for as long: the next one goes before FLASH, too."""
+    scheduler, account = Scheduler(SHARE_RATIO), ShareAccount()
+    waiting = [FLASH, PRIORITY, DEFERRED]
+    assert scheduler.order_of_service(waiting, account, 0.0) == waiting
+    account.charge(FLASH, FRAME_BYTES, waiting, SHARE_RATIO)
+    assert scheduler.order_of_service(waiting, account, 61.0) == [PRIORITY, DEFERRED, FLASH]
+    account.charge(DEFERRED, FRAME_BYTES, waiting, SHARE_RATIO)
+    assert scheduler.order_of_service(waiting, account, 61.2)[0] is FLASH, "for one frame"
+
+
 def test_a_class_that_another_link_serves_does_not_starve_here() -> None:
     bench = Bench()
     bench.add("command", role="command")

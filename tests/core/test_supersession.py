@@ -50,7 +50,7 @@ def test_what_is_begun_is_finished_unless_the_newer_one_is_complete_earlier(
     older.follows_abandoned = follows_abandoned
     if sent_bytes:
         older.peer = peer
-        older.take("a", 0, sent_bytes, wants_second=False)
+        older.take("a", 0, sent_bytes, wants_copies=1)
     newer = record(1)._replace(payload_bytes=newer_bytes)
     assert fate_of(older, newer, header_bytes=30) is fate
 

@@ -81,7 +81,7 @@ def test_several_numbers_are_those_that_stand_there_one_by_one(numbers: list[int
         put_varint(one_by_one, number)
     assert out == one_by_one
     reader = ByteReader(bytes(out))
-    assert reader.varints(len(numbers)) == numbers
+    assert list(reader.varints(len(numbers))) == numbers
     assert reader.at == reader.end
     with pytest.raises(MalformedError):
         ByteReader(bytes(out)).varints(len(numbers) + 1 + more)

@@ -13,7 +13,6 @@ from edge_agent.core.blocks import (
     ACK,
     ECHO,
     PROBE,
-    REPAIR,
     TOKEN_BYTES,
     Ack,
     Block,
@@ -29,10 +28,14 @@ from edge_agent.core.bundle import COMMAND, BundleHeader, FlowOrder, MalformedEr
 from edge_agent.core.closed_numbers import QUESTION_KIND, RANGES_MAX
 from edge_agent.core.closing import CLOSED_KIND, QUESTIONS_MAX
 from edge_agent.core.codec import (
+    live_content,
     put_ack,
     put_control,
     put_fragment,
+    put_live,
+    put_pulse,
     put_refused,
+    put_repair,
     put_stored,
     put_stored_partly,
     put_token,
@@ -54,14 +57,20 @@ from edge_agent.core.effects import (
 )
 from edge_agent.core.envelope import put_data, put_hello
 from edge_agent.core.errors import RefusalReason, RefusedError
+from edge_agent.core.fec import KEPT_MAX, LENGTH_BYTES, ROWS_MAX, SYMBOL_MAX_BYTES
 from edge_agent.core.frame import NullKeys
 from edge_agent.core.hello import Hello
 from edge_agent.core.intake import ECHOES_MAX
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
+from edge_agent.core.live import HELD_MAX_BYTES
+from edge_agent.core.live_arrivals import PARTIAL_BYTES_MAX as LIVE_PARTIAL_BYTES_MAX
+from edge_agent.core.live_arrivals import PARTIALS_MAX as LIVE_PARTIALS_MAX
+from edge_agent.core.live_arrivals import REMEMBERED, SOURCES_MAX
 from edge_agent.core.node import Node
 from edge_agent.core.payload_cache import CHUNK_BYTES
 from edge_agent.core.report import NodeSettings
 from edge_agent.core.run import RunWriter
+from edge_agent.core.silence import SILENCE_KIND
 from edge_agent.core.varint import put_varint
 
 LIMITS = LinkLimits(shape=LinkShape.DATAGRAM, mtu_bytes=1400, rate_bps=1e7)
@@ -141,7 +150,23 @@ class Target:
         assert 0 <= arrivals.room.reserved_bytes <= FREE_BYTES + PARTIALS_MAX * CHUNK_BYTES  # calls for help go over
         assert all(len(known.ranges) <= RANGES_MAX for known in arrivals.closed._known.values())
         assert self.node.intake.closing._looked_up <= QUESTIONS_MAX
+        self.check_live_bounds()
         assert all(len(contact.echo_tokens) <= ECHOES_MAX for contact in self.node.contacts.contacts)
+
+    def check_live_bounds(self) -> None:
+        """So have perishable bundles, and the repairs of them."""
+        live = self.node.intake.live
+        assert len(live.joining) <= LIVE_PARTIALS_MAX
+        assert sum(len(each.buffer) for each in live.joining.values()) <= LIVE_PARTIAL_BYTES_MAX
+        assert len(live._seen) <= SOURCES_MAX
+        assert all(len(seen.numbers) <= 2 * REMEMBERED + 1 for seen in live._seen.values())
+        assert live.sender.held_bytes <= HELD_MAX_BYTES
+        for contact in self.node.contacts.contacts:
+            decoder = contact.session.live_blocks if contact.session is not None else None
+            if decoder is not None:
+                assert len(decoder.rows) <= ROWS_MAX
+                assert len(decoder.known) <= KEPT_MAX
+                assert all(len(each) <= SYMBOL_MAX_BYTES + LENGTH_BYTES for each in decoder.known.values())
 
     def submit(self) -> None:
         """A bundle of ours for the peer, so that its words about bundles have an object."""
@@ -168,6 +193,7 @@ class Target:
                 raise
 
         monkeypatch.setattr(intake, "read_blocks", counted)
+        monkeypatch.setattr(self.node.intake, "read_body", counted)
 
 
 def body_of_blocks(rng: random.Random, target: Target) -> bytes:
@@ -250,7 +276,7 @@ def _ack(rng: random.Random, target: Target, out: bytearray) -> None:
 
 def _ranges(rng: random.Random) -> tuple[tuple[int, int], ...]:
     start = rng.choice(SEQUENCES)
-    return ((start, start + rng.choice([1, 3, 1 << 40])),)
+    return ((start, start + rng.choice([1, 1, 3, 3, 1 << 40, 1 << 62])),)
 
 
 def _stored(rng: random.Random, target: Target, out: bytearray) -> None:
@@ -278,10 +304,31 @@ def _token(rng: random.Random, target: Target, out: bytearray) -> None:
     put_token(out, rng.choice([PROBE, ECHO]), rng.choice([bytes(TOKEN_BYTES), rng.randbytes(TOKEN_BYTES)]))
 
 
+def _pulse(rng: random.Random, target: Target, out: bytearray) -> None:
+    put_pulse(out, rng.choice([0, 1, 14, 1000, 1001]))
+
+
+def _live(rng: random.Random, target: Target, out: bytearray) -> None:
+    """Perishable bundles: whole, in parts, without a deadline, too long, about one of a few numbers."""
+    deadline_s = rng.choice([0.0, 0.05, 1.0, 1.0, 1.0, 1e6])
+    header = BundleHeader(destination=rng.choice([COMMAND, "kit-9"]), flow="voice", deadline_s=deadline_s)
+    total = rng.choice([0, 1, 20, 20, 3000, 60_000, 70_000, 1 << 40])
+    payload = rng.randbytes(min(total, rng.choice([1, 20, 1000])))
+    offset = min(rng.choice([0, 1, total]), total - len(payload)) if len(payload) < total else 0
+    packed, ages = (header.pack(), (rng.choice([0, 100, (1 << 35) - 1]), 0)) if offset == 0 else (b"", (0, 0))
+    sequence = rng.choice(SEQUENCES) if rng.random() < 0.3 else rng.randrange(100)
+    piece = Fragment(_source(rng), rng.choice(list(Precedence)), sequence, offset, total, packed, *ages, payload)
+    number = rng.choice([0, 1, 2, 3, 7, 50, 1 << 20, (1 << 42) - 1, 1 << 42])
+    put_live(out, number, live_content(piece) + rng.choice([b"", b"", b"", b"x"]))
+
+
 def _repair(rng: random.Random, target: Target, out: bytearray) -> None:
-    out.append(REPAIR)
-    put_varint(out, 3)
-    out += rng.randbytes(3)
+    """Sums of anything over few numbers, many, or none, again and again under one number."""
+    content = bytearray()
+    for choices in ((0, 1, 2, 7, 40, 1 << 20, 1 << 62), (0, 1, 2, 3, 32, 33, 1 << 40), (0, 1, 1, 2, 127, 128, 1 << 50)):
+        put_varint(content, rng.choice(choices))
+    content += rng.choice([b"", bytes(9), rng.randbytes(3), rng.randbytes(40), b"\xff" * 2050, b"\xff" * 2051])
+    put_repair(out, rng.choice([bytes(content), rng.randbytes(3)]))
 
 
 def _control(rng: random.Random, target: Target, out: bytearray) -> None:
@@ -296,7 +343,8 @@ def _control(rng: random.Random, target: Target, out: bytearray) -> None:
                 [CLOSED_KIND, rng.choice([9, 10]), int(rng.choice(list(Precedence))), *rng.choice(_SPANS)],
                 [QUESTION_KIND, rng.choice([7, 8]), int(rng.choice(list(Precedence))), *rng.choice(_SPANS)[:2]],
                 [rng.choice([CLOSED_KIND, QUESTION_KIND]), *rng.choices([*anything, 9, 7, 3], k=rng.choice([4, 6]))],
-                [rng.choice([1, 2, 3, 99]), *rng.choices(anything, k=rng.randrange(8))],
+                [SILENCE_KIND, rng.choice([77, 1, rng.randrange(1 << 32)]), rng.choice([-1, 0, 5, 1 << 62])],
+                [rng.choice([1, 2, 3, SILENCE_KIND, 99]), *rng.choices(anything, k=rng.randrange(8))],
             ]
         ),
     )
@@ -313,6 +361,8 @@ _WRITERS = (
     _window,
     _refused,
     _token,
+    _pulse,
+    _live,
     _repair,
     _control,
 )
