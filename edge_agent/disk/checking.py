@@ -14,13 +14,14 @@ from edge_agent.disk.opening import OpenStore
 from edge_agent.disk.schema import (
     DATABASE_NAME,
     QUICK_CHECK_MAX_BYTES,
+    DamageMark,
     connect,
     is_damage,
-    mark_damaged,
 )
 
 CHECK_FILES_BYTES = 256 << 20  # of payload files, the oldest first; what is above is looked at by ``Disk.verify``
 CHECK_MAX_BYTES = 1 << 30  # some seconds of one core, and as much reading; ``Disk.verify`` looks at any size
+MARK_RETRY_S = 10.0
 _STEP_INSTRUCTIONS = 100_000  # of SQLite's machine, about 1 ms: how soon a stop is noticed
 
 _log = structlog.get_logger()
@@ -34,6 +35,7 @@ class Checking:
         self._store = store
         self._on_damaged = on_damaged
         self._stopping = threading.Event()
+        self._mark = DamageMark(store.folder)
         self.damage = ""
         """What was found wrong in the database; the next start sets it aside."""
 
@@ -44,23 +46,26 @@ class Checking:
     def run(self) -> None:
         """Check a database that was too large to be checked at opening, then the payload files."""
         path = self._store.folder / DATABASE_NAME
-        if QUICK_CHECK_MAX_BYTES < path.stat().st_size <= CHECK_MAX_BYTES:
-            self._check_database(path)
+        self._check_database(path)
         self._check_files(path)
+        while self._mark.is_owed and not self._stopping.wait(MARK_RETRY_S):
+            self._mark.put()
 
     def _check_database(self, path: Path) -> None:
         """Damage is marked for the next start."""
         try:
+            if not QUICK_CHECK_MAX_BYTES < path.stat().st_size <= CHECK_MAX_BYTES:
+                return
             with closing(connect(path)) as database:
                 database.set_progress_handler(self._stopping.is_set, _STEP_INSTRUCTIONS)
                 found = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             if not is_damage(error):  # stopped, or the disk is in the way: the next start looks again
                 return
             found = str(error)
         if found != "ok":
             self.damage = found
-            mark_damaged(self._store.folder)
+            self._mark.put()
             _log.error("store_damaged", path=str(path), reason=found)
 
     def _check_files(self, path: Path) -> None:

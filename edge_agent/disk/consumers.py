@@ -6,7 +6,7 @@ was left behind does not hold back the word "delivered" for ever.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from edge_agent.disk.rows import OWED, SETTLED, UNACKED, Rows
 from edge_agent.disk.spans import runs_of
 from edge_agent.disk.types import AckedBundle, Delivery, FateState, Start, UnknownBundleError, UnknownConsumerError
 
+COPIER_PREFIX = "posts.to."
+"""Of consumers that copy deliveries to other command nodes: nobody has seen what they acknowledge."""
 HANDED_LEASE = 64
 """Positions that may be handed out before the mark "handed" is synced again; the price is one sync in so many."""
 
@@ -58,6 +60,7 @@ class Consumers:
 
     def __post_init__(self) -> None:
         self.debts = Debts(self.rows.database)
+        self.rows.eviction.lacking = self.lacking
 
     def load(self) -> None:
         """Take the tables as they are."""
@@ -119,7 +122,7 @@ class Consumers:
         low = place.cursor
         place.cursor, place.handed = position, max(position, place.handed)
         self._write(name, place)
-        return self._owe(place.flow, low, position)
+        return [] if name.startswith(COPIER_PREFIX) else self._owe(place.flow, low, position)
 
     def detach(self, name: str, *, forget: bool) -> list[AckedBundle]:
         """Nobody waits for this consumer any more; what others acknowledged is owed now."""
@@ -137,10 +140,11 @@ class Consumers:
     def _owe(self, flow: str, low: int, high: int) -> list[AckedBundle]:
         """Mark what one acknowledged and no attached consumer lacks, among (low, high] that match ``flow``."""
         where, values = "receipt = 0 AND row > ? AND row <= ? AND flow GLOB ?", [low, high, flow]
-        if not self.places:
+        takers = self.takers()
+        if not takers:
             return []
-        where += f" AND ({' OR '.join(['(row <= ? AND flow GLOB ?)'] * len(self.places))})"
-        for place in self.places.values():
+        where += f" AND ({' OR '.join(['(row <= ? AND flow GLOB ?)'] * len(takers))})"
+        for place in takers:
             values += [place.cursor, place.flow]
         for name in self.attached:
             where += " AND NOT (row > ? AND flow GLOB ?)"
@@ -161,6 +165,21 @@ class Consumers:
                 statement = f"UPDATE bundles SET receipt = {receipt} WHERE row >= ? AND row < ? AND receipt = {UNACKED}"
                 self.rows.database.execute(statement, (start, stop))
         return owed
+
+    def takers(self) -> list[Place]:
+        """Consumers whose word means that somebody has it."""
+        return [place for name, place in self.places.items() if not name.startswith(COPIER_PREFIX)]
+
+    def lacking(self, rows: Sequence[int]) -> set[int]:
+        """Which of these deliveries some consumer has still to take, attached or not."""
+        if not self.places:
+            return set()
+        values: list[object] = [*rows]
+        for place in self.places.values():
+            values += [place.cursor, place.flow]
+        wanted = " OR ".join(["(row > ? AND flow GLOB ?)"] * len(self.places))
+        statement = f"SELECT row FROM bundles WHERE row IN ({','.join('?' * len(rows))}) AND ({wanted})"
+        return {row for (row,) in self.rows.database.execute(statement, values)}
 
     def settle(self, bundles: Collection[BundleId]) -> None:
         """The receipts of these are on their way, durably: from now on the bundles may be evicted."""

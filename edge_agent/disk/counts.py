@@ -20,6 +20,9 @@ class Kind(IntEnum):
     SETTLED = 2
 
 
+_WAITING, _SETTLED, _FLASH = Kind.WAITING, Kind.SETTLED, Precedence.FLASH  # a member of an enum is slow to look up
+
+
 @dataclass(slots=True)
 class Tally:
     """A number of bundles and the bytes of their payloads."""
@@ -61,7 +64,7 @@ class Counts:
         tally = self._queues[queue]
         tally.bundles += bundles
         tally.payload_bytes += payload_bytes
-        self.change(precedence, Kind.WAITING, bundles, payload_bytes)
+        self.change(precedence, _WAITING, bundles, payload_bytes)
 
     def change(self, precedence: int, kind: Kind, bundles: int, payload_bytes: int) -> None:
         """So many more, or fewer, of one kind."""
@@ -94,7 +97,7 @@ class Counts:
 
 
 def _is_evictable(precedence: int, kind: Kind) -> bool:
-    return kind is Kind.SETTLED and precedence > Precedence.FLASH
+    return kind is _SETTLED and precedence > _FLASH
 
 
 def miscounts(database: sqlite3.Connection) -> list[str]:

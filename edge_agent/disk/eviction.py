@@ -1,13 +1,14 @@
 """Eviction: which bundles go when another one needs room, and in what order.
 
-Settled deliveries first, lowest precedence and oldest first. Then, where somebody is told, bundles that wait here: what
-has surely expired or was superseded; then classes lower than the one that asks, the lowest and its oldest first, as far
-as a class holds more than its share; for FLASH and IMMEDIATE at last also below it. FLASH never goes, and a bundle of
-ROUTINE or below pushes out nothing that somebody still wants: it is refused, and its driver told.
+Settled deliveries first, lowest precedence and oldest first, those that a consumer has still to take after all others:
+one that was away for a moment, as over a restart, finds them. Then, where somebody is told, bundles that wait here:
+what has surely expired or was superseded; then classes lower than the one that asks, the lowest and its oldest first,
+as far as a class holds more than its share; for FLASH and IMMEDIATE at last also below it. FLASH never goes, and a
+bundle of ROUTINE or below pushes out nothing that somebody still wants: it is refused, and its driver told.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -83,6 +84,10 @@ class Eviction:
     can_evict_waiting: bool
     evicted: list[Evicted] = field(default_factory=list)
     """Waiting bundles given up in the transaction under way."""
+    lacking: Callable[[Sequence[int]], set[int]] = lambda rows: set()
+    """Which of these deliveries, by row, some consumer has still to take, attached or not."""
+    _spares_lacking: bool = True
+    """In the transaction under way; until it found nothing else to evict."""
     _evicted_rows: int = 0
     _scans: int = 0
     _floors: dict[int, int] = field(default_factory=dict)
@@ -91,7 +96,7 @@ class Eviction:
 
     def begin(self) -> None:
         """A transaction begins: nothing is evicted in it yet."""
-        self.evicted, self._evicted_rows, self._scans = [], 0, 0
+        self.evicted, self._evicted_rows, self._scans, self._spares_lacking = [], 0, 0, True
 
     def rollback(self) -> None:
         """What was given up is there again."""
@@ -130,16 +135,27 @@ class Eviction:
 
     def _evict_settled(self, missing_bytes: int) -> None:
         """Delete settled deliveries, lowest precedence and oldest first; FLASH never."""
+        if self._spares_lacking:
+            missing_bytes = self._evict_deliveries(missing_bytes)
+            self._spares_lacking = missing_bytes <= 0
+        if missing_bytes > 0:
+            self._evict_deliveries(missing_bytes)
+
+    def _evict_deliveries(self, missing_bytes: int) -> int:
+        """The same, without those that somebody lacks while these are spared; gives back what is still missing."""
         for precedence in range(Precedence.DEFERRED, Precedence.FLASH, -1):
             while missing_bytes > 0 and self._evicted_rows < EVICT_ROWS_MAX:
                 found = [_victim(row) for row in self.database.execute(_SETTLED, (precedence,)).fetchall()]
-                if not found:
-                    break
-                for victim in found:
+                kept = self.lacking([each.stored.row for each in found]) if found and self._spares_lacking else set()
+                victims = [each for each in found if each.stored.row not in kept]
+                if not victims:
+                    break  # newer ones are lacking too: cursors go by age
+                for victim in victims:
                     self._remember(victim)
                     missing_bytes -= self._remove(victim)
                     if missing_bytes <= 0:
-                        return
+                        return missing_bytes
+        return missing_bytes
 
     def _remember(self, victim: _Victim) -> None:
         """A delivery that goes was here: if it comes again by another way, its receipt can be given again."""

@@ -138,7 +138,7 @@ class FileJob:
             self.effect = effect._replace(offset=0, payload=whole)
             return
         digest = self.files.digest(self.part, effect.payload_bytes)
-        assert digest is not None, "``read_on`` said so"
+        assert digest is not None, "``is_hashed`` said so"
         if effect.staged is not None and effect.staged.digest != digest:
             self.outcome = Failed(RefusalReason.MALFORMED, "the bytes that came are not those that were read at first")
             return
@@ -173,7 +173,10 @@ class FileJob:
 
     def refuse(self, failed: Failed, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
         if self._digest:  # it has its final name and no row: an earlier part may still count on it
-            self.files.unfinish(self.part, self.files.whole_path(self.effect.bundle))
+            try:
+                self.files.unfinish(self.part, self.files.whole_path(self.effect.bundle))
+            except OSError as error:  # the disk fails for this, too; taken back at the next start
+                _log.warning("payload_file_failed", bundle=str(self.effect.bundle), reason=str(error))
         outcomes.append((self.effect.effect_id, failed))
 
 

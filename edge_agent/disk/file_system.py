@@ -4,6 +4,7 @@ So that a recorder can stand in its place and tell what had been synced at any m
 """
 
 import os
+import shutil
 import sqlite3
 import sys
 from pathlib import Path
@@ -48,6 +49,10 @@ class FileSystem:
     def close(self, descriptor: int) -> None:
         """Let go of a descriptor."""
         os.close(descriptor)
+
+    def free_bytes(self, folder: Path) -> int:
+        """What the file system that holds a folder has left."""
+        return shutil.disk_usage(folder).free
 
     def rename(self, old: Path, new: Path) -> None:
         """Give a file or folder another name, in place of what had it."""

@@ -8,15 +8,24 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from edge_agent.core.bundle import Precedence
-from edge_agent.core.effects import CloseNumbers, Erase, EraseReason, Failed, LeaseNumbers, Persist, SyncWindow
+from edge_agent.core.effects import (
+    CloseNumbers,
+    Erase,
+    EraseReason,
+    Failed,
+    LeaseNumbers,
+    Outcome,
+    Persist,
+    SyncWindow,
+)
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk.file_jobs import FileJob
 from edge_agent.disk.files import PayloadFiles
-from edge_agent.disk.jobs import EffectJob, Job
+from edge_agent.disk.jobs import EffectJob, Job, RowsJob, Write
 from edge_agent.disk.types import ROW_PAYLOAD_BYTES
 
 BATCH_JOBS = 1_000  # about 10 ms of work; beyond it a commit is already as cheap as it gets
@@ -32,7 +41,7 @@ _FLASH, _IMMEDIATE = Precedence.FLASH, Precedence.IMMEDIATE  # a member of an en
 
 @dataclass(slots=True)
 class JobQueue:
-    """``put`` and ``put_effect`` and ``close`` come from the loop's thread, all else from the writer's."""
+    """``put`` and ``put_effects`` and ``close`` come from the loop's thread, all else from the writer's."""
 
     payload_files: PayloadFiles
     clock: Callable[[], float] = time.perf_counter
@@ -45,8 +54,9 @@ class JobQueue:
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _wake: threading.Condition = field(init=False)
     """Of ``_lock``, which is quicker to take by itself."""
-    _urgent: deque[Job] = field(default_factory=deque)
-    _waiting: deque[Job] = field(default_factory=deque)
+    _urgent: deque[Job | Persist] = field(default_factory=deque)
+    _waiting: deque[Job | Persist] = field(default_factory=deque)
+    """A Persist in it has no job yet: bundles that follow each other get one together, when they are taken."""
     _queued_bytes: int = 0
     _flash_jobs: int = 0
     """Of those in ``_urgent``: bundles of FLASH."""
@@ -58,44 +68,53 @@ class JobQueue:
     def __post_init__(self) -> None:
         self._wake = threading.Condition(self._lock)
 
-    def put_effect(self, effect: Persist | Erase | LeaseNumbers | SyncWindow | CloseNumbers) -> Failed | None:
-        """Queue an effect; a Failed when the intake is full, which only a Persist can meet."""
+    def put_effects(self, effects: Iterable[Write]) -> list[tuple[int, Outcome]]:
+        """Queue effects in their order; gives back those a full intake refuses, which only a Persist can meet."""
+        refused: list[tuple[int, Outcome]] = []
+        wait_s = math.inf
         with self._lock:
-            if isinstance(effect, Persist):
-                return self._put_persist(effect)
-            if isinstance(effect, CloseNumbers):
-                self._waiting.append(EffectJob(effect))
-                self._hurry(GATHER_S)
-            elif not isinstance(effect, Erase):
-                self._urgent.append(EffectJob(effect))  # a frame, perhaps an SOS, waits for it
-                self._hurry()
-            elif effect.reason is EraseReason.PARTIAL_DROPPED:
-                self.file_jobs.append(EffectJob(effect))  # keeps its place among the bundle's pieces
-                self._hurry()
-            else:
-                self._waiting.append(EffectJob(effect))
-                self._hurry(GATHER_S if effect.reason is EraseReason.FORWARDED else 0.0)
-        return None
+            for effect in effects:
+                if not isinstance(effect, Persist):
+                    wait_s = min(wait_s, self._put_note(effect))
+                    continue
+                jobs, size_bytes = len(self._waiting) + len(self._urgent) + len(self.file_jobs), len(effect.payload)
+                if jobs >= INTAKE_JOBS or (self._queued_bytes and self._queued_bytes + size_bytes > INTAKE_BYTES):
+                    detail = f"{jobs} jobs with {self._queued_bytes} bytes wait for the disk"
+                    refused.append((effect.effect_id, Failed(RefusalReason.STORE_FULL, detail)))
+                    continue
+                self._queued_bytes += size_bytes
+                wait_s = min(wait_s, self._put_persist(effect, size_bytes))
+            if wait_s < math.inf:
+                self._hurry(wait_s)
+        return refused
 
-    def _put_persist(self, effect: Persist) -> Failed | None:
-        jobs, wait_s = len(self._waiting) + len(self._urgent) + len(self.file_jobs), 0.0
-        if jobs >= INTAKE_JOBS or (self._queued_bytes and self._queued_bytes + len(effect.payload) > INTAKE_BYTES):
-            detail = f"{jobs} jobs with {self._queued_bytes} bytes wait for the disk"
-            return Failed(RefusalReason.STORE_FULL, detail)
-        self._queued_bytes += len(effect.payload)
+    def _put_note(self, effect: Erase | LeaseNumbers | SyncWindow | CloseNumbers) -> float:
+        """Queue an effect without a payload; gives back how long it may wait."""
+        if isinstance(effect, CloseNumbers):
+            self._waiting.append(EffectJob(effect))
+            return GATHER_S
+        if not isinstance(effect, Erase):
+            self._urgent.append(EffectJob(effect))  # a frame, perhaps an SOS, waits for it
+        elif effect.reason is EraseReason.PARTIAL_DROPPED:
+            self.file_jobs.append(EffectJob(effect))  # keeps its place among the bundle's pieces
+        else:
+            self._waiting.append(EffectJob(effect))
+            return GATHER_S if effect.reason is EraseReason.FORWARDED else 0.0
+        return 0.0
+
+    def _put_persist(self, effect: Persist, size_bytes: int) -> float:
+        """The same for bytes that are to be stored."""
         precedence = effect.bundle.precedence
-        is_piece = effect.record is None or len(effect.payload) < effect.payload_bytes
-        if is_piece or effect.payload_bytes > ROW_PAYLOAD_BYTES:
+        if effect.record is None or size_bytes < effect.payload_bytes or effect.payload_bytes > ROW_PAYLOAD_BYTES:
             self.file_jobs.append(FileJob(effect, self.payload_files))
         elif precedence <= _IMMEDIATE:
             is_flash = precedence is _FLASH
-            self._urgent.append(EffectJob(effect, len(effect.payload), is_flash))
+            self._urgent.append(EffectJob(effect, size_bytes, is_flash))
             self._flash_jobs += is_flash
         else:
-            self._waiting.append(EffectJob(effect, len(effect.payload)))
-            wait_s = GATHER_S if effect.is_arrival and self._was_flood else 0.0
-        self._hurry(wait_s)
-        return None
+            self._waiting.append(effect)
+            return GATHER_S if effect.is_arrival and self._was_flood else 0.0
+        return 0.0
 
     def put(self, job: Job) -> None:
         """Queue any other job; its number is bounded by who asks and waits."""
@@ -143,17 +162,27 @@ class JobQueue:
     def take(self, most_bytes: int) -> list[Job]:
         """The next batch, urgent ones first; its last job may go beyond ``most_bytes``."""
         batch: list[Job] = []
-        batch_bytes = 0
+        taken = batch_bytes = 0
         with self._wake:
             for queue in (self._urgent,) if self._was_lone else (self._urgent, self._waiting):
-                while queue and len(batch) < BATCH_JOBS and batch_bytes < most_bytes:
+                rows: RowsJob | None = None
+                while queue and taken < BATCH_JOBS and batch_bytes < most_bytes:
                     job = queue.popleft()
+                    taken += 1
+                    if not isinstance(job, Persist):
+                        rows = None
+                        batch_bytes += job.payload_bytes
+                        self._flash_jobs -= job.is_flash
+                        batch.append(job)
+                        continue
+                    if rows is None:
+                        rows = RowsJob()
+                        batch.append(rows)
+                    rows.add(job)
                     batch_bytes += job.payload_bytes
-                    self._flash_jobs -= job.is_flash
-                    batch.append(job)
             self._queued_bytes -= batch_bytes
             self.due_s = 0.0 if self._urgent or self._waiting or self.file_jobs else math.inf
-            self._was_flood = len(batch) >= FLOOD_JOBS
+            self._was_flood = taken >= FLOOD_JOBS
         return batch
 
     def defer_file_job(self) -> None:

@@ -13,7 +13,8 @@ from edge_agent.disk.consumers import Consumers
 from edge_agent.disk.types import DiskFailedError
 
 ResultT = TypeVar("ResultT")
-
+Write = Persist | Erase | LeaseNumbers | SyncWindow | CloseNumbers
+"""Effects that change the tables."""
 
 _DONE = Done()
 
@@ -47,7 +48,7 @@ class Job(Protocol):
 class EffectJob:
     """Any effect that is rows alone."""
 
-    effect: Persist | Erase | LeaseNumbers | SyncWindow | CloseNumbers
+    effect: Write
     payload_bytes: int = 0
     is_flash: bool = False
     _outcome: Outcome = _DONE
@@ -78,6 +79,31 @@ class EffectJob:
 
     def refuse(self, failed: Failed, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
         outcomes.append((self.effect.effect_id, failed))
+
+
+@dataclass(slots=True)
+class RowsJob:
+    """Whole bundles one after another that are rows alone, and none of them urgent."""
+
+    is_flash: ClassVar[bool] = False
+    is_essential: ClassVar[bool] = False
+    effects: list[Persist] = field(default_factory=list)
+    payload_bytes: int = 0
+    _outcomes: list[Outcome] = field(default_factory=list)
+
+    def add(self, effect: Persist) -> None:
+        """One bundle more."""
+        self.effects.append(effect)
+        self.payload_bytes += effect.payload_bytes
+
+    def run(self, tables: Consumers) -> None:
+        self._outcomes = [*map(tables.rows.store, self.effects)]
+
+    def answer(self, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        outcomes += [(effect.effect_id, told) for effect, told in zip(self.effects, self._outcomes, strict=True)]
+
+    def refuse(self, failed: Failed, outcomes: list[tuple[int, Outcome]], calls: list[Call]) -> None:
+        outcomes += [(effect.effect_id, failed) for effect in self.effects]
 
 
 @dataclass(slots=True)

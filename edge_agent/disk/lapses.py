@@ -162,7 +162,7 @@ class Lapses:
             place = self.consumers.places[name]
             is_wanted += " OR (row > ? AND flow GLOB ?)"
             values += [place.cursor, place.flow]
-        for place in self.consumers.places.values():
+        for place in self.consumers.takers():
             is_acked += " OR (row <= ? AND flow GLOB ?)"
             values += [place.cursor, place.flow]
         found = rows.database.execute(

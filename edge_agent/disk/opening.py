@@ -71,9 +71,9 @@ def open_store(
 ) -> OpenStore:
     """Everything up to the first effect; the session number is synced. Raises StoreLockedError, StoreError."""
     lock = _lock(folder / LOCK_NAME)
-    ballast = Ballast.for_quota(folder, quota_bytes, file_system)
     set_aside: Path | None = None
     try:
+        ballast = Ballast.for_quota(folder, quota_bytes, file_system)
         while True:
             database, found_aside = _open_with_ballast(folder, ballast, timestamp, clock)
             set_aside = found_aside or set_aside
@@ -96,6 +96,7 @@ def open_store(
                 consumers.load()
                 restored = _restored(rows, identity, ages, now_s)
                 owed = read_owed(database) + consumers.debts.told()
+                position = last_position(database)
                 break
             except sqlite3.DatabaseError as error:
                 database.close()
@@ -118,7 +119,7 @@ def open_store(
         ages=ages,
         restored=restored,
         owed=owed,
-        last_position=last_position(database),
+        last_position=position,
         was_copied=identity.was_copied,
         set_aside=set_aside,
         on_acked=on_acked,

@@ -10,7 +10,6 @@ SQLite needs free disk even to delete (measured: on a full disk DELETE and a che
 a ballast file as large as what a checkpoint can add is given up when that happens, and laid down again later.
 """
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ ALLOWANCE_BYTES = 16 << 20
 """Of the disk, beyond the quota: tables that are empty, what is kept of ended bundles, pages half full."""
 LOG_BYTES = 24 << 20
 """The same, for the database's log: one transaction writes up to 4 MiB of payload and evicts 2,048 rows."""
+_PRIORITY = Precedence.PRIORITY  # a member of an enum is slow to look up
 BLOCK_BYTES = 4096  # what a file system gives out
 ROUTINE_SHARE = 0.9
 FLASH_RESERVE_SHARE = 0.05
@@ -87,11 +87,11 @@ class Quota:
 
     def limit_bytes(self, precedence: Precedence, origin: Origin) -> int:
         """How far the store may fill for a bundle of this kind."""
+        if precedence > _PRIORITY:
+            return int(self.quota_bytes * ROUTINE_SHARE)
         if precedence is Precedence.FLASH:
             return self.quota_bytes - (0 if origin is Origin.PERSON else self.flash_reserve_bytes // 2)
-        if precedence <= Precedence.PRIORITY:
-            return self.quota_bytes - self.flash_reserve_bytes
-        return int(self.quota_bytes * ROUTINE_SHARE)
+        return self.quota_bytes - self.flash_reserve_bytes
 
     def missing_bytes(self, payload_bytes: int, precedence: Precedence, origin: Origin) -> int:
         """How much must be evicted before a bundle fits; 0 or less when it does."""
@@ -116,8 +116,13 @@ class Ballast:
     size_bytes: int
     file_system: FileSystem = MACHINE
     is_down: bool = field(init=False)
+    failure: OSError | None = None
+    """Why the disk did not tell its free bytes when it was last asked; nothing can be promised on it meanwhile."""
+    _free_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
+        """Raises OSError."""
+        self._free_bytes = self.file_system.free_bytes(self.folder)
         path = self.folder / BALLAST_NAME
         self.is_down = path.exists() and path.stat().st_size == self.size_bytes
 
@@ -128,8 +133,14 @@ class Ballast:
         return cls(folder, max(BALLAST_MIN_BYTES, min(BALLAST_MAX_BYTES, share_bytes)), file_system)
 
     def disk_free_bytes(self) -> int:
-        """Free bytes of the file system that holds the store."""
-        return shutil.disk_usage(self.folder).free
+        """Free bytes of the file system that holds the store; while it does not tell, what it told last."""
+        try:
+            self._free_bytes = self.file_system.free_bytes(self.folder)
+        except OSError as error:  # whatever would be stored is refused for it, and it is asked again
+            self.failure = error
+        else:
+            self.failure = None
+        return self._free_bytes
 
     def has_room(self, wanted_bytes: int) -> bool:
         """Whether the disk takes this much and keeps half a ballast free; a ballast given up is not room."""

@@ -6,9 +6,12 @@ import queue
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+import structlog
 
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, HeaderReader, Precedence
 from edge_agent.core.effects import (
@@ -38,6 +41,7 @@ OLDEST_ROWS = 16  # numbers rise with time but for bundles that arrive out of or
 OPEN_FILES_MAX = 8  # one for each link that carries a large bundle
 WINDOW_PAYLOAD_BYTES = 1 << 20  # of short payloads given with one window, so that none of them needs a Fetch
 
+_log = structlog.get_logger()
 _RECORDS = (
     "SELECT source, incarnation, precedence, sequence, payload_bytes, digest IS NULL, sum, header, body,"
     " boot, as_of_s, age_low_s, age_high_s FROM bundles JOIN origins ON origins.origin = bundles.origin"
@@ -45,6 +49,17 @@ _RECORDS = (
 _new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 _PRECEDENCES = tuple(Precedence)  # looking a member up by its value costs a microsecond
 _WHERE_ID = "WHERE source = ? AND incarnation = ? AND precedence = ? AND sequence = ?"
+
+
+class _NoConnection(sqlite3.Connection):
+    """Stands where there is no connection: whatever is asked of it fails for the reason why."""
+
+    def __init__(self, reason: sqlite3.Error) -> None:
+        super().__init__(":memory:")
+        self._reason = reason
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # Any: what sqlite3 takes
+        raise self._reason
 
 
 @dataclass(slots=True)
@@ -57,6 +72,8 @@ class Reader:
     answers: Answers
     on_damaged: Callable[[BundleId], None] = lambda bundle: None
     """Called on this thread with each bundle whose bytes are not those that were stored."""
+    failure: str = ""
+    """Why there is no connection; empty: there is one."""
     _jobs: "queue.SimpleQueue[Callable[[sqlite3.Connection], None] | None]" = field(default_factory=queue.SimpleQueue)
     _open: OrderedDict[BundleId, int] = field(default_factory=OrderedDict)
 
@@ -142,7 +159,8 @@ class Reader:
             for bundle in gone:
                 descriptor = self._open.pop(bundle, None)
                 if descriptor is not None:
-                    os.close(descriptor)
+                    with suppress(OSError):  # it is closed all the same, and nothing was written to it
+                        os.close(descriptor)
 
         gone = tuple(bundles)
         self._jobs.put(job)
@@ -153,14 +171,30 @@ class Reader:
 
     def run(self) -> None:
         """The thread. Returns after ``close``; whatever else ends it is a defect."""
-        database = connect(self.path, self.files.file_system)
+        database = self._open_database()
         try:
-            database.execute("PRAGMA query_only = 1")
-            while self.step(database):
-                pass
+            while (job := self._jobs.get()) is not None:
+                if self.failure:
+                    database.close()
+                    database = self._open_database()
+                job(database)
         finally:
             database.close()
             self.close_files()
+
+    def _open_database(self) -> sqlite3.Connection:
+        """The connection, or while the disk gives none, one whose every statement fails for that reason."""
+        try:
+            database = connect(self.path, self.files.file_system, can_write=False)
+        except sqlite3.Error as error:  # whoever asks for something is told so, and it is tried again for the next
+            if not self.failure:
+                _log.error("store_unreadable", path=str(self.path), reason=str(error))
+            self.failure = str(error)
+            return _NoConnection(error)
+        if self.failure:
+            _log.warning("store_readable_again", path=str(self.path))
+        self.failure = ""
+        return database
 
     def close_files(self) -> None:
         """Close every payload file that is open."""
@@ -196,7 +230,11 @@ class Reader:
                     self.on_damaged(bundle)
                     raise DamagedError(f"bundle {bundle}: its bytes are not those that were stored")
                 return whole[offset:] if length is None else whole[offset : offset + length]
-            descriptor = self._open_file(bundle)
+            try:
+                descriptor = self._open_file(bundle)
+            except FileNotFoundError as error:  # given up for room this moment, which the writer knows, or deleted
+                self.on_damaged(bundle)
+                raise DamagedError(f"bundle {bundle}: its payload file is gone") from error
         else:
             self._open.move_to_end(bundle)
         wanted = os.fstat(descriptor).st_size - offset if length is None else length

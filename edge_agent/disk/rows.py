@@ -39,6 +39,8 @@ _PAGE_COUNTS = ("page_count", "freelist_count")
 _NAME = itemgetter(slice(3))  # of a bundle: all but its sequence
 _new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 
+_DELIVERED, _PERSON = Kind.DELIVERED, Origin.PERSON  # a member of an enum is slow to look up
+
 UNACKED, OWED, SETTLED = 0, 1, 2
 
 
@@ -137,9 +139,9 @@ class Rows:
     def rollback(self) -> None:
         """The transaction was rolled back: take what it touched from the tables. O(what it touched), not O(rows)."""
         for name in self._new_origins:
-            del self._origins[name]
+            self._origins.pop(name, None)  # a rollback that could not read the tables is done again
         for queue in self._new_queues:
-            del self._queues[queue]
+            self._queues.pop(queue, None)
         self.inserts.load()
         self.erasures.clear()
         self.seen.rollback()
@@ -320,10 +322,10 @@ class Rows:
         if digest is not None:
             self.quota.add_file(payload_bytes)
         if queue is None:
-            self.counts.change(key.precedence, Kind.DELIVERED, 1, payload_bytes)
+            self.counts.change(key.precedence, _DELIVERED, 1, payload_bytes)
         else:
             self.counts.waiting(queue, key.precedence, 1, payload_bytes)
-        if not effect.is_arrival and header.origin is Origin.PERSON:
+        if not effect.is_arrival and header.origin is _PERSON:
             self.fates.begin_message(key, packed, effect.payload, payload_bytes, stored_ms)
 
     def _queue(self, record: BundleRecord) -> int:

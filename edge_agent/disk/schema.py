@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -140,16 +141,44 @@ def open_database(
 
 
 def mark_damaged(folder: Path) -> None:
-    """Have the next ``open_database`` set the database aside."""
+    """Have the next ``open_database`` set the database aside. Raises OSError."""
     (folder / DAMAGE_MARK).touch()
 
 
-def connect(path: Path, file_system: FileSystem = MACHINE) -> sqlite3.Connection:
+@dataclass(slots=True)
+class DamageMark:
+    """The same for a store in use, by one thread: a disk that does not take it ends nobody, and is asked again."""
+
+    folder: Path
+    is_owed: bool = False
+    """Damage was found, and the disk has not taken the mark yet."""
+
+    def put(self) -> None:
+        """Damage was found, or the mark is owed."""
+        try:
+            mark_damaged(self.folder)
+        except OSError as error:
+            if not self.is_owed:
+                _log.warning("store_damage_unmarked", path=str(self.folder / DAMAGE_MARK), reason=str(error))
+            self.is_owed = True
+        else:
+            self.is_owed = False
+
+
+def connect(path: Path, file_system: FileSystem = MACHINE, *, can_write: bool = True) -> sqlite3.Connection:
     """A connection for one thread at a time, without Python's own transactions; every commit is synced."""
     database = file_system.connect(path)
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute("PRAGMA temp_store = MEMORY")
-    database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES_MAX}")
+    try:
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA temp_store = MEMORY")
+        # Some builds write zeros over all that is deleted: half of the bytes written for a bundle that came and went
+        database.execute("PRAGMA secure_delete = FAST")
+        database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES_MAX}")
+        if not can_write:
+            database.execute("PRAGMA query_only = 1")
+    except sqlite3.Error:
+        database.close()
+        raise
     return database
 
 

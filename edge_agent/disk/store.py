@@ -5,8 +5,8 @@ Methods are called on the event loop and never block it: one thread writes (``wr
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -42,7 +42,8 @@ from edge_agent.disk.fates import News, read_fate, read_messages
 from edge_agent.disk.file_system import MACHINE, FileSystem
 from edge_agent.disk.files import digest_file
 from edge_agent.disk.holdings import HeldBundle, read_largest
-from edge_agent.disk.jobs import CallJob
+from edge_agent.disk.jobs import CallJob, Write
+from edge_agent.disk.kept import read_kept, write_kept
 from edge_agent.disk.opening import OpenStore, open_store
 from edge_agent.disk.places import read_place
 from edge_agent.disk.reader import Reader, read_window
@@ -77,6 +78,8 @@ class Disk:
         self._on_complete = on_complete
         self._on_acked: Callable[[list[AckedBundle]], None] | None = store.on_acked
         self._answers = Answers(asyncio.get_running_loop(), self._hand_over)
+        self.kept: Mapping[str, str] = read_kept(store.consumers.rows.database)
+        """What ``keep`` and ``note`` had kept when this store was opened, by name."""
         path = store.folder / DATABASE_NAME
         self._reader = Reader(path, store.ages, store.files, self._answers, self._damaged)
         self._writer = Writer(
@@ -153,27 +156,40 @@ class Disk:
         await asyncio.gather(*(asyncio.wrap_future(thread) for thread in (*self._threads, self._check)))
 
     def close(self) -> None:
-        """Finish what is queued, sync, and end both threads. Blocks for as long; nothing is answered any more."""
+        """Finish what is queued, sync, and end the threads. Blocks for as long; nothing is answered any more."""
         self._checking.stop()
         self._reader.close()
+        _, reading = self._threads
+        wait((reading, self._check))  # SQLite folds its log with the last connection: of two at once neither is that
         self._writer.queue.close()
         self._executor.shutdown(wait=True)
         self._store.lock.close()
 
-    def execute(self, effect: Effect) -> None:
-        """Begin an effect; ``on_complete`` tells its outcome. Never blocks."""
-        if isinstance(effect, Persist):
-            refusal = self._writer.queue.put_effect(effect) if is_storable(effect.bundle) else _too_large(effect.bundle)
-            if refusal is not None:
-                self._answers.give([(effect.effect_id, refusal)], [])
-        elif isinstance(effect, Erase):
-            self._erasing[effect.effect_id] = effect.bundles
-            for _, gone in self._windows.values():
-                gone.update(effect.bundles)
-            self._writer.queue.put_effect(effect)
-        elif isinstance(effect, LeaseNumbers | SyncWindow | CloseNumbers):
-            self._writer.queue.put_effect(effect)
-        elif isinstance(effect, Fetch):
+    def execute(self, effects: Sequence[Effect]) -> None:
+        """Begin effects; ``on_complete`` tells their outcomes. What is to be written keeps its order. Never blocks."""
+        writes: list[Write] = []
+        refused: list[tuple[int, Outcome]] = []
+        for effect in effects:
+            if isinstance(effect, Persist):
+                if is_storable(effect.bundle):
+                    writes.append(effect)
+                else:
+                    refused.append((effect.effect_id, _too_large(effect.bundle)))
+            elif isinstance(effect, Erase):
+                self._erasing[effect.effect_id] = effect.bundles
+                for _, gone in self._windows.values():
+                    gone.update(effect.bundles)
+                writes.append(effect)
+            elif isinstance(effect, LeaseNumbers | SyncWindow | CloseNumbers):
+                writes.append(effect)
+            else:
+                self._read(effect)
+        if writes:
+            refused += self._writer.queue.put_effects(writes)
+        self._answers.give(refused, [])
+
+    def _read(self, effect: Fetch | LoadWindow | LoadBundle | ListOpen) -> None:
+        if isinstance(effect, Fetch):
             self._reader.fetch(effect)
         elif isinstance(effect, LoadBundle):
             self._reader.load_bundle(effect)
@@ -226,6 +242,7 @@ class Disk:
             set_aside=self._store.set_aside,
             damage=self._checking.damage,
             failure=self._writer.failure,
+            unreadable=self._reader.failure,
         )
 
     async def set_states(self, updates: Sequence[StateUpdate]) -> list[BundleId]:
@@ -351,6 +368,14 @@ class Disk:
 
         future.add_done_callback(told)
         self._writer.queue.put(CallJob(lambda tables: tables.owe_again(bundle), future))
+
+    async def keep(self, name: str, text: str) -> None:
+        """Keep a short text under a name, in place of the one before; durable on return. Raises DiskFailedError."""
+        await self._write(lambda tables: write_kept(tables.rows.database, name, text))
+
+    def note(self, name: str, text: str) -> None:
+        """The same with the next commit, for what is told again anyway."""
+        self._writer.queue.put(CallJob(lambda tables: write_kept(tables.rows.database, name, text)))
 
     async def verify(self) -> list[str]:
         """What is wrong in the database or in the content of large payloads; empty when all is sound. O(store)."""

@@ -152,7 +152,7 @@ class DiskReport:
     """The store in figures. ``set_aside`` is where a damaged predecessor lies, found at this start.
 
     ``damage`` is what was found wrong in the database in use; the next start sets it aside. ``failure``: why the disk
-    takes nothing, as of the last commit.
+    takes nothing, as of the last commit. ``unreadable``: why nothing of what it holds can be read.
     """
 
     quota_bytes: int
@@ -163,6 +163,7 @@ class DiskReport:
     set_aside: Path | None
     damage: str = ""
     failure: str = ""
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

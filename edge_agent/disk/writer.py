@@ -25,13 +25,14 @@ from edge_agent.disk.jobs import EffectJob, Job, Leave
 from edge_agent.disk.lapses import LapseJob, Lapses
 from edge_agent.disk.pace import Pace
 from edge_agent.disk.quota import Ballast
-from edge_agent.disk.schema import is_damage, is_io_failure, mark_damaged
+from edge_agent.disk.schema import DamageMark, is_damage, is_io_failure
 from edge_agent.disk.trouble import explain, failure_of, is_full
 from edge_agent.disk.types import AckedBundle
 
 SHRINK_PAGES = 512  # 2 MiB: a few ms
 LAPSE_PAUSE_S = 0.05  # between two steps of some ms that make room, so that they take a tenth of the thread at most
 LAPSE_WAIT_S = 60.0  # a machine that slept is looked at soon after
+STALE_PAUSE_S = 0.2  # between two looks at tables that the disk does not give
 HASH_STEP_BYTES = 4 << 20  # of files read again after a start, between two transactions: 4 ms of a PC
 
 _log = structlog.get_logger()
@@ -60,13 +61,17 @@ class Writer:
     failure: str = ""
     """Why the last commit failed; empty: it did not."""
     lapses: Lapses = field(init=False)
+    _mark: DamageMark = field(init=False)
     _lapse_s: float = 0.0
     _is_untrusted: bool = False
     """A write or sync of the database has failed since its log was last written out as a whole."""
+    _is_stale: bool = False
+    """A transaction did not happen, and what it touched was not read again yet: until then no other one begins."""
 
     def __post_init__(self) -> None:
         self.queue = JobQueue(self.files)
         self.lapses = Lapses(self.tables)
+        self._mark = DamageMark(self.ballast.folder)
         # The node asks before the thread has begun, and asks again only after a commit: told 0, a command post that
         # has nothing to store yet would refuse everything, and so never store anything.
         self.disk_free_bytes = self.ballast.disk_free_bytes()
@@ -85,7 +90,14 @@ class Writer:
 
     def step(self) -> None:
         """One round of the thread: a step of files, then one transaction. For who has no thread, too."""
-        ready = [] if self.queue.begin_round() else self._move_files()
+        is_lone = self.queue.begin_round()
+        if self._is_stale:
+            self._take_back()
+        if self._is_stale:  # what waits is refused; bytes of files wait for the disk
+            self._commit(self.queue.take(self.pace.step_bytes))
+            time.sleep(STALE_PAUSE_S)
+            return
+        ready = [] if is_lone else self._move_files()
         self._commit([*ready, *self.queue.take(self.pace.step_bytes)])
         self._let_lapse()
         if not self.ballast.lay_down() or self.tables.rows.quota.has_spare_pages:
@@ -99,7 +111,11 @@ class Writer:
         if clock() < self._lapse_s:
             self.queue.look_s = min(self.queue.look_s, self._lapse_s)  # the step before it may have changed something
             return
-        found = self.lapses.find()
+        try:
+            found = self.lapses.find()
+        except sqlite3.Error as error:  # looked for again after the pause
+            self._note_failure(error, explain(error, self.ballast.folder))
+            found = []
         if found and self._transact([LapseJob(self.lapses, found, on_owed)]) is not None:
             self.lapses.start_over()
         self._lapse_s = clock() + LAPSE_PAUSE_S
@@ -116,6 +132,8 @@ class Writer:
         while self.queue.file_jobs and budget_bytes > 0:
             job = self.queue.file_jobs[0]
             if isinstance(job, FileJob):
+                if job.effect.record is not None and not job.is_begun and job.part in moved:
+                    break  # its digest needs the pieces before it, which count once this step has synced them
                 budget_bytes -= self._advance(job, budget_bytes, moved)
                 if not job.is_written:
                     break
@@ -174,7 +192,7 @@ class Writer:
             part is not None
             or rows.quota.missing_bytes(effect.payload_bytes, effect.bundle.precedence, Origin.PERSON) <= 0
         ):
-            job.begin(rows)
+            self._guard([job], partial(job.begin, rows))
             return
         error = self._transact([Begin(job)])
         if error is not None:
@@ -224,12 +242,16 @@ class Writer:
         jobs[:] = kept
         return refused
 
-    def _transact(self, jobs: Sequence[Job]) -> sqlite3.Error | None:
+    def _transact(self, jobs: Sequence[Job]) -> sqlite3.Error | OSError | None:
         """Run jobs in one transaction, answer them once it is synced; the error when nothing of it happened."""
         rows = self.tables.rows
         database = rows.database
-        rows.begin()
         try:
+            if self._is_stale:
+                raise sqlite3.OperationalError("the tables cannot be read")
+            if self.ballast.failure is not None:  # the folder may be gone: what is written would be found by nobody
+                raise self.ballast.failure
+            rows.begin()
             if self._is_untrusted:
                 self._regain_trust(database)
             database.execute("BEGIN IMMEDIATE")
@@ -238,16 +260,16 @@ class Writer:
             rows.finish()
             began_s = time.perf_counter()
             database.execute("COMMIT")
-        except sqlite3.Error as error:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            rows.rollback()
-            self.tables.load()
+        except (sqlite3.Error, OSError) as error:  # OSError: also when a damaged file could not be set aside
             self._is_untrusted = self._is_untrusted or is_io_failure(error)
+            self._take_back()
             return error
         self.failure = ""  # before whoever waits is answered
         self.pace.note(sum(job.payload_bytes for job in jobs), time.perf_counter() - began_s)
-        rows.measure()
+        try:
+            rows.measure()
+        except sqlite3.Error as error:  # what is committed is answered; the room is known again after the next
+            self._note_failure(error, explain(error, self.ballast.folder))
         rows.starts.write_outside()
         outcomes: list[tuple[int, Outcome]] = []
         calls: list[Call] = []
@@ -256,6 +278,20 @@ class Writer:
         self._clean_up(calls)
         self.answers.give(outcomes, calls)
         return None
+
+    def _take_back(self) -> None:
+        """A transaction did not happen: memory goes by the tables again, or it is stale while they cannot be read."""
+        rows = self.tables.rows
+        self._is_stale = True
+        try:
+            if rows.database.in_transaction:
+                rows.database.execute("ROLLBACK")
+            rows.rollback()
+            self.tables.load()
+        except sqlite3.Error as error:
+            self._note_failure(error, explain(error, self.ballast.folder))
+            return
+        self._is_stale = False
 
     def _regain_trust(self, database: sqlite3.Connection) -> None:
         """After a failed write or sync the log counts as lost until all of it is in the database and synced.
@@ -298,13 +334,16 @@ class Writer:
         self.disk_free_bytes = self.ballast.disk_free_bytes()
         self.promised_bytes = sum(part.missing_bytes for part in self.tables.rows.parts.held.values())
         self._set_full(not self.ballast.has_room(0))
+        if self._mark.is_owed:
+            self._mark.put()
 
     def _shrink(self) -> None:
         """Give pages that erased rows left behind back to the disk where it is short, a few at a time."""
         database = self.tables.rows.database
-        if database.execute("PRAGMA freelist_count").fetchone()[0] < SHRINK_PAGES:
-            return
-        try:  # a script, because execute() frees one page only (measured with the stdlib module)
+        try:
+            if database.execute("PRAGMA freelist_count").fetchone()[0] < SHRINK_PAGES:
+                return
+            # a script, because execute() frees one page only (measured with the stdlib module)
             database.executescript(f"PRAGMA incremental_vacuum({SHRINK_PAGES});")
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self.tables.rows.measure()
@@ -321,9 +360,9 @@ class Writer:
         detail = f"the disk has {self.disk_free_bytes} bytes free, {payload_bytes} more were asked"
         return Failed(RefusalReason.STORE_FULL, detail)
 
-    def _note_failure(self, error: sqlite3.Error, detail: str) -> None:
+    def _note_failure(self, error: sqlite3.Error | OSError, detail: str) -> None:
         if is_damage(error):
-            mark_damaged(self.ballast.folder)
+            self._mark.put()
         if not self.failure:
             _log.error("store_failed", reason=detail, code=getattr(error, "sqlite_errorname", ""))
         self.failure = detail

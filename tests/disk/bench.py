@@ -79,7 +79,7 @@ class Store:
         """Execute an effect; the future gets its outcome."""
         number = next(self._numbers)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self.disk.execute(make(number))
+        self.disk.execute([make(number)])
         return future
 
     def persist(self, record: BundleRecord, payload: bytes, *, is_arrival: bool = False) -> "asyncio.Future[Outcome]":

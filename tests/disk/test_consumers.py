@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.core.bundle import BundleId, Precedence
-from edge_agent.disk.consumers import HANDED_LEASE
+from edge_agent.disk.consumers import COPIER_PREFIX, HANDED_LEASE
 from edge_agent.disk.types import Delivery, FateState, Start, UnknownBundleError, UnknownConsumerError
 from tests.disk.bench import Store, opened, pattern
 
@@ -209,3 +209,17 @@ async def test_what_is_for_others_is_looked_through_once(tmp_path: Path) -> None
             assert places(found) == ([(b"own", False)] if number == 1 else [])
         begun = [int(text.partition("bundles.row > ")[2].split()[0]) for text in statements if "GLOB" in text]
         assert begun == [0, 5, 11]
+
+
+async def test_what_copies_to_another_post_takes_nothing_and_holds_nothing_back(tmp_path: Path) -> None:
+    """No receipt is owed for what only a copier acknowledged, and none waits for a copier that is behind."""
+    async with opened(tmp_path) as store:
+        copier = f"{COPIER_PREFIX}city-1"
+        await store.disk.consumer_open(copier, "*", Start.ALL)
+        await store.disk.consumer_detach(copier)
+        first, second = await arrive(store, b"a", b"b")
+        await store.disk.consumer_ack(copier, (await store.disk.consumer_next(copier))[0].position)
+        assert store.acked == []
+        await store.disk.consumer_open("page", start=Start.ALL)
+        await store.disk.consumer_ack("page", (await store.disk.consumer_next("page"))[-1].position)
+        assert [each.bundle for each in store.acked] == [first, second]

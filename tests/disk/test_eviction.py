@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from edge_agent.core.bundle import BundleRecord, FlowOrder, Precedence
+from edge_agent.core.bundle import BundleId, BundleRecord, FlowOrder, Precedence
 from edge_agent.core.effects import Done, EraseReason, Failed, Outcome
 from edge_agent.disk.eviction import DEAD_WAIT_S, SCAN_ROWS, WAITING_SHARES, Eviction
-from edge_agent.disk.types import FateState
+from edge_agent.disk.types import FateState, Start
 from tests.disk.bench import Clock, Store, opened
 
 QUOTA_BYTES = 1 << 20
@@ -124,6 +124,38 @@ async def test_a_look_that_found_nothing_dead_is_not_repeated_at_once(
         clock.pass_time(DEAD_WAIT_S)
         await put(store, Precedence.ROUTINE)
         assert len(looks) > seen
+
+
+async def take_all(store: Store, name: str) -> list[BundleId]:
+    """Everything that a consumer has still to take; its receipts leave at once."""
+    taken: list[BundleId] = []
+    while found := await store.disk.consumer_next(name):
+        taken += [each.record.id for each in found]
+        await store.disk.consumer_ack(name, found[-1].position)
+    await store.disk.settle_receipts([each.bundle for each in store.acked])
+    store.acked.clear()
+    return taken
+
+
+@pytest.mark.parametrize("others", [12, 30])
+async def test_what_a_consumer_lacks_that_was_away_goes_after_all_that_it_has(tmp_path: Path, others: int) -> None:
+    """A page takes what arrives in the moment that a program needs to come back, after a restart for instance."""
+    async with opened(tmp_path, quota_bytes=QUOTA_BYTES, can_evict=True) as store:
+        for name in ("page", "program"):
+            await store.disk.consumer_open(name, start=Start.ALL)
+        for _ in range(20):
+            await store.arrive(bytes(SIZE), precedence=Precedence.ROUTINE)
+        await take_all(store, "page")
+        await take_all(store, "program")
+        await store.disk.consumer_detach("program")
+        missed = [(await store.arrive(bytes(SIZE), precedence=Precedence.DEFERRED)).id for _ in range(20)]
+        await take_all(store, "page")
+        for _ in range(others):
+            assert not isinstance((await put(store, Precedence.ROUTINE))[1], Failed)
+        await store.disk.consumer_open("program", start=Start.ALL)
+        found = await take_all(store, "program")
+        assert found == (missed if others == 12 else missed[-len(found) :])  # at last it is they, oldest first
+        assert len(found) >= 10
 
 
 async def test_rows_of_other_classes_are_passed_once(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from edge_agent.core.bundle import Precedence
 from edge_agent.core.effects import Done, Failed
 from edge_agent.core.errors import RefusalReason
 from edge_agent.disk import store as disk_store
+from edge_agent.disk import writer
 from edge_agent.disk.file_system import FileSystem
 from edge_agent.disk.types import Start
 from tests.disk.bench import PERSON, opened, pattern, queue_of
@@ -29,6 +30,9 @@ class Faults:
     writes: list[int] = field(default_factory=list)
     """Errors of the next writes to files."""
     statements: list[str] = field(default_factory=list)
+    unreadable: str = ""
+    """Statements that begin so fail, ``bad_reads`` times."""
+    bad_reads: int = 0
 
 
 class _Connection(sqlite3.Connection):
@@ -40,6 +44,9 @@ class _Connection(sqlite3.Connection):
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = self.faults.codes.pop(0)
             raise error
+        if self.faults.bad_reads and sql.startswith(self.faults.unreadable):
+            self.faults.bad_reads -= 1
+            raise sqlite3.OperationalError("disk I/O error")
         return super().execute(sql, *parameters)
 
 
@@ -92,6 +99,39 @@ async def test_after_a_failed_sync_the_log_is_written_out_before_anything_is_bel
             assert [record.id for record in (await store.window(queue_of(kept))).records] == [kept.id, after.id]
     events = [each["event"] for each in logs]
     assert events.index("store_failed") < events.index("store_trusted_again")
+
+
+async def test_tables_that_cannot_be_read_after_a_failed_commit_are_read_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread ended for it, and the agent with it."""
+    monkeypatch.setattr(writer, "STALE_PAUSE_S", 0.0)
+    disk = FailingFileSystem()
+    async with opened(tmp_path, file_system=disk) as store:
+        kept = store.own(100)
+        assert await store.persist(kept, pattern(100)) == Done()
+        disk.faults.codes.append(sqlite3.SQLITE_IOERR | (4 << 8))  # SQLITE_IOERR_FSYNC
+        disk.faults.unreadable, disk.faults.bad_reads = "SELECT name, flow, cursor", 2
+        first, second, third = (store.arriving(100, incarnation=7) for _ in range(3))
+        for lost in (first, second):
+            assert isinstance(await store.persist(lost, pattern(100), is_arrival=True), Failed)
+        assert disk.faults.bad_reads == 0
+        assert await store.persist(third, pattern(100), is_arrival=True) == Done()
+        assert await store.persist(first, pattern(100), is_arrival=True) == Done()
+        await store.disk.consumer_open("all", start=Start.ALL)
+        assert [each.record.id for each in await store.disk.consumer_next("all")] == [third.id, first.id]
+        assert [record.id for record in (await store.window(queue_of(kept))).records] == [kept.id]
+        assert await store.disk.verify() == []
+
+
+@pytest.mark.parametrize("statement", ["PRAGMA page_count", "PRAGMA freelist_count"])
+async def test_room_that_cannot_be_looked_up_costs_no_answer(tmp_path: Path, statement: str) -> None:
+    disk = FailingFileSystem()
+    async with opened(tmp_path, file_system=disk) as store:
+        disk.faults.unreadable, disk.faults.bad_reads = statement, 1
+        assert await store.persist(store.own(100), pattern(100)) == Done()
+        assert await store.persist(store.own(100), pattern(100)) == Done()
+        assert disk.faults.bad_reads == 0
 
 
 @pytest.mark.parametrize("good_syncs", [0, 1, 2])

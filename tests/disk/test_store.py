@@ -329,3 +329,22 @@ async def test_a_number_too_large_for_the_store_is_refused(tmp_path: Path) -> No
         outcome = await store.fetch(BundleId("peer-9", 1, Precedence.FLASH, 1 << 70), 0, 1)
         assert isinstance(outcome, Failed)
         assert await store.persist(store.own(), bytes(10)) == Done()
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2])
+async def test_a_gap_filled_last_beside_what_lies_behind_it_is_hashed_before_the_file_is_whole(
+    tmp_path: Path, gap: int
+) -> None:
+    """A fragment that was lost comes last, in one step with later ones. The thread ended for it, and the agent."""
+    third = 40_000
+    async with opened(tmp_path) as store:
+        record = store.arriving(3 * third)
+        payload = pattern(3 * third)
+        pieces = [(offset, payload[offset : offset + third]) for offset in range(0, 3 * third, third)]
+        last = pieces.pop(gap)
+        outcomes = [store.persist_piece(record.id, 3 * third, *piece) for piece in pieces]
+        outcomes.append(store.persist_piece(record.id, 3 * third, *last, record=record))
+        async with asyncio.timeout(10):
+            assert [await outcome for outcome in outcomes] == [Done()] * 3
+        assert await store.fetch_all(record) == payload
+        assert await store.disk.verify() == []

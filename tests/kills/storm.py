@@ -23,7 +23,7 @@ SENDERS = 4
 BACKLOG_MAX = 300  # then senders wait: a storm is to end with everything delivered
 RETRY_S = 0.01
 READY_MAX_S = 20.0
-SETTLES_MAX_S = 90.0
+SETTLES_MAX_S = 90.0  # without anything that comes: a link that saw its machine stall takes its time
 QUIET_S = 3.0
 LOOK_S = 0.1
 MISSING_EXPLAINED = 5
@@ -86,6 +86,15 @@ class Victim:
         """What it says in all its lives."""
         return self.config.with_suffix(".log")
 
+    def complaints(self) -> list[str]:
+        """What it says of its own defects: errors in its log, and whatever is no line of a log."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return [
+            f"{self.config.stem} says: {line[:LOG_SHOWN]}"
+            for line in lines
+            if not line.startswith("{") or '"level": "error"' in line
+        ]
+
     async def start(self) -> None:
         """Begin another life; not ready yet."""
         self.pid = int(await self.forker.ask("start", self.config, self.log))
@@ -137,6 +146,7 @@ class Storm:
             users[-1].cancel()
             self.ledger.close()
             await self._explain()
+            self.ledger.breaches += [each for victim in (self.kit, self.post) for each in victim.complaints()]
 
     async def _explain(self) -> None:
         """What each side says of what is missing, added to the breaches."""
@@ -257,13 +267,15 @@ class Storm:
 
     async def _settle(self) -> None:
         """Until all is there, or the kit holds nothing and nothing comes: then the ledger says what is missing."""
-        end_s, quiet_s, heard = time.monotonic() + SETTLES_MAX_S, time.monotonic(), -1
+        news_s = held_s = time.monotonic()
+        heard = -1
         async with self.kit.client as kit:
-            while self.ledger.missing() and time.monotonic() < end_s:
-                backlog = (await kit.status())["backlog"].values()
-                if any(each["bundles"] for each in backlog) or len(self.ledger.positions) != heard:
-                    quiet_s, heard = time.monotonic(), len(self.ledger.positions)
-                elif time.monotonic() - quiet_s > QUIET_S:
+            while self.ledger.missing() and time.monotonic() < news_s + SETTLES_MAX_S:
+                if len(self.ledger.positions) != heard:
+                    news_s, heard = time.monotonic(), len(self.ledger.positions)
+                if any(each["bundles"] for each in (await kit.status())["backlog"].values()):
+                    held_s = time.monotonic()
+                if time.monotonic() > max(news_s, held_s) + QUIET_S:
                     return
                 await asyncio.sleep(LOOK_S)
 

@@ -12,6 +12,8 @@ from tests.planted import copy_tree, plant
 pytestmark = pytest.mark.slow
 
 KILLS = 25
+PLANTED_STORMS = 6
+"""A fault needs a kill at its moment, and kills fall by the clock: on a busy machine one storm of 26 kills met none."""
 
 
 def test_the_ledger_names_what_is_lost_doubled_or_changed() -> None:
@@ -68,9 +70,14 @@ def closed_numbers_forgotten(tree: Path) -> None:
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", [answers_before_commit, closed_numbers_forgotten])
 async def test_the_storm_finds_a_planted_fault(tmp_path: Path, fault: Callable[[Path], None]) -> None:
     tree = copy_tree(tmp_path)
     fault(tree)
-    assert (await run_storm(1, KILLS, tree)).breaches
+    for seed in range(1, 1 + PLANTED_STORMS):
+        outcome = await run_storm(seed, KILLS, tree)
+        print(outcome)
+        if outcome.breaches:
+            return
+    pytest.fail(f"{PLANTED_STORMS} storms did not find it")

@@ -1,7 +1,5 @@
 """Random worlds whose nodes keep the agent's own store: crashes and restarts meet what kits run."""
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -63,9 +61,7 @@ def test_an_audit_misses_a_row_that_is_gone_and_one_that_is_not_what_was_stored(
             world.audit()
             disk = world.disk(COMMAND)
             assert isinstance(disk, StoreDisk)
-            with closing(sqlite3.connect(disk.database_path)) as database:
-                database.execute(spoil)
-                database.commit()
+            disk.database.execute(spoil)
             with pytest.raises(BrokenPromiseError, match="on 0 disks, 1 counted"):
                 world.audit()
 
