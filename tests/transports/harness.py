@@ -11,7 +11,16 @@ from contextlib import asynccontextmanager
 import pytest
 
 from edge_agent.core.limits import LinkLimits
-from edge_agent.ports import REQUIRED, FrameSender, PluginLostError, Table, Transport, TransportPort
+from edge_agent.ports import (
+    REQUIRED,
+    FrameMarker,
+    FrameSender,
+    FramesSender,
+    PluginLostError,
+    Table,
+    Transport,
+    TransportPort,
+)
 
 PATIENCE_S = 10.0  # a test fails when what it waits for takes this long; nothing waits for it to pass
 
@@ -24,13 +33,28 @@ class RecordingPort(TransportPort):
         self.limits: LinkLimits | None = None
         self.is_busy = False
         self.sender: FrameSender | None = None
+        self.many_sender: FramesSender | None = None
+        self.marker: FrameMarker | None = None
+        self.ups = 0
+        self.downs: list[str] = []
         self.frames: list[tuple[Hashable | None, bytes]] = []
         self.batches: list[int] = []
         self.counts: Counter[str] = Counter()
         self._changed = asyncio.Event()
 
-    def link_up(self, limits: LinkLimits, send: FrameSender) -> None:
-        self.limits, self.sender = limits, send
+    def link_up(
+        self,
+        limits: LinkLimits,
+        send: FrameSender,
+        send_many: FramesSender | None = None,
+        mark: FrameMarker | None = None,
+    ) -> None:
+        self.limits, self.sender, self.many_sender, self.marker = limits, send, send_many, mark
+        self.ups += 1
+        self._changed.set()
+
+    def link_down(self, reason: str) -> None:
+        self.downs.append(reason)
         self._changed.set()
 
     def link_busy(self, *, is_busy: bool) -> None:
@@ -62,6 +86,13 @@ class RecordingPort(TransportPort):
             lengths = [len(frame) for _, frame in self.frames]
             raise AssertionError(f"waited in vain; frames of {lengths} bytes, drops {dict(self.counts)}") from None
 
+    async def next_link_up(self, longest_s: float) -> None:
+        """Return when the transport has opened its way anew, or after ``longest_s``."""
+        before = self.ups
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await self.until(lambda port: port.ups > before)
+
     async def next_frame(self) -> tuple[Hashable | None, bytes]:
         """The oldest frame not yet taken."""
         await self.until(lambda port: port.frames)
@@ -73,11 +104,10 @@ def table(transport: type[Transport], **values: object) -> Table:
     full: dict[str, object] = {}
     for key, setting in transport.SETTINGS.items():
         if key in values:
-            assert isinstance(values[key], setting.kind) or setting.kind is float, f"{key} is of another kind"
-            assert setting.accepts is None or setting.accepts(values[key]), (
-                f"{key} = {values[key]!r}: {setting.allowed}"
-            )
-            full[key] = values[key]
+            value = [values[key]] if setting.takes_one and isinstance(values[key], str) else values[key]
+            assert isinstance(value, setting.kind) or setting.kind is float, f"{key} is of another kind"
+            assert setting.accepts is None or setting.accepts(value), f"{key} = {value!r}: {setting.allowed}"
+            full[key] = value
         else:
             assert setting.default is not REQUIRED, f"{key} is missing"
             full[key] = setting.default
@@ -107,10 +137,18 @@ async def running(transport: Transport, link: str = "link") -> AsyncIterator[Rec
 
 
 async def loss_of(transport: Transport, port: RecordingPort | None = None) -> str:
-    """The reason with which the transport ends by itself."""
-    async with asyncio.timeout(PATIENCE_S):
-        with pytest.raises(PluginLostError) as lost:
-            await transport.run(port or RecordingPort())
+    """The reason with which the transport ends by itself, or says that its link is down."""
+    port = port or RecordingPort()
+    task = asyncio.create_task(transport.run(port), name="transport")
+    down = asyncio.create_task(port.until(lambda port: port.downs), name="down")
+    await asyncio.wait((task, down), return_when=asyncio.FIRST_COMPLETED)
+    down.cancel()
+    if not task.done():
+        task.cancel()
+        await asyncio.wait((task,))
+        return port.downs[0]
+    with pytest.raises(PluginLostError) as lost:
+        task.result()
     return str(lost.value)
 
 
@@ -120,15 +158,6 @@ def free_port(kind: socket.SocketKind, host: str = "127.0.0.1") -> int:
     with socket.socket(family, kind) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
-
-
-def open_descriptors() -> set[str]:
-    """What this process has open, as targets, so that a leak has a name."""
-    targets = set()
-    for number in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):  # the descriptor of listdir itself
-            targets.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
-    return targets
 
 
 class PtyCable:

@@ -12,8 +12,9 @@ import pytest
 
 from edge_agent.core.limits import LinkLimits, LinkShape
 from edge_agent.ports import Transport
+from tests.descriptors import open_descriptors
 from tests.transports.brokers import broker
-from tests.transports.harness import RecordingPort, free_port, open_descriptors, pty_cable, running, table
+from tests.transports.harness import RecordingPort, free_port, pty_cable, running, table
 from transports.mqtt import MqttTransport
 from transports.serial_radio import SerialRadioTransport
 from transports.udp import UdpTransport
@@ -152,7 +153,7 @@ async def test_stopping_releases_everything_and_it_runs_again(way: Way) -> None:
             near.send(b"again")
             assert (await far.next_frame())[1] == b"again"
         near.send(b"too late")
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
 
 @pytest.mark.parametrize("way", ALL, indirect=True)
@@ -170,4 +171,4 @@ async def test_cancelled_while_it_starts_nothing_is_left(way: Way) -> None:
     await asyncio.get_running_loop().shutdown_default_executor()  # connecting workers end, and what they opened closes
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before

@@ -10,8 +10,9 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from tests.descriptors import open_descriptors
 from tests.transports.brokers import BROKERS, broker
-from tests.transports.harness import RecordingPort, free_port, loss_of, open_descriptors, running, table
+from tests.transports.harness import RecordingPort, free_port, loss_of, running, table
 from transports.mqtt import MTU_BYTES, QUEUE_MAX_BYTES, MqttTransport
 
 pytestmark = pytest.mark.device
@@ -156,7 +157,7 @@ async def test_a_stuck_broker_is_left_at_once_and_nothing_stays_behind(answers: 
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 async def test_a_broker_that_refuses_us_is_a_loss_until_the_password_is_right(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from tests.transports.harness import RecordingPort, free_port, loss_of, running, table
 from transports import udp
-from transports.udp import DATAGRAMS_A_WAKE_UP, RECEIVE_MAX_BYTES, UdpTransport
+from transports.udp import UdpTransport
+from transports.udp.ways import DATAGRAMS_A_WAKE_UP, RECEIVE_MAX_BYTES
 
 
 def transport(**values: object) -> UdpTransport:
@@ -181,7 +182,7 @@ for change in ("link set modem0 down", "link del modem0", "addr del 10.9.9.1/24 
 
 
 @pytest.mark.kernel
-def test_an_interface_that_vanishes_loses_the_link_at_the_next_frame(require: Callable[[str], Path]) -> None:
+def test_an_interface_that_vanishes_takes_the_link_down(require: Callable[[str], Path]) -> None:
     require("root")
     require("ip")
     done = subprocess.run(
