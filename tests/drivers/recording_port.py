@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_agent.core.bundle import BundleId, Origin, Precedence
 from edge_agent.core.errors import RefusalReason, RefusedError
+from edge_agent.core.link_hint import LinkHint
 from edge_agent.ports import REQUIRED, Reading, Setting, Table
 from edge_agent.telemetry.payloads import Picture, Position
 
@@ -39,6 +40,7 @@ class RecordingPort:
     refuses: bool = False
     submitted: list[Submitted] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
+    hints: list[tuple[str, LinkHint]] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,6 +78,11 @@ class RecordingPort:
 
     def granted_bytes(self, interval_s: float) -> int:
         return self.granted
+
+    def hint_link(self, link: str, hint: LinkHint) -> None:
+        assert hint.is_sound, hint
+        self.hints.append((link, hint))
+        self._changed.set()
 
     def now_ms(self) -> int:
         return self.clock_ms
