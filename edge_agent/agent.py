@@ -6,11 +6,11 @@ Node.receive -> Disk -> BundleDelivered -> Deliveries -> consumer -> ReceiptSend
 """
 
 import asyncio
-import gc
 import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from random import SystemRandom
@@ -22,8 +22,10 @@ from edge_agent import loop as agent_loop
 from edge_agent.accepted import AcceptedNews
 from edge_agent.addresses import spell
 from edge_agent.api import ApiServer
+from edge_agent.auto_links import AutoLinks
 from edge_agent.clock_watch import ClockWatch
-from edge_agent.config import Config, DriverConfig
+from edge_agent.collector import collect_seldom
+from edge_agent.config import AUTO_TRANSPORT, Config, DriverConfig, LinkConfig
 from edge_agent.core.bundle import COMMAND, BundleId
 from edge_agent.core.effects import (
     BundleAccepted,
@@ -45,13 +47,18 @@ from edge_agent.device_port import DevicePort
 from edge_agent.disk.fates import state_of
 from edge_agent.disk.store import Disk
 from edge_agent.flows import FlowTable
+from edge_agent.link_costs import report_rows
 from edge_agent.link_port import LinkPort
+from edge_agent.link_recording import LinkRecording
+from edge_agent.link_seconds_files import FOLDER, SecondFiles
+from edge_agent.link_terms import LinkTerms, Profile
 from edge_agent.local_door import LocalDoor
 from edge_agent.outlook import granted_bytes
 from edge_agent.page_news import PageNews
 from edge_agent.page_parts import PageParts
 from edge_agent.pages import run_desk
 from edge_agent.ports import PluginLostError
+from edge_agent.posts import PostCopies
 from edge_agent.receipts import RECEIPT_FLOWS, UNANSWERED_FLOWS, ReceiptReader, ReceiptSender
 from edge_agent.registry import Plugins
 from edge_agent.repeats import Repeats
@@ -64,8 +71,6 @@ from edge_agent.unit_reports import UnitReporter
 
 STOP_LONGEST_S = 1.8  # a stop is promised within 2 s; what is accepted is on disk already
 ROOM_CHECK_S = 5.0
-COLLECTOR_THRESHOLDS = (10_000, 20, 20)
-"""Bundles come and go by the thousand and are no cycles: by Python's own 700 a drain spends 5 % on looking for some."""
 REPORT_CACHE_S = 0.5  # drivers ask often what they may send; links do not change that fast
 
 log = structlog.get_logger()
@@ -73,15 +78,17 @@ log = structlog.get_logger()
 Work = Coroutine[Any, Any, None]  # Any: what coroutines yield and are sent is asyncio's
 
 
-def run_agent(config: Config, plugins: Plugins) -> None:
-    """Run one agent until SIGTERM or SIGINT. Raises EdgeAgentError when it cannot start."""
-    gc.freeze()  # what was imported is not looked through again
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
-    agent_loop.run(_run_until_signal(config, plugins))
+def run_agent(config: Config, plugins: Plugins, lost_log_lines: Callable[[], int]) -> None:
+    """Run one agent until SIGTERM or SIGINT. Raises EdgeAgentError when it cannot start.
+
+    ``lost_log_lines``: how many its log did not take so far.
+    """
+    collect_seldom()
+    agent_loop.run(_run_until_signal(config, plugins, lost_log_lines))
 
 
-async def _run_until_signal(config: Config, plugins: Plugins) -> None:
-    agent = Agent(config, plugins)
+async def _run_until_signal(config: Config, plugins: Plugins, lost_log_lines: Callable[[], int]) -> None:
+    agent = Agent(config, plugins, lost_log_lines)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -96,16 +103,16 @@ async def _run_until_signal(config: Config, plugins: Plugins) -> None:
     await agent.run()
 
 
-def _abandon(agent: "Agent") -> None:
-    """End the process although a plugin does not stop: nothing accepted is lost by that."""
+def _abandon(agent: "Agent", status: int = 0) -> None:
+    """End the process although some part does not stop: nothing accepted is lost by that."""
     log.error("agent_stop_forced", stuck=agent.unfinished())
-    os._exit(0)
+    os._exit(status)
 
 
 class Agent:
     """One node with its links, devices, store, API and page."""
 
-    def __init__(self, config: Config, plugins: Plugins) -> None:
+    def __init__(self, config: Config, plugins: Plugins, lost_log_lines: Callable[[], int]) -> None:
         """Open the store; nothing runs before ``run``. Raises EdgeAgentError: secret refused, store in use."""
         keys = DeploymentKeys({0: load_secret(config.secret_file)})
         self.config = config
@@ -132,6 +139,7 @@ class Agent:
             store_quota_bytes=config.quota_bytes,
             free_store_bytes=self._disk.free_bytes(),
             is_protected=lambda flow: flows.terms(flow).protected,
+            has_other_posts=bool(config.copies_to),
         )
         node = Node(settings, keys, SystemRandom(), restored, self._started_s)
         self._runner = Runner(node, execute=self._disk.execute, on_event=self._on_event, loop=self._loop)
@@ -139,9 +147,13 @@ class Agent:
         self._deliveries = Deliveries(self._disk)
         self._receipts = ReceiptSender(self._disk, self._sender, config.node_id, config.level)
         self._repeats = Repeats(self._disk.owe_again)
+        self._posts = self._post_copies()
         self._receipt_arrived = asyncio.Event()
         self._link_changed = asyncio.Event()
         self._links = [LinkPort(link, self._runner, self._loop) for link in config.links]
+        self._terms = LinkTerms(
+            self._links, self._runner, self._disk, now_s=self._loop.time, on_change=self._choices_changed
+        )
         self._devices = [self._device(driver) for driver in config.drivers]
         self._accepted = AcceptedNews()
         self._door = LocalDoor(
@@ -151,19 +163,23 @@ class Agent:
             sender=self._sender,
             deliveries_=self._deliveries,
             links=self._links,
+            terms=self._terms,
             devices=self._devices,
             now_s=self._loop.time,
             started_s=self._started_s,
             accepted_news=self._accepted,
+            lost_log_lines=lost_log_lines,
         )
-        self._api = ApiServer(self._door, config.api)
+        self._api = ApiServer(self._door, config.api, guard_connection)
         self._incarnation = restored.incarnation
         self._page_news = PageNews(self._door.fates.any_change)
         self._sender.on_accepted = self._page_news.accepted
         self._last_report: tuple[float, NodeReport] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._abandoning: asyncio.TimerHandle | None = None
         self._names_deliveries = log.is_enabled_for(logging.DEBUG)
         """Whether each is logged: its name costs more to write than all else that is done with it there."""
+        self._terms.begin()
 
     def stop(self) -> None:
         """End ``run`` soon."""
@@ -177,13 +193,15 @@ class Agent:
         """Work until ``stop``. A defect in a part of ours ends it with that error; a plugin's never does."""
         try:
             async with asyncio.TaskGroup() as group:
-                self._tasks = [group.create_task(work, name=name) for name, work in self._work()]
+                self._tasks = [group.create_task(self._part(name, work), name=name) for name, work in self._work()]
                 await self._api.tried.wait()
                 log.info("agent_ready", node=self.config.node_id, role=self.config.role, pid=os.getpid())
                 await self._stopping.wait()
                 for task in self._tasks:
                     task.cancel()
         finally:
+            if self._abandoning is not None:
+                self._abandoning.cancel()
             self._runner.close()
             self._disk.close()
             for drops in (*(link.drops for link in self._links), *(device.drops for device in self._devices)):
@@ -199,21 +217,69 @@ class Agent:
             ("store", self._disk.watch()),
             ("store-room", self._watch_room()),
             ("clock", ClockWatch(self._disk).run()),
+            ("link-terms", self._terms.run()),
             ("receipts", self._receipts.run()),
             ("receipt-reader", reader.run()),
         ]
         for link in self._links:
             run = partial(self._run_link, link)
             work.append((f"link:{link.link}", self._keep("link", link.link, run, link.link_down)))
+        if self.config.auto_remotes:
+            transport = self._plugins.transport(AUTO_TRANSPORT)
+            work.append(("auto-links", AutoLinks(self.config, transport, self._run_auto_link).run()))
         for device in self._devices:
             run = partial(self._run_device, device)
             work.append((f"device:{device.name}", self._keep("device", device.name, run, device.unavailable)))
             work.append((f"batches:{device.name}", device.flush_readings()))
+        work.append(("link-seconds", self._recording().run()))
         work.append(("api", self._keep("api", spell(self.config.api), self._api.run, _ignore)))
         work.append(("desk", self._keep("desk", self.config.web or self.config.node_id, self._run_desk, _ignore)))
+        if self._posts is not None:
+            work.append(("posts", self._posts.run()))
         if self.config.role != COMMAND:
             work.append(("report", self._reporter().run()))
         return work
+
+    async def _part(self, name: str, work: Work) -> None:
+        """Run one part; a defect in it is said at once and ends the agent, soon also where others wait for that part.
+
+        So whoever started the agent can start it again, where a process half dead would answer nobody.
+        """
+        try:
+            await work
+        except Exception:
+            log.exception("agent_part_failed", part=name)
+            if self._abandoning is None:
+                self._abandoning = self._loop.call_later(STOP_LONGEST_S, _abandon, self, 1)
+            raise
+
+    def _post_copies(self) -> PostCopies | None:
+        config = self.config
+        if not config.copies_to:
+            return None
+        posts = PostCopies(
+            level=config.level,
+            posts=config.copies_to,
+            disk=self._disk,
+            runner=self._runner,
+            sender=self._sender,
+            now_s=self._loop.time,
+            now_ms=self._disk.ages.now_ms,
+        )
+        self._receipts.is_silent = posts.is_silent
+        return posts
+
+    def _recording(self) -> LinkRecording:
+        files = SecondFiles(
+            folder=self.config.data_dir / FOLDER,
+            node_id=self.config.node_id,
+            run=f"{self._incarnation:016x}-{time.time_ns():x}",
+            transports={link.name: link.transport for link in self.config.links},
+        )
+        ages = self._disk.ages
+        return LinkRecording(
+            files, self._runner.take_seconds, lambda: (ages.now_ms() / 1000, ages.clock_state().is_set)
+        )
 
     def _reporter(self) -> UnitReporter:
         return UnitReporter(
@@ -223,12 +289,20 @@ class Agent:
             ports=self._links,
             changed=self._link_changed,
             disk=self._disk,
+            costs=partial(report_rows, self._terms),
+            profile=self._terms.unusual_profile,
         )
 
     def _device(self, driver: DriverConfig) -> DevicePort:
         data_dir = self.config.data_dir / "devices" / driver.name
-        data_dir.mkdir(parents=True, exist_ok=True)
-        return DevicePort(driver, self._sender, data_dir=data_dir, granted_bytes=self._granted_bytes, loop=self._loop)
+        return DevicePort(
+            driver,
+            self._sender,
+            data_dir=data_dir,
+            granted_bytes=self._granted_bytes,
+            hint_link=self._runner.hint_link,
+            loop=self._loop,
+        )
 
     async def _keep(
         self, what: str, name: str, run: Callable[[], Awaitable[None]], mark_lost: Callable[[str], None]
@@ -248,7 +322,14 @@ class Agent:
     async def _run_link(self, port: LinkPort) -> None:
         await self._plugins.transport(port.config.transport)(port.config.table).run(port)
 
+    async def _run_auto_link(self, config: LinkConfig) -> None:
+        port = LinkPort(config, self._runner, self._loop)
+        self._terms.join(port)
+        self._links.append(port)
+        await self._keep("link", port.link, partial(self._run_link, port), port.link_down)
+
     async def _run_device(self, port: DevicePort) -> None:
+        port.data_dir.mkdir(parents=True, exist_ok=True)  # here, so that a disk that refuses it costs a device only
         await self._plugins.driver(port.config.kind)(port.config.table).run(port)
 
     async def _watch_room(self) -> None:
@@ -270,8 +351,9 @@ class Agent:
         now_s = self._loop.time()
         if self._last_report is None or now_s - self._last_report[0] > REPORT_CACHE_S:
             self._last_report = (now_s, self._runner.report())
-        policies = {port.link: port.config.policy for port in self._links}
-        return granted_bytes(self._last_report[1], policies, self._sender.flows.terms(flow).precedence, interval_s)
+        if self._terms.profile is Profile.LOW_POWER:
+            return 0
+        return granted_bytes(self._last_report[1], self._sender.flows.terms(flow).precedence, interval_s)
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -280,8 +362,12 @@ class Agent:
             case BundleDelivered():
                 self._delivered(event)
             case BundlesForwarded():
+                if self._posts is not None:
+                    self._posts.forwarded(event)
                 self._settled(*event.bundles)
             case BundleClosed():
+                if self._posts is not None:
+                    self._posts.closed(event)
                 self._receipts.tell_end(event.bundle, state_of(event.reason))
                 self._settled(event.bundle)
             case CameAgain():
@@ -309,11 +395,18 @@ class Agent:
             case IdentityMismatch():
                 log.error("bundle_identity_mismatch", bundle=str(event.bundle), peer=event.peer)
 
+    def _choices_changed(self) -> None:
+        """A person chose a profile or said what a link costs: its page shows it, and command hears soon."""
+        self._link_changed.set()
+        self._page_news.changed.set()
+
     def _delivered(self, event: BundleDelivered) -> None:
         flow = event.record.header.flow
         if flow in RECEIPT_FLOWS:
             self._receipt_arrived.set()
         self._deliveries.arrived(flow)
+        if self._posts is not None:
+            self._posts.delivered(event)
         if self._names_deliveries:
             log.debug("bundle_delivered", bundle=str(event.record.id), peer=event.peer, via=event.via)
 
@@ -335,6 +428,7 @@ class Agent:
                 sender=self._sender,
                 deliveries=self._deliveries,
                 links=self._links,
+                terms=self._terms,
                 devices=self._devices,
                 news=self._page_news,
                 incarnation=f"{self._incarnation:016x}",
@@ -344,6 +438,14 @@ class Agent:
             ),
             self._door.desks.tell,
         )
+
+
+async def guard_connection(work: Awaitable[None]) -> None:
+    """Serve one program so that a defect met on the way costs it its connection, and nobody else theirs."""
+    try:
+        await work
+    except Exception:
+        log.exception("connection_failed")
 
 
 def _ignore(reason: str) -> None:

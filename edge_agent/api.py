@@ -6,7 +6,7 @@ It listens on a unix socket that only its owner may open, or on loopback. There 
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,8 @@ from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_
 from edge_agent.api_stage import serve_stage
 from edge_agent.client import INLINE_BYTES, BundleState
 from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
-from edge_agent.core.errors import ActionError, RefusedError
+from edge_agent.core.errors import ActionError, RefusalReason, RefusedError
+from edge_agent.disk.types import StoreError
 from edge_agent.kit_memory import PageMemoryError
 from edge_agent.ports import PluginLostError
 from edge_agent.sender import SendTerms, UnsendableError
@@ -32,24 +33,31 @@ WAIT_STATES = ("forwarded", "delivered")
 OPS = ["send", "send_many", "stage", "state", "wait", "why", "status", "cancel", "act", "orders", "export", "import"]
 OPS += ["listen", "read", "accepted"]
 
+Guard = Callable[[Awaitable[None]], Coroutine[Any, Any, None]]  # Any: what coroutines yield and are sent is asyncio's
 ResultT = TypeVar("ResultT")
 
 
 class ApiServer:
     """Serves one address until cancelled."""
 
-    def __init__(self, door: ApiDoor, address: Address) -> None:
+    def __init__(self, door: ApiDoor, address: Address, guard: Guard) -> None:
+        """``guard`` runs the work of one connection, and keeps a defect in it from the others."""
         self._door = door
         self._address = address
+        self._guard = guard
         self.tried = asyncio.Event()
         """Set once the address was opened, or could not be."""
 
     async def run(self) -> None:
         """Answer requests for ever. Raises PluginLostError when the address cannot be had."""
         connections: list[asyncio.TaskGroup] = []
+        is_ending = False
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connections[0].create_task(self._serve(reader, writer), name="api:connection")
+            if is_ending:  # accepted, and nobody will serve it: a program must not wait for that
+                writer.close()
+                return
+            connections[0].create_task(self._guard(self._serve(reader, writer)), name="api:connection")
 
         try:
             server = await self._open(connected)
@@ -59,7 +67,10 @@ class ApiServer:
             async with asyncio.TaskGroup() as group:  # connections end with the server, while the store is open
                 connections.append(group)
                 await server.start_serving()
-                await asyncio.get_running_loop().create_future()
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    is_ending = True
         finally:
             server.close()
             if isinstance(self._address, Path):
@@ -104,6 +115,8 @@ class ApiServer:
                 await write_answer(writer, answer)
         except (ApiBrokenError, MalformedError) as error:
             writer.write(pack_message({"error": str(error), "reason": "malformed"}))
+        except StoreError as error:
+            writer.write(pack_message({"error": str(error), "reason": RefusalReason.STORE_FAILED.value}))
         except ConnectionError:
             pass  # the program went away in the middle of an answer: there is nobody to tell
         finally:
@@ -121,6 +134,8 @@ class ApiServer:
             return {"error": str(error), "reason": "malformed"}
         except (ActionError, PageMemoryError) as error:
             return {"error": str(error), "reason": "not_done"}
+        except StoreError as error:
+            return {"error": str(error), "reason": RefusalReason.STORE_FAILED.value}
         return None if ok is None else {"ok": ok}
 
     async def _ok(self, request: Message, reader: asyncio.StreamReader) -> Message | None:

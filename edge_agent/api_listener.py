@@ -3,10 +3,16 @@
 import asyncio
 from dataclasses import asdict
 
+import structlog
+
 from edge_agent.api_door import ApiDoor
 from edge_agent.api_messages import ApiBrokenError, Message, pack_message, read_message
+from edge_agent.disk.types import StoreError
 
 UNACKNOWLEDGED = 64  # deliveries on their way to one listener
+RETRY_S = 2.0  # a disk that fails is not asked more often by one listener
+
+log = structlog.get_logger()
 
 
 class Listener:
@@ -23,7 +29,18 @@ class Listener:
         self._is_last = False
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
-        """Push deliveries and take acknowledgements until the listener has gone or had its last."""
+        """Push deliveries and take acknowledgements until the listener has gone or had its last.
+
+        Ends too when the store cannot be read: the program connects again and goes on where it was.
+        """
+        try:
+            await self._serve(reader)
+        except* StoreError as errors:
+            reasons = [str(error) for error in errors.exceptions]
+            log.warning("listener_lost", consumer=self._consumer, reasons=reasons, retry_s=RETRY_S)
+            await asyncio.sleep(RETRY_S)
+
+    async def _serve(self, reader: asyncio.StreamReader) -> None:
         async with asyncio.TaskGroup() as group:
             push = group.create_task(self._push(), name=f"listener:{self._consumer}:push")
             sync = group.create_task(self._sync(), name=f"listener:{self._consumer}:sync")

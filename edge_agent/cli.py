@@ -7,6 +7,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
 EXIT_DONE = 0
@@ -15,6 +17,8 @@ EXIT_USAGE = 2
 EXIT_LATE = 3
 
 PRECEDENCE_WORDS = ("flash", "immediate", "priority", "routine", "deferred")
+PROFILE_WORDS = ("normal", "quiet", "emergency", "low-power")
+TARIFF_WORDS = ("free", "metered", "emergency")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--secret", type=Path, help="an existing secret to copy: all nodes of a deployment share one")
     init.set_defaults(run=_init)
     _add_talking(commands)
+    _add_report(commands)
     return parser
 
 
@@ -103,6 +108,7 @@ def _add_talking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
     _add_order(commands)
     _add_carry(commands)
+    _add_terms(commands)
 
     record = commands.add_parser("record", help="write a trace of a link as the agent measures it, to replay in a test")
     _add_config(record)
@@ -129,6 +135,21 @@ def _add_order(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     order.set_defaults(run=_order)
 
 
+def _add_terms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    profile = commands.add_parser("profile", help="how this node uses its links, until another profile is chosen")
+    profile.add_argument("profile", choices=PROFILE_WORDS)
+    _add_config(profile)
+    profile.add_argument("--to", default="", metavar="NODE", help="a unit, from the command post")
+    profile.add_argument("--by", default="", metavar="NAME", help="who wants it (default: whoever is on duty)")
+    profile.set_defaults(run=_profile)
+
+    link = commands.add_parser("link", help="say what a link costs whose cost nobody has said yet")
+    link.add_argument("link", metavar="NAME")
+    link.add_argument("tariff", choices=TARIFF_WORDS)
+    _add_config(link)
+    link.set_defaults(run=_link)
+
+
 def _add_carry(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     export = commands.add_parser("export", help="write what waits to a file that is carried to another node by hand")
     export.add_argument("file", type=Path, metavar="FILE")
@@ -140,6 +161,19 @@ def _add_carry(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     take_in.add_argument("file", type=Path, metavar="FILE")
     _add_config(take_in)
     take_in.set_defaults(run=_import)
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    report = commands.add_parser(
+        "report", help="what each link did on a day: availability, delay, loss, against targets"
+    )
+    _add_config(report)
+    report.add_argument("--day", type=_day, metavar="YYYY-MM-DD", help="in UTC (default: today)")
+    report.add_argument("--csv", type=Path, metavar="FILE", help="write a signed CSV")
+    report.add_argument("--html", type=Path, metavar="FILE", help="write a page to print, in English and Chinese")
+    report.add_argument("--json", action="store_true")
+    report.add_argument("--verify", type=Path, metavar="FILE", help="say whether a signed CSV is genuine, and end")
+    report.set_defaults(run=_report)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +190,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed: a day as YYYY-MM-DD") from error
+
+
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: allowed: an integer of 1 or more")
@@ -163,7 +204,8 @@ def _count(text: str) -> int:
 
 
 def _complain(text: str) -> None:
-    print(text, file=sys.stderr)
+    with suppress(OSError):  # nobody reads it, or its disk is full: the exit status says it, too
+        print(text, file=sys.stderr)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -174,12 +216,11 @@ def _run(options: argparse.Namespace) -> int:
     from edge_agent.config import load_config
     from edge_agent.config_tables import ConfigError
     from edge_agent.core.errors import EdgeAgentError
-    from edge_agent.logs import set_up_logs
+    from edge_agent.logs import is_terminal, set_up_logs
     from edge_agent.registry import installed_plugins
 
-    set_up_logs(
-        as_json=options.log == "json" or (options.log is None and not sys.stderr.isatty()), is_verbose=options.verbose
-    )
+    as_json = options.log == "json" or (options.log is None and not is_terminal())
+    stream = set_up_logs(as_json=as_json, is_verbose=options.verbose)
     plugins = installed_plugins()
     try:
         config = load_config(options.config, plugins)
@@ -187,7 +228,7 @@ def _run(options: argparse.Namespace) -> int:
         _complain(str(error))
         return EXIT_USAGE
     try:
-        run_agent(config, plugins)
+        run_agent(config, plugins, lambda: stream.lost_lines)
     except EdgeAgentError as error:  # said on purpose: secret refused, store in use, address taken
         _complain(f"edge-agent: {error}")
         return EXIT_USAGE
@@ -213,6 +254,8 @@ def _check(options: argparse.Namespace) -> int:
     links = ", ".join(f"{link.name} ({link.transport})" for link in config.links) or "none"
     drivers = ", ".join(f"{driver.name} ({driver.kind})" for driver in config.drivers) or "none"
     print("ok")
+    for warning in config.warnings():
+        print(f"{options.config}: warning: {warning}")
     print(
         f"node {config.node_id}, role {config.role}; links: {links}; devices: {drivers}; page: {config.web or 'none'}"
     )
@@ -269,6 +312,18 @@ def _order(options: argparse.Namespace) -> int:
     return talk_order.order(options)
 
 
+def _profile(options: argparse.Namespace) -> int:
+    from edge_agent import talk_terms
+
+    return talk_terms.profile(options)
+
+
+def _link(options: argparse.Namespace) -> int:
+    from edge_agent import talk_terms
+
+    return talk_terms.link(options)
+
+
 def _export(options: argparse.Namespace) -> int:
     from edge_agent import talk_carry
 
@@ -285,6 +340,12 @@ def _record(options: argparse.Namespace) -> int:
     from edge_agent import talk
 
     return talk.record(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from edge_agent import talk_report
+
+    return talk_report.report(options)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,14 @@ from edge_agent.command.groups import UnitGroup
 from edge_agent.command.layers import ARCHIVE_ALLOWED, FOLDER_ALLOWED, LayerError, MapLayer, open_archive, open_folder
 from edge_agent.command.limits import ReadingLimit
 from edge_agent.config_lines import KeyPath, find_lines
+from edge_agent.config_policy import (
+    QuietHours,
+    check_policy,
+    link_policy,
+    parse_quiet_hours,
+    policy_warnings,
+    refuse_undeliverable,
+)
 from edge_agent.config_schema import (
     API,
     COMMAND_NODES,
@@ -23,13 +31,13 @@ from edge_agent.config_schema import (
     LIMIT,
     LINK,
     LINK_TABLE_KEYS,
+    LINKS,
     NODE,
     SECTIONS,
     SECURITY,
     STORE,
     WEB,
     flow_rule,
-    link_policy,
     reading_limit,
 )
 from edge_agent.config_tables import ConfigError, ConfigProblem, TableReader, show
@@ -46,7 +54,9 @@ _SINGLE_TABLES = {
     "api": API,
     "web": WEB,
     "command": COMMAND_NODES,
+    "links": LINKS,
 }
+AUTO_TRANSPORT = "udp"
 NO_LOGIN_REASON = (
     "a loopback address such as 127.0.0.1:{port}: others could use it without a login, which does not exist"
 )
@@ -62,6 +72,11 @@ class LinkConfig:
     rate_bps: float | None
     policy: LinkPolicy
     is_listener: bool
+    kind: str = ""
+    """What it is measured against in a link report; empty: nobody said."""
+    quiet_hours: QuietHours | None = None
+    has_metered: bool = True
+    """Whether the file says what it costs, or that a person shall say; else a burst link counts as metered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +107,8 @@ class Config:
     operation: str
     frame_ancestors: tuple[str, ...]
     links: tuple[LinkConfig, ...]
+    auto_remotes: tuple[str, ...]
+    """Where links go that are made for interfaces as they come; empty: none are made."""
     flows: tuple[FlowRule, ...]
     drivers: tuple[DriverConfig, ...]
     limits: tuple[ReadingLimit, ...]
@@ -99,7 +116,15 @@ class Config:
     groups: tuple[UnitGroup, ...]
     level: str
     others: tuple[str, ...]
+    copies_to: tuple[str, ...]
+    """Command nodes that show all that this one shows."""
     escalate_after_s: float
+
+    def warnings(self) -> list[str]:
+        """What is allowed in it and should be known before somebody relies on it."""
+        return policy_warnings(
+            {link.name: link.policy for link in self.links}, {link.name: link.quiet_hours for link in self.links}
+        )
 
 
 def load_config(path: Path, plugins: Plugins) -> Config:
@@ -107,12 +132,14 @@ def load_config(path: Path, plugins: Plugins) -> Config:
     document, reader = _parse(path)
     sections = _read_sections(document, reader)
     links = _read_links(document, reader, plugins)
-    drivers = _read_drivers(document, reader, plugins)
+    link_names = None if sections["links"].get("auto") else [link.name for link in links]
+    drivers = _read_drivers(document, reader, plugins, link_names)
     flows = [reader.read(table, FLOW, at) for at, table in _tables(document, reader, "flow")]
     limits = _read_limits(document, reader)
     layers = _read_layers(document, reader, sections["node"].get("role", COMMAND))
     groups = [reader.read(table, GROUP, at) for at, table in _tables(document, reader, "group")]
     api, web = _read_listeners(sections, reader)
+    auto_remotes = _read_auto_remotes(sections["links"], links, reader)
     if reader.problems:
         raise ConfigError(tuple(sorted(reader.problems, key=lambda problem: problem.line)))
     assert api is not None  # a missing address is a problem, and problems ended above
@@ -132,6 +159,7 @@ def load_config(path: Path, plugins: Plugins) -> Config:
         operation=sections["web"]["operation"],
         frame_ancestors=tuple(sections["web"]["frame_ancestors"]),
         links=tuple(links),
+        auto_remotes=auto_remotes,
         flows=tuple(flow_rule(values) for values in flows),
         drivers=tuple(drivers),
         limits=tuple(limits),
@@ -139,6 +167,7 @@ def load_config(path: Path, plugins: Plugins) -> Config:
         groups=tuple(UnitGroup(name=values["name"], units=tuple(values["units"])) for values in groups),
         level=node["level"],
         others=tuple(name for name in sections["command"]["others"] if name != node["id"]),
+        copies_to=tuple(dict.fromkeys(name for name in sections["command"]["copies_to"] if name != node["id"])),
         escalate_after_s=sections["command"]["escalate_after_s"],
     )
 
@@ -188,6 +217,11 @@ def _read_sections(
     node = sections["node"]
     if node.get("id") == COMMAND and node.get("role") != COMMAND:
         reader.refuse(("node", "id"), COMMAND, 'only with role = "command": it names every command post')
+    copies_to = sections["command"]["copies_to"]
+    if copies_to and node.get("role") != COMMAND:
+        reader.refuse(("command", "copies_to"), copies_to, 'only with role = "command"')
+    elif COMMAND in copies_to:
+        reader.refuse(("command", "copies_to"), COMMAND, "ids that mean one post each; this one means all of them")
     if not node.get("data_dir"):
         node["data_dir"] = str(reader.file.parent / "var" / node.get("id", ""))
     secret_file = sections["security"].get("secret_file")
@@ -245,8 +279,10 @@ def _tables(document: Mapping[str, Any], reader: TableReader, key: str) -> list[
 
 def _read_links(document: Mapping[str, Any], reader: TableReader, plugins: Plugins) -> list[LinkConfig]:
     links: list[LinkConfig] = []
+    policies: list[tuple[KeyPath, LinkPolicy]] = []
     taken: dict[str, KeyPath] = {}
-    for path, table in _tables(document, reader, "link"):
+    tables = _tables(document, reader, "link")
+    for path, table in tables:
         own = _plugin_settings(table, reader, path, "transport", plugins)
         if own is None:
             continue
@@ -254,23 +290,48 @@ def _read_links(document: Mapping[str, Any], reader: TableReader, plugins: Plugi
         values = reader.read(table, {**own, **LINK, **rate}, path)
         _refuse_second(values.get("name"), reader, path, taken)
         problems_before = len(reader.problems)
+        if LINK.keys() <= values.keys():
+            check_policy(values, reader, path)
         plugin_table = {key: values[key] for key in own if key in values}
         _try_build(plugins.transport(table["transport"]), plugin_table, own, reader, path)
         if len(reader.problems) == problems_before and LINK.keys() <= values.keys():
+            policies.append((path, link_policy(values)))
             links.append(
                 LinkConfig(
                     name=values["name"],
                     transport=values["transport"],
                     table=plugin_table,
                     rate_bps=None if rate else values["rate_bps"] or None,
-                    policy=link_policy(values),
+                    policy=policies[-1][1],
                     is_listener=any(plugin_table.get(key) for key in LINK_TABLE_KEYS),
+                    kind=values["kind"],
+                    quiet_hours=parse_quiet_hours(values["quiet_hours"]),
+                    has_metered=values["metered"] is not None or values["ask_cost"],
                 )
             )
+    if len(links) == len(tables):
+        refuse_undeliverable(policies, reader)
     return links
 
 
-def _read_drivers(document: Mapping[str, Any], reader: TableReader, plugins: Plugins) -> list[DriverConfig]:
+def _read_auto_remotes(section: Mapping[str, Any], links: Sequence[LinkConfig], reader: TableReader) -> tuple[str, ...]:
+    """Addresses for links that are made as interfaces come: stated, or those of the links there are."""
+    if not section.get("auto"):
+        return ()
+    remotes = section.get("remote") or [
+        remote for link in links if link.transport == AUTO_TRANSPORT for remote in link.table.get("remote", ())
+    ]
+    if not remotes and not reader.problems:
+        reader.add(
+            ("links", "auto"), '= true is not possible: no link over UDP has a remote; give remote = "HOST:PORT"'
+        )
+    return tuple(dict.fromkeys(remotes))
+
+
+def _read_drivers(
+    document: Mapping[str, Any], reader: TableReader, plugins: Plugins, link_names: Sequence[str] | None
+) -> list[DriverConfig]:
+    """``link_names``: those that a driver may speak of; None: any, for more may come."""
     drivers: list[DriverConfig] = []
     taken: dict[str, KeyPath] = {}
     for path, table in _tables(document, reader, "driver"):
@@ -280,6 +341,10 @@ def _read_drivers(document: Mapping[str, Any], reader: TableReader, plugins: Plu
         values = reader.read(table, {**own, **DRIVER}, path)
         _refuse_second(values.get("name"), reader, path, taken)
         plugin_table = {key: values[key] for key in own if key in values}
+        for key in [key for key, value in plugin_table.items() if own[key].names_link and value]:
+            if link_names is not None and plugin_table[key] not in link_names:
+                allowed = ", ".join(link_names) or "none, there is no [[link]]"
+                reader.add((*path, key), f"= {plugin_table[key]!r} names no link; allowed: {allowed}")
         _try_build(plugins.driver(table["kind"]), plugin_table, own, reader, path)
         if DRIVER.keys() <= values.keys():
             drivers.append(

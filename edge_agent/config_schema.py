@@ -6,16 +6,31 @@ from typing import Any
 from edge_agent.addresses import UNIX_PREFIX, is_loopback, parse_host_port
 from edge_agent.command.layers import ARCHIVE_ALLOWED, DATUMS, FOLDER_ALLOWED
 from edge_agent.command.limits import ReadingLimit
+from edge_agent.config_policy import POLICY, PRECEDENCE_WORDS
 from edge_agent.core.bundle import LIFETIME_MAX_S, NODE_ID_PATTERN, FlowOrder, Precedence
-from edge_agent.core.limits import LinkPolicy
 from edge_agent.flows import FlowRule
+from edge_agent.link_kinds import LinkKind
 from edge_agent.ports import Setting
 
-SECTIONS = ("node", "security", "store", "api", "web", "command", "link", "flow", "driver", "limit", "layer", "group")
+SECTIONS = (
+    "node",
+    "security",
+    "store",
+    "api",
+    "web",
+    "command",
+    "links",
+    "link",
+    "flow",
+    "driver",
+    "limit",
+    "layer",
+    "group",
+)
 LEVELS = ("county", "city", "province")
 ROLES = ("kit", "relay", "command")
-PRECEDENCE_WORDS = tuple(precedence.name.lower() for precedence in Precedence)
 ORDER_WORDS = tuple(order.value for order in FlowOrder)
+LINK_KINDS = tuple(kind.value for kind in LinkKind if kind)
 LINK_TABLE_KEYS = ("listen",)
 """A transport's key that, when set, makes its link serve any number of peers."""
 
@@ -35,10 +50,6 @@ def _is_name(text: str) -> bool:
     return NODE_ID_PATTERN.fullmatch(text) is not None
 
 
-def _are_precedences(words: list[object]) -> bool:
-    return bool(words) and all(word in PRECEDENCE_WORDS for word in words) and len(set(words)) == len(words)
-
-
 def _are_own_origins(origins: list[object]) -> bool:
     return all(isinstance(origin, str) and _is_own_origin(origin) for origin in origins)
 
@@ -49,7 +60,6 @@ def _is_own_origin(origin: str) -> bool:
 
 
 _NAME_ALLOWED = "1 to 32 of a-z 0-9 . _ - starting with a letter or digit"
-_PRECEDENCES_ALLOWED = f"one or more of {', '.join(PRECEDENCE_WORDS)}"
 
 NODE: Mapping[str, Setting] = {
     "id": Setting(kind=str, allowed=_NAME_ALLOWED, accepts=_is_name),
@@ -100,8 +110,28 @@ COMMAND_NODES: Mapping[str, Setting] = {
         default=[],
         accepts=lambda names: all(isinstance(name, str) and _is_name(name) for name in names),
     ),
+    "copies_to": Setting(
+        kind=list,
+        allowed="ids of command nodes, of this level and others, that show all that this one shows",
+        default=[],
+        accepts=lambda names: all(isinstance(name, str) and _is_name(name) for name in names),
+    ),
     "escalate_after_s": Setting(
         kind=float, allowed="5 to 3600 seconds", default=60.0, accepts=lambda after_s: 5 <= after_s <= 3600
+    ),
+}
+LINKS: Mapping[str, Setting] = {
+    "auto": Setting(
+        kind=bool,
+        allowed="true for a link by each interface that comes with a default route and no link of its own, else false",
+        default=False,
+    ),
+    "remote": Setting(
+        kind=list,
+        allowed='addresses "HOST:PORT" of the command post; leave it out for those of the links over UDP',
+        default=[],
+        accepts=lambda texts: bool(texts) and all(isinstance(text, str) and _is_host_port(text) for text in texts),
+        takes_one=True,
     ),
 }
 GROUP: Mapping[str, Setting] = {
@@ -113,23 +143,13 @@ GROUP: Mapping[str, Setting] = {
     ),
 }
 LINK: Mapping[str, Setting] = {
+    "kind": Setting(kind=str, allowed=", ".join(LINK_KINDS), default="", accepts=lambda kind: kind in LINK_KINDS),
     "name": Setting(kind=str, allowed=_NAME_ALLOWED, accepts=_is_name),
     "transport": Setting(kind=str, allowed="the name of an installed transport"),
     "rate_bps": Setting(
         kind=float, allowed="bits a second, 50 to 1e10", default=0.0, accepts=lambda bps: 50 <= bps <= 1e10
     ),
-    "precedences": Setting(
-        kind=list, allowed=_PRECEDENCES_ALLOWED, default=list(PRECEDENCE_WORDS), accepts=_are_precedences
-    ),
-    "cost_per_mb": Setting(kind=float, allowed="0 or more", default=0.0, accepts=lambda cost: 0 <= cost < 1e9),
-    "bytes_per_day": Setting(
-        kind=int, allowed="0 or more; leave it out for no budget", default=-1, accepts=lambda budget: budget >= 0
-    ),
-    "metered": Setting(kind=bool, allowed="true for a link whose bytes cost, else false", default=False),
-    "shares_fate": Setting(
-        kind=str, allowed="a word that links failing together have in common", default="", accepts=_is_name
-    ),
-    "keepalive_s": Setting(kind=float, allowed="1 to 3600 seconds", default=15.0, accepts=lambda s: 1 <= s <= 3600),
+    **POLICY,
 }
 FLOW: Mapping[str, Setting] = {
     "name": Setting(
@@ -148,7 +168,9 @@ FLOW: Mapping[str, Setting] = {
         accepts=lambda lifetime_s: 1 <= lifetime_s <= LIFETIME_MAX_S,
     ),
     "protected": Setting(
-        kind=bool, allowed="true to hold 30 % of each link for it where IMMEDIATE would take all", default=None
+        kind=bool,
+        allowed="true to send its short messages on two links, and hold 30 % of each where IMMEDIATE would take all",
+        default=None,
     ),
 }
 DRIVER: Mapping[str, Setting] = {
@@ -191,18 +213,6 @@ LAYER: Mapping[str, Setting] = {
         kind=str, allowed="at most 128 characters, shown on the map", default="", accepts=lambda text: len(text) <= 128
     ),
 }
-
-
-def link_policy(values: Mapping[str, Any]) -> LinkPolicy:
-    """The policy of a checked [[link]] table."""
-    return LinkPolicy(
-        precedences=frozenset(Precedence[word.upper()] for word in values["precedences"]),
-        cost_per_mb=values["cost_per_mb"],
-        bytes_per_day=None if values["bytes_per_day"] < 0 else values["bytes_per_day"],
-        metered=values["metered"],
-        shares_fate=values["shares_fate"],
-        keepalive_s=values["keepalive_s"],
-    )
 
 
 def flow_rule(values: Mapping[str, Any]) -> FlowRule:

@@ -79,6 +79,8 @@ class TableReader:
         return values
 
     def _checked(self, path: KeyPath, value: Any, setting: Setting) -> Any:  # Any: see ports.Table
+        if setting.takes_one and isinstance(value, str):
+            value = [value]
         is_number = setting.kind is float and type(value) is int
         if type(value) is not setting.kind and not is_number:
             kind = TOML_KINDS.get(setting.kind, setting.kind.__name__)

@@ -7,9 +7,10 @@ from contextlib import aclosing
 
 from edge_agent.client import Delivery
 from edge_agent.core.bundle import BundleId
+from edge_agent.core.post_words import POST_FLOWS
 from edge_agent.disk.store import Disk
+from edge_agent.disk.types import DamagedError, Start, UnknownBundleError
 from edge_agent.disk.types import Delivery as StoredDelivery
-from edge_agent.disk.types import Start
 
 BATCH = 64
 SHOWN_MAX_BYTES = 16 << 20
@@ -61,7 +62,11 @@ class Deliveries:
         """What the consumer has not acknowledged, then what comes, for ever; larger payloads are left out."""
         async with aclosing(self.stored(name)) as deliveries:
             async for stored in deliveries:
-                yield await self._read(stored, inline_bytes)
+                try:
+                    delivery = await self._read(stored, inline_bytes)
+                except (UnknownBundleError, DamagedError):
+                    continue  # given up for room, or set aside, since its row was read: the next look would not show it
+                yield delivery
 
     async def stored(self, name: str) -> AsyncGenerator[StoredDelivery, None]:
         """The same with ages, and without the payloads that are files."""
@@ -74,19 +79,23 @@ class Deliveries:
                 batch = await self._disk.consumer_next(name, after, BATCH)
                 for stored in batch:
                     after = stored.position
-                    yield stored
+                    if stored.record.header.flow not in POST_FLOWS:  # what is in them arrives under its own name
+                        yield stored
                 if not batch:
                     await news.wait()
         finally:
             self._news.pop(news, None)
 
     async def shown_payload(self, stored: StoredDelivery) -> bytes:
-        """The payload for this node's own pages; empty, which none of them can show, of what is too large for one."""
+        """The payload for this node's own pages; empty, which none of them can show, if too large for one, or gone."""
         if stored.payload is not None:
             return stored.payload
         if stored.record.payload_bytes > SHOWN_MAX_BYTES:
             return b""
-        return await self._disk.read_payload(stored.record.id)
+        try:
+            return await self._disk.read_payload(stored.record.id)
+        except (UnknownBundleError, DamagedError):
+            return b""  # given up for room, or set aside, since its row was read
 
     async def _read(self, stored: StoredDelivery, inline_bytes: int) -> Delivery:
         payload, payload_bytes = stored.payload, stored.record.payload_bytes

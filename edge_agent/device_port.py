@@ -9,6 +9,7 @@ import structlog
 from edge_agent.config import DriverConfig
 from edge_agent.core.bundle import BundleId, Origin, Precedence
 from edge_agent.core.errors import RefusedError
+from edge_agent.core.link_hint import LinkHint
 from edge_agent.link_port import DropCounter
 from edge_agent.ports import Reading
 from edge_agent.sender import BundleSender
@@ -31,6 +32,7 @@ class DevicePort:
         *,
         data_dir: Path,
         granted_bytes: Callable[[str, float], int],
+        hint_link: Callable[[str, str, LinkHint], bool],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.name = config.name
@@ -41,6 +43,7 @@ class DevicePort:
         self.drops = DropCounter(loop, device=config.name)
         self._sender = sender
         self._granted_bytes = granted_bytes
+        self._hint_link = hint_link
         self._pending: list[Reading] = []
         self._news = asyncio.Event()
         self._is_full = asyncio.Event()
@@ -122,6 +125,10 @@ class DevicePort:
 
     def granted_bytes(self, interval_s: float) -> int:
         return self._granted_bytes(self.flow, interval_s)
+
+    def hint_link(self, link: str, hint: LinkHint) -> None:
+        if not self._hint_link(link, self.name, hint):
+            self.drops.count("link_hint_refused")
 
     def now_ms(self) -> int:
         return self._sender.now_ms()

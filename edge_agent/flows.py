@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from edge_agent.core.bundle import FlowOrder, Precedence
 
 DAY_S = 86_400.0
+PROFILE_LIFETIME_S = 3_600.0  # whoever is at the kit may have chosen another one since
 REPORT_LIFETIME_S = 600.0  # an older word on links and backlog would only mislead
 
 
@@ -14,7 +15,8 @@ REPORT_LIFETIME_S = 600.0  # an older word on links and backlog would only misle
 class FlowRule:
     """What holds for flows whose name matches ``pattern`` (a shell glob). None: what the built-in rule says.
 
-    ``protected`` flows below IMMEDIATE hold 30 % of each link where IMMEDIATE would take all of it.
+    ``protected`` flows below IMMEDIATE hold 30 % of each link where IMMEDIATE would take all; bundles of one frame
+    leave on two links at once (``core.copies`` says where).
     """
 
     pattern: str
@@ -45,6 +47,7 @@ def built_in_rules() -> tuple[FlowRule, ...]:
         _rule("order*", fifo, Precedence.IMMEDIATE, DAY_S),
         _rule("cancel", fifo, Precedence.IMMEDIATE, DAY_S),
         _rule("pull", fifo, Precedence.IMMEDIATE, DAY_S),
+        _rule("profile", latest, Precedence.IMMEDIATE, PROFILE_LIFETIME_S),
         _rule("text*", fifo, Precedence.IMMEDIATE, DAY_S),
         _rule("read", fifo, Precedence.IMMEDIATE, DAY_S),
         _rule("position*", newest, Precedence.PRIORITY, DAY_S, protected=True),

@@ -8,6 +8,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ from edge_agent.kit_rows import (
     sos_json,
     store_json,
 )
+from edge_agent.link_costs import add_costs
 from edge_agent.page_parts import PageParts
 from edge_agent.page_watchers import Watchers
 from edge_agent.telemetry.payloads import (
@@ -88,7 +90,6 @@ class KitDesk:
         self._escalation = Escalation(parts)
         self._photos = PhotoSender(parts, self._memory)
         self._watchers = Watchers()
-        self._policies = {port.link: port.config.policy for port in parts.links}
         self._started_ms = parts.now_ms()
         self._urgency = 0
         self._is_changed = True
@@ -174,7 +175,7 @@ class KitDesk:
             await parts.disk.flush()
         fates = await parts.disk.own_messages(MESSAGES_READ)
         report, now_s = parts.runner.report(), parts.now_s()
-        outlook = Outlook(report=report, policies=self._policies, news=parts.news, now_s=now_s, now_ms=now_ms)
+        outlook = Outlook(report=report, news=parts.news, now_s=now_s, now_ms=now_ms)
         photos = {note.id: note for note in memory.all(PhotoNote)}
         sent = own_rows(fates, photos, outlook)
         known = {row["id"] for row in sent}
@@ -189,7 +190,8 @@ class KitDesk:
             "clock_step_s": clock_step_s(parts.disk.ages.clock_state()),
             "node": {"id": parts.config.node_id, "number": parts.config.number, "name": parts.config.name},
             "command_heard_ms": heard_ms,
-            "links": link_json(report, parts.links),
+            "profile": parts.terms.profile.value,
+            "links": add_costs(link_json(report, parts.links, now_s, now_ms), parts.terms, now_ms),
             "missing": missing_json(report, parts.devices, position, now_ms, is_command_known=heard_ms is not None),
             "position": None if position is None else position_json(position),
             "messages": rows[:MESSAGES_SHOWN],
@@ -215,7 +217,7 @@ class KitDesk:
         fate = next((each for each in fates if str(each.bundle) == record.id), None)
         if fate is None:
             fate = await self._parts.disk.fate(BundleId.parse(record.id))
-        return self._told(sos_json(record, fate, self._parts.runner.report(), self._policies))
+        return self._told(sos_json(record, fate, self._parts.runner.report()))
 
     def _told(self, row: Json) -> Json:
         """With the stamps of this kit's clock put right where it was set later."""
@@ -248,6 +250,8 @@ class KitDesk:
             "cancel": self._cancel,
             "photo": self._photos.send,
             "answer": self._answer,
+            "profile": partial(self._choose, "profile"),
+            "link": partial(self._choose, "link"),
         }
         if action not in actions:
             raise ActionError(f"action {action!r}: allowed at a kit: {', '.join(actions)}")
@@ -379,6 +383,11 @@ class KitDesk:
         await self._parts.sender.submit(
             ask.pack(), flow=CANCEL_FLOW, to=fate.header.destination, precedence=fate.bundle.precedence
         )
+
+    async def _choose(self, action: str, body: Mapping[str, Any], now_ms: int) -> Json:
+        """A profile, or what a link costs."""
+        await self._parts.terms.act(action, body)
+        return {}
 
     async def _answer(self, body: Mapping[str, Any], now_ms: int) -> Json:
         await self._orders.answer(

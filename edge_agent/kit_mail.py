@@ -13,20 +13,22 @@ from dataclasses import replace
 import structlog
 
 from edge_agent.core.bundle import BundleId, MalformedError
-from edge_agent.core.errors import RefusedError
+from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.core.progress import Progress
-from edge_agent.disk.types import Delivery, StateUpdate
+from edge_agent.disk.types import Delivery, StateUpdate, StoreError
 from edge_agent.kit_memory import KitMemory, PageMemoryError, SosRecord
 from edge_agent.kit_orders import KitOrders
 from edge_agent.page_parts import PageParts
 from edge_agent.telemetry.payloads import (
     CANCEL_FLOW,
     ORDER_FLOW,
+    PROFILE_FLOW,
     PULL_FLOW,
     SOS_CLOSE_FLOW,
     SOS_CONFIRM_FLOW,
     TEXT_FLOW,
     WITHDRAW_FLOW,
+    ProfileAsk,
     SosUpdate,
 )
 
@@ -53,6 +55,7 @@ class KitMail:
             WITHDRAW_FLOW: self._orders.take,
             CANCEL_FLOW: self._orders.take_cancel,
             PULL_FLOW: self._orders.take_pull,
+            PROFILE_FLOW: self._take_profile,
             SOS_CONFIRM_FLOW: self._take_confirmation,
             SOS_CLOSE_FLOW: self._take_closing,
         }
@@ -88,6 +91,17 @@ class KitMail:
             except (PageMemoryError, RefusedError) as error:  # not kept, so not acknowledged; there may be room again
                 log.error("page_memory_failed", bundle=str(delivery.record.id), reason=str(error), retry_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
+
+    async def _take_profile(self, stream: str, delivery: Delivery, payload: bytes) -> None:
+        ask = ProfileAsk.unpack(payload)
+        try:
+            await self._parts.terms.set_profile(ask.profile)
+        except ActionError as error:
+            raise MalformedError(str(error)) from error
+        except StoreError as error:
+            raise PageMemoryError(str(error)) from error
+        log.info("profile_asked", profile=ask.profile, by=ask.by, source=delivery.record.id.source)
+        await self._memory.pass_by(stream, delivery.position)
 
     async def _take_confirmation(self, stream: str, delivery: Delivery, payload: bytes) -> None:
         update = _told(payload, delivery)

@@ -6,7 +6,6 @@ from typing import Any
 
 from edge_agent.core.bundle import CLOCK_FLOOR_MS, COMMAND, MalformedError, Precedence
 from edge_agent.core.effects import LinkState
-from edge_agent.core.limits import LinkPolicy
 from edge_agent.core.progress import ARRIVED
 from edge_agent.core.report import NodeReport
 from edge_agent.device_port import DevicePort
@@ -14,7 +13,7 @@ from edge_agent.disk.types import ClockState, DiskReport, Fate, FateState
 from edge_agent.fates import state_of
 from edge_agent.kit_memory import HeldPhrase, KitOrder, PhotoNote, SosRecord
 from edge_agent.link_port import LinkPort
-from edge_agent.outlook import WaitCode, find_wait, link_rate_bps, may_carry, open_links
+from edge_agent.outlook import WaitCode, find_wait, link_rate_bps, open_links
 from edge_agent.page_news import PageNews
 from edge_agent.status import link_rows
 from edge_agent.telemetry.payloads import PICTURE_FLOW, READ_FLOW, SOS_FLOW, WITHDRAW_FLOW, Picture, Position, Text
@@ -44,7 +43,6 @@ class Outlook:
     """What a waiting message waits for, at one moment."""
 
     report: NodeReport
-    policies: Mapping[str, LinkPolicy]
     news: PageNews
     now_s: float
     now_ms: int
@@ -53,7 +51,7 @@ class Outlook:
         """The reason as a page words it; None for what does not wait."""
         if fate.state is not FateState.ACCEPTED:
             return None
-        wait = find_wait(self.report, self.policies, fate.bundle.precedence, fate.payload_bytes)
+        wait = find_wait(self.report, fate.bundle.precedence, fate.payload_bytes)
         code = wait.code
         if wait.links and code is not WaitCode.NOT_ALLOWED and self.news.is_refused(fate.bundle, self.now_s):
             code = WaitCode.PEER_FULL
@@ -232,10 +230,10 @@ def store_json(report: DiskReport) -> Json:
     }
 
 
-def sos_json(record: SosRecord, fate: Fate | None, report: NodeReport, policies: Mapping[str, LinkPolicy]) -> Json:
+def sos_json(record: SosRecord, fate: Fate | None, report: NodeReport) -> Json:
     """The open call for help, step by step."""
     waits = fate is not None and fate.state is FateState.ACCEPTED
-    sending = {link.link for link in open_links(report) if may_carry(policies.get(link.link), Precedence.FLASH)}
+    sending = {link.link for link in open_links(report) if Precedence.FLASH in link.carries}
     return {
         "id": record.id,
         "at_ms": record.at_ms,
@@ -250,15 +248,29 @@ def sos_json(record: SosRecord, fate: Fate | None, report: NodeReport, policies:
     }
 
 
-def link_json(report: NodeReport, ports: Sequence[LinkPort]) -> list[Json]:
-    """One row a link, the best of its peers, in the order of the configuration."""
+def link_json(report: NodeReport, ports: Sequence[LinkPort], now_s: float, now_ms: int) -> list[Json]:
+    """One row a link, the best of its peers, in the order of the configuration.
+
+    ``switch``: how long another link needed to take over from it the last time, and when; null: it never had to.
+    """
     rows: dict[str, Json] = {}
     for row in link_rows(report, ports):
         known = rows.get(row["name"])
         if known is None or _LINK_ORDER.index(row["state"]) < _LINK_ORDER.index(known["state"]):
-            names = ("name", "transport", "state", "rate_bps", "reason", "rtt_s", "loss_ratio")
-            rows[row["name"]] = {name: row[name] for name in names}
+            names = ("name", "transport", "state", "rate_bps", "reason", "rtt_s", "loss_ratio", "others_ratio")
+            rows[row["name"]] = {name: row[name] for name in names} | {"switch": None}
+            rows[row["name"]]["hints"] = [_hint_json(each, now_ms) for each in row["hints"]]
+    for link in report.links:
+        if link.switch_s is not None and link.link in rows:
+            at_ms = now_ms - round((now_s - link.switched_s) * 1000)
+            rows[link.link]["switch"] = {"took_s": round(link.switch_s, 3), "at_ms": at_ms}
     return list(rows.values())
+
+
+def _hint_json(row: Json, now_ms: int) -> Json:
+    """A page shows when a device said so, and counts the age itself."""
+    shown = {name: row[name] for name in ("source", "is_up", "signal_dbm", "snr_db", "note", "warns")}
+    return shown | {"at_ms": now_ms - round(row["age_s"] * 1000)}
 
 
 def missing_json(

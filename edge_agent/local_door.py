@@ -20,7 +20,9 @@ from edge_agent.disk.types import Fate, FateState, StoreError, UnknownBundleErro
 from edge_agent.fates import FateWatch, state_of
 from edge_agent.hand_in import HandIn
 from edge_agent.kit_rows import row_id
+from edge_agent.link_costs import add_costs
 from edge_agent.link_port import LinkPort
+from edge_agent.link_terms import ACTIONS, LinkTerms
 from edge_agent.pages import DeskWatch
 from edge_agent.runner import Runner
 from edge_agent.security.secret_file import load_secret
@@ -41,10 +43,12 @@ class LocalDoor:
     sender: BundleSender
     deliveries_: Deliveries
     links: Sequence[LinkPort]
+    terms: LinkTerms
     devices: Sequence[DevicePort]
     now_s: Callable[[], float]
     started_s: float
     accepted_news: AcceptedNews
+    lost_log_lines: Callable[[], int]
     fates: FateWatch = field(init=False)
     desks: DeskWatch = field(default_factory=DeskWatch)
 
@@ -153,6 +157,9 @@ class LocalDoor:
         return Import(runner=self.runner, secret=secret, now_s=self.now_s, now_ms=self.sender.now_ms)
 
     async def act(self, action: str, body: Message) -> Message:
+        if action in ACTIONS and "unit" not in body:
+            await self.terms.act(action, body)
+            return {}
         return await (await self.desks.open()).act(action, body, self.sender.now_ms())
 
     async def orders(self) -> list[Message]:
@@ -167,7 +174,8 @@ class LocalDoor:
             "number": self.config.number,
             "role": self.config.role,
             "uptime_s": self.now_s() - self.started_s,
-            "links": link_rows(report, self.links),
+            "profile": self.terms.profile.value,
+            "links": add_costs(link_rows(report, self.links), self.terms, self.sender.now_ms()),
             "backlog": backlog_rows(report),
             "devices": device_rows(self.devices),
             "peers": {peer: {"heard_age_s": self.now_s() - at_s} for peer, at_s in report.last_heard_s.items()},
@@ -181,8 +189,9 @@ class LocalDoor:
                 "set_aside": None if store.set_aside is None else str(store.set_aside),
                 "damage": store.damage,
                 "failure": store.failure,
+                "unreadable": store.unreadable,
             },
-            "dropped": dict(drop_counts(report, self.links, self.runner.unsent_frames)),
+            "dropped": dict(drop_counts(report, self.links, self.runner.unsent_frames, self.lost_log_lines())),
         }
 
     def accepted(self) -> AsyncIterator[BundleId]:

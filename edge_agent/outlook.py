@@ -6,7 +6,6 @@ from enum import StrEnum
 
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.effects import LinkState, QueueKey
-from edge_agent.core.limits import LinkPolicy
 from edge_agent.core.report import LinkReport, NodeReport
 from edge_agent.telemetry.payloads import (
     BACKLOG_KINDS,
@@ -45,14 +44,9 @@ def link_rate_bps(link: LinkReport) -> float:
     return link.rate_bps or max(link.goodput_bps or 0.0, UNMEASURED_BPS)  # goodput alone is what was asked of it
 
 
-def carried_bps(report: NodeReport, policies: Mapping[str, LinkPolicy], precedence: Precedence) -> float:
-    """Sum over open links that may carry ``precedence``; 0 when there is none."""
-    return sum(link_rate_bps(link) for link in open_links(report) if may_carry(policies.get(link.link), precedence))
-
-
-def may_carry(policy: LinkPolicy | None, precedence: Precedence) -> bool:
-    """Whether a link's policy lets ``precedence`` leave by it."""
-    return policy is None or precedence in policy.precedences
+def carried_bps(report: NodeReport, precedence: Precedence) -> float:
+    """Sum over open links that may carry ``precedence`` now; 0 when there is none."""
+    return sum(link_rate_bps(link) for link in open_links(report) if precedence in link.carries)
 
 
 def ahead_bytes(report: NodeReport, precedence: Precedence) -> int:
@@ -60,15 +54,13 @@ def ahead_bytes(report: NodeReport, precedence: Precedence) -> int:
     return sum(queue.payload_bytes for queue in report.queues if queue.queue.precedence <= precedence)
 
 
-def granted_bytes(
-    report: NodeReport, policies: Mapping[str, LinkPolicy], precedence: Precedence, interval_s: float
-) -> int:
+def granted_bytes(report: NodeReport, precedence: Precedence, interval_s: float) -> int:
     """How many payload bytes would leave in ``interval_s`` after all that is ahead; 0 when no link is open."""
-    room_bytes = carried_bps(report, policies, precedence) / 8 * interval_s * GRANT_RATIO
+    room_bytes = carried_bps(report, precedence) / 8 * interval_s * GRANT_RATIO
     return max(0, int(room_bytes - ahead_bytes(report, precedence)))
 
 
-def backlog(report: NodeReport, policies: Mapping[str, LinkPolicy]) -> list[BacklogRow]:
+def backlog(report: NodeReport) -> list[BacklogRow]:
     """What waits by kind, in sending order; kinds with nothing are left out."""
     rows: list[BacklogRow] = []
     before_s = 0.0
@@ -77,7 +69,7 @@ def backlog(report: NodeReport, policies: Mapping[str, LinkPolicy]) -> list[Back
         if not queues:
             continue
         waiting_bytes = sum(queue.payload_bytes for queue in queues)
-        rate_bps = carried_bps(report, policies, min(queue.queue.precedence for queue in queues))
+        rate_bps = carried_bps(report, min(queue.queue.precedence for queue in queues))
         if rate_bps:
             before_s += waiting_bytes * 8 / rate_bps
         rows.append(
@@ -141,14 +133,12 @@ class Wait:
     expected_s: float | None = None
 
 
-def find_wait(
-    report: NodeReport, policies: Mapping[str, LinkPolicy], precedence: Precedence, payload_bytes: int
-) -> Wait:
+def find_wait(report: NodeReport, precedence: Precedence, payload_bytes: int) -> Wait:
     """What a bundle that waits here waits for, at the present rates."""
     links = open_links(report)
     if not links:
         return Wait(code=WaitCode.NO_LINK)
-    allowed = [link for link in links if may_carry(policies.get(link.link), precedence)]
+    allowed = [link for link in links if precedence in link.carries]
     if not allowed:
         return Wait(code=WaitCode.NOT_ALLOWED, links=tuple(links))
     ahead: dict[Precedence, int] = {}
@@ -167,5 +157,5 @@ def find_wait(
         links=tuple(allowed),
         ahead=ahead,
         ahead_sos=ahead_sos,
-        expected_s=max(payload_bytes, ahead_bytes(report, precedence)) * 8 / carried_bps(report, policies, precedence),
+        expected_s=max(payload_bytes, ahead_bytes(report, precedence)) * 8 / carried_bps(report, precedence),
     )

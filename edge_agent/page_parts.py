@@ -8,6 +8,7 @@ from edge_agent.deliveries import Deliveries
 from edge_agent.device_port import DevicePort
 from edge_agent.disk.store import Disk
 from edge_agent.link_port import LinkPort
+from edge_agent.link_terms import LinkTerms
 from edge_agent.page_news import PageNews
 from edge_agent.runner import Runner
 from edge_agent.sender import BundleSender
@@ -25,6 +26,7 @@ class PageParts:
     sender: BundleSender
     deliveries: Deliveries
     links: Sequence[LinkPort]
+    terms: LinkTerms
     devices: Sequence[DevicePort]
     news: PageNews
     incarnation: str

@@ -11,6 +11,7 @@ from edge_agent.core.bundle import COMMAND
 from edge_agent.core.errors import ActionError
 from edge_agent.kit_desk import KitDesk
 from edge_agent.kit_memory import PageMemoryError
+from edge_agent.link_report_rows import StatedLink
 from edge_agent.page_parts import PageParts
 from edge_agent.ports import PluginLostError
 from edge_agent.supervisor import keep_running
@@ -103,10 +104,22 @@ def _open_desk(parts: PageParts) -> AnyDesk:
     )
 
 
+def _stated_links(parts: PageParts) -> list[StatedLink]:
+    return [StatedLink(each.link, each.config.transport, each.config.kind) for each in parts.links]
+
+
 async def _keep_served(desk: Desk, parts: PageParts) -> None:
+    from edge_agent.link_report_maker import report_maker
     from edge_agent.web.server import serve  # a node without a page never loads the web framework
 
     listen = parts.config.web
     assert listen is not None  # without an address there is no page to run
-    show = partial(serve, desk, listen, now_ms=parts.now_ms, frame_ancestors=parts.config.frame_ancestors)
+    show = partial(
+        serve,
+        desk,
+        listen,
+        now_ms=parts.now_ms,
+        frame_ancestors=parts.config.frame_ancestors,
+        report=report_maker(parts.config, partial(_stated_links, parts)),
+    )
     await keep_running(show, what="page", name=listen, mark_lost=lambda reason: None)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 from edge_agent.core.bundle import BundleId, Origin, Precedence
 from edge_agent.core.errors import EdgeAgentError
 from edge_agent.core.limits import LinkLimits
+from edge_agent.core.link_hint import LinkHint
 
 REQUIRED: Any = object()  # Any: a marker that is no value of any setting
 """Default of a setting that must be given."""
@@ -36,6 +37,10 @@ class Setting:
     default: Any = REQUIRED  # Any: whatever ``kind`` is
     accepts: Callable[[Any], bool] | None = None  # Any: whatever ``kind`` is
     is_path: bool = False
+    takes_one: bool = False
+    """Of a list of texts: a single one may stand without its brackets."""
+    names_link: bool = False
+    """Of a driver's text: it names a ``[[link]]``, and must, but for "" and where links are made as interfaces come."""
 
 
 Table = Mapping[str, Any]  # Any: values are of the kinds that the plugin's own Settings state
@@ -44,13 +49,37 @@ FrameSender = Callable[[Hashable | None, bytes], None]
 raises for the network's sake: a frame that cannot leave is lost and counted by the transport."""
 
 
+FramesSender = Callable[[Hashable | None, Sequence[bytes]], None]
+"""Send several frames to one address now, in their order; else as FrameSender."""
+
+
+FrameMarker = Callable[[Precedence | None], None]
+"""The frames sent from now on are of this class; None: words between nodes."""
+
+
 class TransportPort(Protocol):
     """What one transport is given to run with."""
 
     link: str
 
-    def link_up(self, limits: LinkLimits, send: FrameSender) -> None:
-        """The way is open; from now on the node calls ``send``. Calling again replaces the limits (a changed rate)."""
+    def link_up(
+        self,
+        limits: LinkLimits,
+        send: FrameSender,
+        send_many: FramesSender | None = None,
+        mark: FrameMarker | None = None,
+    ) -> None:
+        """The way is open; from now on the node calls ``send``. Calling again replaces the limits (a changed rate).
+
+        ``send_many``: of a transport that sends several frames at once for less than each of them costs alone.
+        ``mark``: of one whose frames can say to the network how urgent they are.
+        """
+
+    def link_down(self, reason: str) -> None:
+        """Nothing can leave for now, and why; the transport goes on waiting for its way, and calls ``link_up`` again.
+
+        Its end does the same: a transport that raises need not call this.
+        """
 
     def link_busy(self, *, is_busy: bool) -> None:
         """Whether the medium takes no frame for now (the other side's turn, a modem that pushes back).
@@ -121,6 +150,13 @@ class DriverPort(Protocol):
 
     def granted_bytes(self, interval_s: float) -> int:
         """How many payload bytes the links would carry for this flow in ``interval_s``; 0 when none is up."""
+
+    def hint_link(self, link: str, hint: LinkHint) -> None:
+        """Say what the device knows of a link of this node, by its name, each few seconds while it knows it.
+
+        A hint is a warning (docs/adr/0044-a-hint-is-a-warning.md). One of a link that is not there, and one that cannot
+        be, are counted as ``link_hint_refused``.
+        """
 
     def now_ms(self) -> int:
         """UTC milliseconds since 1970 by this node's clock, for ``captured_at_ms``."""

@@ -15,17 +15,19 @@ import structlog
 
 from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.errors import RefusedError
+from edge_agent.core.post_words import POST_FLOWS
 from edge_agent.core.progress import ARRIVED, PERSON_ONLY, Progress
 from edge_agent.disk.store import Disk
-from edge_agent.disk.types import AckedBundle, Delivery, Start, StateUpdate
+from edge_agent.disk.types import AckedBundle, Delivery, Start, StateUpdate, StoreError
 from edge_agent.fates import FateWatch
 from edge_agent.flows import DAY_S
 from edge_agent.sender import BundleSender
 from edge_agent.telemetry.payloads import READ_FLOW, RECEIPT_FLOW, REPORT_FLOW
 from edge_agent.telemetry.receipts import Receipt, gather, read_receipts
 
-UNANSWERED_FLOWS = (RECEIPT_FLOW, REPORT_FLOW)
-"""No receipt for a receipt, which would never end, nor for a report, which nobody waits for."""
+UNANSWERED_FLOWS = (RECEIPT_FLOW, REPORT_FLOW, *POST_FLOWS)
+"""No receipt for a receipt, which would never end, nor for a report or a word between posts,
+which nobody waits for."""
 GATHER_S = 1.0  # receipts of lesser precedences wait this long for company
 RETRY_S = 5.0
 ENDS_MAX = 4096
@@ -60,6 +62,8 @@ class ReceiptSender:
         self._sender = sender
         self._node_id = node_id
         self._level = level
+        self.is_silent: Callable[[BundleId], bool] = lambda bundle: False
+        """Whether another post tells the source of a bundle."""
         self._owed: defaultdict[_Debt, list[BundleId]] = defaultdict(list)
         self._ends: deque[_End] = deque()
         self._settled: list[BundleId] = []
@@ -70,7 +74,8 @@ class ReceiptSender:
     def owe(self, acked: Iterable[AckedBundle]) -> None:
         """Bundles were acknowledged here by everyone they were for, or ended here before anybody took them."""
         for each in acked:
-            if each.header.flow in UNANSWERED_FLOWS or each.bundle.source == self._node_id:
+            is_unanswered = each.header.flow in UNANSWERED_FLOWS or each.bundle.source == self._node_id
+            if is_unanswered or self.is_silent(each.bundle):
                 self._settled.append(each.bundle)
             else:
                 precedence = min(each.bundle.precedence, Precedence.ROUTINE)
@@ -118,7 +123,12 @@ class ReceiptSender:
         ends, self._ends = self._ends, deque()
         told: defaultdict[Progress, list[BundleId]] = defaultdict(list)
         for bundle, state in ends:
-            fate = await self._disk.fate(bundle)
+            try:
+                fate = await self._disk.fate(bundle)
+            except StoreError as error:  # as when too many ends wait: its source counts the lifetime itself
+                log.warning("receipt_end_unread", bundle=str(bundle), reason=str(error))
+                self.drops["receipt_end_forgotten"] += 1
+                continue
             if fate is not None and fate.header.flow not in UNANSWERED_FLOWS:
                 told[state].append(bundle)
         for state, bundles in told.items():
@@ -179,7 +189,13 @@ class ReceiptReader:
             await self._disk.consumer_open(consumer, flow, Start.ALL)
         while True:
             self._arrived.clear()
-            if not [each for each in CONSUMERS.values() if await self._take(each)]:
+            try:
+                has_taken = [each for each in CONSUMERS.values() if await self._take(each)]
+            except StoreError as error:  # they are on the disk: whoever reads them later loses nothing
+                log.warning("receipts_unread", reason=str(error), retry_s=RETRY_S)
+                await asyncio.sleep(RETRY_S)
+                continue
+            if not has_taken:
                 await self._arrived.wait()
 
     async def _take(self, consumer: str) -> bool:

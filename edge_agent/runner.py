@@ -5,10 +5,13 @@ once for the node's next deadline. A turn of the pump is bounded, so that socket
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from edge_agent.core.adoption import CARRIER
+from edge_agent.core.budgets import Spent
 from edge_agent.core.bundle import BundleHeader, BundleId, BundleRecord, Precedence
+from edge_agent.core.closed_numbers import ClosedKey
 from edge_agent.core.effects import (
     BundleAccepted,
     BundleAdopted,
@@ -21,13 +24,18 @@ from edge_agent.core.effects import (
     Transmit,
 )
 from edge_agent.core.errors import RefusalReason, RefusedError
+from edge_agent.core.intervals import IntervalSet
 from edge_agent.core.limits import LinkLimits, LinkPolicy
+from edge_agent.core.link_hint import LinkHint
 from edge_agent.core.report import Explanation, NodeReport
-from edge_agent.ports import FrameSender
+from edge_agent.core.tally import LinkSeconds
+from edge_agent.ports import FrameMarker, FrameSender, FramesSender
 
 FRAMES_A_TURN = 64  # as many as a transport drains at a time; about 1 ms of work
+FRAMES_TOGETHER = 16  # wait for each other: the first one for half a millisecond of building the rest
 EFFECTS_A_TURN = 256
 EVENTS_A_TURN = 256
+_IMMEDIATE = Precedence.IMMEDIATE  # a member of an enum is slow to look up
 TIMER_SLACK_S = 0.0001  # deadlines this close together share one wake-up
 
 
@@ -40,7 +48,9 @@ class NodeDoor(Protocol):
     def cancel(self, bundle: BundleId, now_s: float) -> bool: ...
     def settle(self, bundle: BundleId, now_s: float) -> bool: ...
     def promote(self, bundle: BundleId, now_s: float) -> bool: ...
-    def adopt(self, record: BundleRecord, payload: bytes, now_s: float) -> None: ...
+    def adopt(self, record: BundleRecord, payload: bytes, now_s: float, giver: str = CARRIER) -> None: ...
+    def share(self, bundles: Iterable[BundleId], now_s: float, *, is_on: bool) -> None: ...
+    def closed_numbers(self) -> Mapping[ClosedKey, IntervalSet]: ...
     def explain(self, bundle: BundleId, now_s: float, header: BundleHeader | None = None) -> Explanation | None: ...
     def receive(self, link: str, source: Hashable | None, frame: bytes, now_s: float) -> None: ...
     def set_link(
@@ -53,7 +63,10 @@ class NodeDoor(Protocol):
         is_listener: bool = False,
         reason: str = "",
     ) -> None: ...
+    def set_terms(self, link: str, now_s: float, *, policy: LinkPolicy, spent: Spent | None = None) -> None: ...
+    def spent_columns(self) -> Mapping[str, Sequence[int]]: ...
     def set_busy(self, link: str, now_s: float, *, is_busy: bool) -> None: ...
+    def hint_link(self, link: str, source: str, hint: LinkHint, now_s: float) -> bool: ...
     def handle_timeout(self, now_s: float) -> None: ...
     def complete(self, effect_id: int, outcome: Outcome, now_s: float) -> None: ...
     def poll_transmit(self, now_s: float) -> Transmit | None: ...
@@ -61,6 +74,7 @@ class NodeDoor(Protocol):
     def poll_event(self) -> Event | None: ...
     def next_wakeup(self) -> float | None: ...
     def report(self, now_s: float) -> NodeReport: ...
+    def take_seconds(self, before_s: float) -> list[LinkSeconds]: ...
     def set_free_bytes(self, free_bytes: int) -> None: ...
     def set_store_rate(self, store_bps: float) -> None: ...
     def evict(self, given_up: Iterable[Evicted], now_s: float) -> None: ...
@@ -73,7 +87,7 @@ class Runner:
         self,
         node: NodeDoor,
         *,
-        execute: Callable[[Effect], None],
+        execute: Callable[[Sequence[Effect]], None],
         on_event: Callable[[Event], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -81,7 +95,7 @@ class Runner:
         self._execute = execute
         self._on_event = on_event
         self._loop = loop
-        self._senders: dict[str, FrameSender] = {}
+        self._senders: dict[str, tuple[FrameSender, FramesSender | None, FrameMarker | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._is_pumping = False
         self._is_scheduled = False
@@ -110,10 +124,21 @@ class Runner:
         self.pump()
 
     def link_up(
-        self, link: str, limits: LinkLimits, policy: LinkPolicy, send: FrameSender, *, is_listener: bool
+        self,
+        link: str,
+        limits: LinkLimits,
+        policy: LinkPolicy,
+        send: FrameSender,
+        *,
+        is_listener: bool,
+        send_many: FramesSender | None = None,
+        mark: FrameMarker | None = None,
     ) -> None:
-        """Frames of ``link`` leave by ``send`` from now on."""
-        self._senders[link] = send
+        """Frames of ``link`` leave by ``send`` from now on, several at once by ``send_many`` where there is one.
+
+        ``mark`` is told the class of the next ones.
+        """
+        self._senders[link] = send, send_many, mark
         self._node.set_link(link, self._loop.time(), limits=limits, policy=policy, is_listener=is_listener)
         self.pump()
 
@@ -123,10 +148,25 @@ class Runner:
         self._node.set_link(link, self._loop.time(), limits=None, policy=policy, is_listener=is_listener, reason=reason)
         self.pump()
 
+    def set_terms(self, link: str, policy: LinkPolicy, spent: Spent | None) -> None:
+        """What ``link`` may carry from now on; ``spent`` None: as the node counted itself."""
+        self._node.set_terms(link, self._loop.time(), policy=policy, spent=spent)
+        self.pump()
+
+    def spent_columns(self) -> Mapping[str, Sequence[int]]:
+        """Wire bytes of each link since this start, by the columns of ``core.budgets``."""
+        return self._node.spent_columns()
+
     def set_busy(self, link: str, *, is_busy: bool) -> None:
         """Whether the medium of ``link`` takes no frame for now."""
         self._node.set_busy(link, self._loop.time(), is_busy=is_busy)
         self.pump()
+
+    def hint_link(self, link: str, source: str, hint: LinkHint) -> bool:
+        """What a device says of ``link``; False where the node does not take it."""
+        is_taken = self._node.hint_link(link, source, hint, self._loop.time())
+        self.pump()
+        return is_taken
 
     async def submit(
         self, header: BundleHeader, precedence: Precedence, payload: bytes, staged: Staged | None = None
@@ -137,7 +177,10 @@ class Runner:
         bundle = self._node.submit(header, precedence, payload, self._loop.time(), staged)
         accepted: asyncio.Future[None] = self._loop.create_future()
         self._waiting[bundle] = accepted
-        self.pump()
+        if precedence <= _IMMEDIATE:
+            self.pump()
+        else:
+            self._schedule()  # one turn of the pump for all that is handed in in a turn of the loop
         try:
             await accepted
         finally:
@@ -202,22 +245,35 @@ class Runner:
         """Why a bundle that waits here has not left, by its header also one that the node does not hold in memory."""
         return self._node.explain(bundle, self._loop.time(), header)
 
-    async def adopt(self, record: BundleRecord, payload: bytes) -> BundleAdopted:
-        """What came of a bundle carried here by hand. Give each name once at a time."""
+    async def adopt(self, record: BundleRecord, payload: bytes, giver: str = CARRIER) -> BundleAdopted:
+        """What came of a bundle carried or copied here by ``giver``. Give each name once at a time."""
         if self._is_closed:
             raise RefusedError(RefusalReason.STORE_FAILED, "the agent is stopping")
         adopted: asyncio.Future[BundleAdopted] = self._loop.create_future()
         self._adopting[record.id] = adopted
-        self._node.adopt(record, payload, self._loop.time())
+        self._node.adopt(record, payload, self._loop.time(), giver)
         self.pump()
         try:
             return await adopted
         finally:
             self._adopting.pop(record.id, None)
 
+    def share(self, bundles: Iterable[BundleId], *, is_on: bool) -> None:
+        """A second post has these; ``is_on``: whether senders hear of custody only then."""
+        self._node.share(bundles, self._loop.time(), is_on=is_on)
+        self.pump()
+
+    def closed_numbers(self) -> Mapping[ClosedKey, IntervalSet]:
+        """Numbers of bundles that are or were here, as far as that is in memory; not to be changed."""
+        return self._node.closed_numbers()
+
     def report(self) -> NodeReport:
         """What the node says of itself now."""
         return self._node.report(self._loop.time())
+
+    def take_seconds(self, before_s: float) -> list[LinkSeconds]:
+        """What links did in the seconds that ended at ``before_s`` or sooner; each count is given once."""
+        return self._node.take_seconds(before_s)
 
     def close(self) -> None:
         """No more timers, and an answer for everyone who waits."""
@@ -255,12 +311,13 @@ class Runner:
         while has_moved:
             has_moved = False
             now_s = self._loop.time()
-            while frames_left and (transmit := self._node.poll_transmit(now_s)) is not None:
-                frames_left -= 1
-                self._send(transmit)
-            while effects_left and (effect := self._node.poll_effect()) is not None:
-                effects_left -= 1
-                self._execute(effect)
+            frames_left -= self._send_frames(frames_left, now_s)
+            effects: list[Effect] = []
+            while len(effects) < effects_left and (effect := self._node.poll_effect()) is not None:
+                effects.append(effect)
+            if effects:
+                effects_left -= len(effects)
+                self._execute(effects)
             while events_left and (event := self._node.poll_event()) is not None:
                 events_left -= 1
                 has_moved = True  # what an event sets off may have frames of its own
@@ -269,12 +326,36 @@ class Runner:
                 return True
         return False
 
-    def _send(self, transmit: Transmit) -> None:
-        sender = self._senders.get(transmit.link)
-        if sender is None:
-            self.unsent_frames += 1
+    def _send_frames(self, frames_left: int, now_s: float) -> int:
+        """Send what the node has, at most ``frames_left``; gives back how many. Frames of one way leave together."""
+        poll, run, sent = self._node.poll_transmit, list[bytes](), 0
+        link, to, precedence = "", None, None
+        while sent < frames_left and (transmit := poll(now_s)) is not None:
+            sent += 1
+            next_link, next_to, frame, next_precedence = transmit
+            is_other = next_precedence is not precedence or next_link != link or next_to != to
+            if run and (is_other or len(run) >= FRAMES_TOGETHER):
+                self._send(link, to, run, precedence)
+                run = []
+            link, to, precedence = next_link, next_to, next_precedence
+            run.append(frame)
+        if run:
+            self._send(link, to, run, precedence)
+        return sent
+
+    def _send(self, link: str, to: Hashable | None, frames: list[bytes], precedence: Precedence | None) -> None:
+        senders = self._senders.get(link)
+        if senders is None:
+            self.unsent_frames += len(frames)
+            return
+        send, send_many, mark = senders
+        if mark is not None:
+            mark(precedence)
+        if send_many is not None and len(frames) > 1:
+            send_many(to, frames)
         else:
-            sender(transmit.to, transmit.frame)
+            for frame in frames:
+                send(to, frame)
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, BundleAccepted):

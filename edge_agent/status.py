@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from edge_agent.core.bundle import Precedence
+from edge_agent.core.link_hint import HintReport
 from edge_agent.core.report import LinkReport, NodeReport
 from edge_agent.device_port import DevicePort
 from edge_agent.disk.types import ClockState
@@ -30,14 +31,35 @@ def _link_row(port: LinkPort, link: LinkReport) -> dict[str, Any]:
         "loss_ratio": link.loss_ratio,
         "rate_bps": link.rate_bps,
         "goodput_bps": link.goodput_bps,
+        "others_ratio": link.others_ratio,
         "sent_bytes": link.sent_bytes,
         "received_bytes": link.received_bytes,
         "cost": link.cost,
+        "switch_s": link.switch_s,
+        "hints": hint_rows(link.hints),
     }
 
 
+def hint_rows(hints: Iterable[HintReport]) -> list[dict[str, Any]]:  # Any: JSON
+    """What devices say of a link, the last of each while it is fresh; null for what one does not say."""
+    return [
+        {
+            "source": each.source,
+            "quality": each.hint.quality,
+            "is_up": each.hint.is_up,
+            "rate_bps": each.hint.rate_bps,
+            "signal_dbm": each.hint.signal_dbm,
+            "snr_db": each.hint.snr_db,
+            "note": each.hint.note,
+            "warns": each.warns,
+            "age_s": round(each.age_s, 1),
+        }
+        for each in hints
+    ]
+
+
 def _silent_row(port: LinkPort) -> dict[str, Any]:
-    row = dict.fromkeys(("rtt_s", "loss_ratio", "rate_bps", "goodput_bps"))
+    row = dict.fromkeys(("rtt_s", "loss_ratio", "rate_bps", "goodput_bps", "others_ratio", "switch_s"))
     state = "down" if port.lost_reason else "unknown"
     return {
         "name": port.link,
@@ -49,6 +71,7 @@ def _silent_row(port: LinkPort) -> dict[str, Any]:
         "sent_bytes": 0,
         "received_bytes": 0,
         "cost": 0.0,
+        "hints": [],
     }
 
 
@@ -89,11 +112,15 @@ def clock_row(state: ClockState) -> dict[str, Any]:
     }
 
 
-def drop_counts(report: NodeReport, ports: Sequence[LinkPort], unsent_frames: int) -> Mapping[str, int]:
-    """Every drop by name: the core's, and each transport's as LINK.NAME."""
+def drop_counts(
+    report: NodeReport, ports: Sequence[LinkPort], unsent_frames: int, lost_log_lines: int
+) -> Mapping[str, int]:
+    """Every drop by name: the core's, each transport's as LINK.NAME, and lines that the log did not take."""
     counts = dict(report.counters)
     for port in ports:
         counts.update({f"{port.link}.{name}": number for name, number in port.drops.totals.items()})
     if unsent_frames:
         counts["frame_link_gone"] = unsent_frames
+    if lost_log_lines:
+        counts["log_line_unwritten"] = lost_log_lines
     return counts

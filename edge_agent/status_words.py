@@ -8,6 +8,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "store: THE DISK TAKES NOTHING ({why}): nothing can be accepted until it does",
         "存储:硬盘写不进去({why}):恢复之前什么都存不下",
     ),
+    "unreadable": (
+        "store: THE DISK CANNOT BE READ ({why}): what waits is kept, and goes on once it can",
+        "存储:硬盘读不出来({why}):已存的不会丢,恢复后继续发送",
+    ),
     "full": (
         "store: THE DISK IS FULL: only calls for help are still taken; free some space",
         "存储:硬盘满了:只收求救;请腾出空间",
@@ -45,6 +49,8 @@ def say_trouble(store: Mapping[str, Any], clock: Mapping[str, Any], language: st
         yield say("failure", why=store["failure"])
     elif store["is_full"]:
         yield say("full")
+    if store.get("unreadable"):  # an agent of an earlier version does not say
+        yield say("unreadable", why=store["unreadable"])
     if store["set_aside"]:
         yield say("set_aside", where=store["set_aside"])
     if store["damage"]:

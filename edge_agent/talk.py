@@ -19,6 +19,7 @@ from edge_agent.config_tables import ConfigError
 from edge_agent.recorder import NoSuchLinkError, Recorder
 from edge_agent.recorder import record as run_recorder
 from edge_agent.status_words import say_trouble
+from edge_agent.terms_words import say_terms
 
 SENTENCE_S = 2.0
 SAVED_INLINE_BYTES = 64 << 10
@@ -198,6 +199,8 @@ def _print_status(report: Mapping[str, Any]) -> None:  # Any: JSON, as DESIGN se
         peer = f" to {link['peer']}" if link["peer"] else ""
         reason = f": {link['reason']}" if link["reason"] else ""
         print_text(f"  link {link['name']}{peer}: {link['state'].upper()}{rate}{rtt}{reason}")
+    for sentence in say_terms(report, language_of(os.environ)):
+        print_text(f"  {sentence}")
     for device in report["devices"]:
         print_text(
             f"  device {device['name']}: {device['state']}" + (f": {device['reason']}" if device["reason"] else "")

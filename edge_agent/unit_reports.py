@@ -29,6 +29,11 @@ NAMES_LEAST_BPS = 9_600.0
 log = structlog.get_logger()
 
 
+def no_costs(now_ms: int) -> list[list[Any]]:  # Any: the types of a UnitReport's row
+    """Of a node whose links cost nothing."""
+    return []
+
+
 @dataclass(slots=True, kw_only=True)
 class UnitReporter:
     """Sends a UnitReport at once, every interval, and soon after a link changed."""
@@ -39,6 +44,10 @@ class UnitReporter:
     ports: Sequence[LinkPort]
     changed: asyncio.Event
     disk: Disk
+    costs: Callable[[int], list[list[Any]]] = no_costs  # Any: the types of a UnitReport's row
+    """What links cost, given UTC ms (``link_costs.report_rows``)."""
+    profile: Callable[[], str] = str
+    """How this node uses its links; "" for the usual way."""
 
     async def run(self) -> None:
         """Report for ever."""
@@ -83,16 +92,17 @@ class UnitReporter:
     def payload(self, largest: Sequence[HeldBundle] | None = None) -> UnitReport:
         """The report as of now."""
         config, report, store = self.config, self.report(), self.disk.report()
-        policies = {port.link: port.config.policy for port in self.ports}
         return UnitReport(
             at_ms=self.sender.now_ms(),
             due_s=round(self._due_s(report), 1),
             name=config.name,
             number=config.number,
             links=[_short(row) for row in link_rows(report, self.ports)][:64],
-            backlog=[[row.kind, row.bundles, row.payload_bytes, row.expected_s] for row in backlog(report, policies)],
+            backlog=[[row.kind, row.bundles, row.payload_bytes, row.expected_s] for row in backlog(report)],
             held=_held(report),
             largest=None if largest is None else [self._name(held) for held in largest],
+            costs=self.costs(self.sender.now_ms()) or None,
+            profile=self.profile() or None,
             store=[store.used_bytes, store.quota_bytes, store.is_full],
         )
 

@@ -32,7 +32,13 @@ _GRADES_ZH = {
     Precedence.ROUTINE: "平急",
     Precedence.DEFERRED: "缓传",
 }
-_REASONS_ZH = {"no answer": "无应答", "starting": "正在启动", "asked": "已问对方,等回答"}
+_REASONS_ZH = {
+    "no answer": "无应答",
+    "silent": "没有声音",
+    "not heard there": "对方收不到",
+    "starting": "正在启动",
+    "asked": "已问对方,等回答",
+}
 
 _WORDS: Mapping[str, tuple[str, str]] = {  # English, Chinese
     "waiting": ("waiting: {what}", "等待中:{what}"),
@@ -78,6 +84,12 @@ _OBSTACLES: Mapping[str, tuple[str, str]] = {  # English, Chinese; the words are
     Obstacle.NOT_ALLOWED: ("{link} does not carry {grade}", "{link}不发{grade}"),
     Obstacle.UNDESCRIBED: ("{link} carries no {grade} until its cost is told", "{link}资费未说明,不发{grade}"),
     Obstacle.BUDGET: ("{link} has used up its bytes of the day{wait}", "{link}今日流量已用完{wait}"),
+    Obstacle.MONTH_BUDGET: ("{link} has used up its bytes of the month{wait}", "{link}本月流量已用完{wait}"),
+    Obstacle.QUIET_HOURS: ("{link} is quiet at this hour, but for FLASH", "{link}在静默时段,只发特提"),
+    Obstacle.PROFILE: ("{link} carries no {grade} under the quiet profile", "静默模式下{link}不发{grade}"),
+    Obstacle.TOO_LARGE: ("{link} takes nothing of this size", "{link}不发这么大的"),
+    Obstacle.STANDBY: ("{link} is held in reserve", "{link}备用中"),
+    Obstacle.INTERVAL: ("{link} pauses after what it sent{wait}", "{link}刚发过,间隔未到{wait}"),
     Obstacle.DOWN: ("{link} is down{reason}", "{link}断{reason}"),
     "unheard": ("{link} has heard nobody yet", "{link}还没有接通"),
     Obstacle.OTHER_NODE: (

@@ -49,6 +49,7 @@ class Nose:
 
     SETTINGS: ClassVar[Mapping[str, Setting]] = {
         "port": Setting(kind=str, allowed="a device", is_path=True),
+        "link": Setting(kind=str, allowed="the name of a [[link]]", default="", names_link=True),
         "map": Setting(
             kind=list, allowed="tables with smell", default=[], accepts=lambda m: all(e["smell"] for e in m)
         ),
@@ -82,6 +83,7 @@ rate_bps = 9600
 precedences = ["flash", "routine"]
 bytes_per_day = 1000
 metered = false
+kind = "satellite"
 [[link]]
 name = "b"
 transport = "telegraph"
@@ -125,6 +127,7 @@ def test_a_right_file_becomes_typed_values(tmp_path: Path) -> None:
     assert first.rate_bps == 9600
     assert first.policy.precedences == {Precedence.FLASH, Precedence.ROUTINE}
     assert (first.policy.bytes_per_day, first.policy.metered, first.is_listener) == (1000, False, False)
+    assert (first.kind, second.kind) == ("satellite", "")
     assert first.table == {"remote": "north", "listen": "", "wings": 2}
     assert (second.policy.metered, second.policy.bytes_per_day, second.is_listener) == (False, None, True)
     assert second.table["rate_bps"] == 50.0
@@ -155,6 +158,7 @@ remote = "x"
 wings = 9
 rate_bps = -5
 precedences = ["flash", "flush"]
+kind = "fast"
 [[link]]
 transport = "pidgin"
 [[flow]]
@@ -179,14 +183,15 @@ map = [{ smell = true }, {}]
         "kit.toml:20: link[a].wings = 9: allowed: 1 to 4",
         "kit.toml:21: link[a].rate_bps = -5: allowed: bits a second",
         'kit.toml:22: link[a].precedences = ["flash", "flush"]: allowed: one or more of flash, immediate',
-        'kit.toml:24: link[#3].transport = "pidgin": no transport of this name is installed; available: pigeon',
-        'kit.toml:27: flow[gas].order = "sideways": allowed: fifo, newest, latest',
-        "kit.toml:28: driver[nose].port is missing: allowed: a device",
-        "kit.toml:31: driver[nose].map = [{smell = true}, {}]: allowed: tables with smell",
-        "kit.toml:32: extra is unknown: allowed: node, security",
+        'kit.toml:23: link[a].kind = "fast": allowed: wired, cellular, radio, satellite',
+        'kit.toml:25: link[#3].transport = "pidgin": no transport of this name is installed; available: pigeon',
+        'kit.toml:28: flow[gas].order = "sideways": allowed: fifo, newest, latest',
+        "kit.toml:29: driver[nose].port is missing: allowed: a device",
+        "kit.toml:32: driver[nose].map = [{smell = true}, {}]: allowed: tables with smell",
+        "kit.toml:33: extra is unknown: allowed: node, security",
     ):
         assert any(line.startswith(expected) for line in told), (expected, told)
-    assert len(told) == 16
+    assert len(told) == 17
     assert not (tmp_path / "var").exists()
 
 
@@ -271,3 +276,31 @@ units = ["kit-1", "boat-*"]
         "one or more ids of units",
     ):
         assert words in told
+
+
+def test_a_post_copies_to_each_other_one_once_and_never_to_all_by_one_name(tmp_path: Path) -> None:
+    text = (CONFIGS / "command-post.toml").read_text()
+    right = f'{text}\n[command]\ncopies_to = ["city-1", "command-county", "county-2", "city-1"]\n'
+    config = load_config(write(tmp_path, right), installed_plugins())
+    assert config.copies_to == ("city-1", "command-county", "county-2")
+    wrong = right.replace('"county-2"', '"command"')
+    with pytest.raises(ConfigError, match=r'copies_to = "command": allowed: ids that mean one post each'):
+        load_config(write(tmp_path, wrong), installed_plugins())
+
+
+def test_only_a_command_node_copies(tmp_path: Path) -> None:
+    text = (CONFIGS / "portable-kit.toml").read_text()
+    with pytest.raises(ConfigError, match=r'command\.copies_to = .*only with role = "command"'):
+        load_config(write(tmp_path, f'{text}\n[command]\ncopies_to = ["city-1"]\n'), installed_plugins())
+
+
+def test_a_driver_may_speak_of_links_that_are_there_only(tmp_path: Path) -> None:
+    load_config(write(tmp_path, RIGHT + 'link = "b"\n'), PLUGINS)
+    (problem,) = problems_of(tmp_path, RIGHT + 'link = "4g"\n')
+    assert problem.startswith("kit.toml:")
+    assert problem.endswith("driver[nose].link = '4g' names no link; allowed: a, b")
+
+
+def test_a_driver_may_speak_of_any_link_where_links_are_made_as_modems_come(tmp_path: Path) -> None:
+    text = RIGHT + 'link = "wwan0"\n[links]\nauto = true\nremote = "192.0.2.1:7000"\n'
+    assert load_config(write(tmp_path, text), PLUGINS).drivers[0].table["link"] == "wwan0"

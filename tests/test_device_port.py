@@ -10,6 +10,7 @@ import pytest
 from edge_agent.config import DriverConfig
 from edge_agent.core.bundle import BundleHeader, BundleId, Precedence
 from edge_agent.core.errors import RefusalReason, RefusedError
+from edge_agent.core.link_hint import LinkHint
 from edge_agent.device_port import BATCH_ROWS, BATCH_S, DevicePort
 from edge_agent.flows import FlowTable
 from edge_agent.ports import Reading
@@ -39,6 +40,12 @@ class Sink:
         return [len(ReadingBatch.unpack(payload).rows) for *_, payload in self.sent]
 
 
+def refuses_hint(link: str, source: str, hint: LinkHint) -> bool:
+    """A node that has no such link."""
+    assert (link, source) == ("4g", "gas")
+    return False
+
+
 Scenario = Callable[[DevicePort, Sink], Coroutine[Any, Any, None]]
 
 
@@ -50,7 +57,9 @@ def play(tmp_path: Path, scenario: Scenario) -> Sink:
         config = DriverConfig(name="gas", kind="mqtt_sensors", flow="reading", table={})
         sender = BundleSender(sink, FlowTable(), lambda: 1)  # type: ignore[arg-type]  # stands where the runner stands
         loop = asyncio.get_running_loop()
-        port = DevicePort(config, sender, data_dir=tmp_path, granted_bytes=lambda flow, s: 0, loop=loop)
+        port = DevicePort(
+            config, sender, data_dir=tmp_path, granted_bytes=lambda flow, s: 0, hint_link=refuses_hint, loop=loop
+        )
         flushing = asyncio.create_task(port.flush_readings(), name="flush")
         await scenario(port, sink)
         flushing.cancel()
@@ -61,6 +70,14 @@ def play(tmp_path: Path, scenario: Scenario) -> Sink:
 
 def reading(value: float) -> Reading:
     return Reading(series="ch4", value=value, unit="%LEL", captured_at_ms=int(value))
+
+
+def test_a_hint_that_the_node_refuses_is_counted_at_the_device(tmp_path: Path) -> None:
+    async def scenario(port: DevicePort, sink: Sink) -> None:
+        port.hint_link("4g", LinkHint(quality=0.5))
+        assert port.drops.totals["link_hint_refused"] == 1
+
+    play(tmp_path, scenario)
 
 
 def test_a_lone_reading_leaves_at_once(tmp_path: Path) -> None:

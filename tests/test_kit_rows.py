@@ -6,7 +6,6 @@ from typing import Any
 
 from edge_agent.core.bundle import BundleHeader, BundleId, Origin, Precedence
 from edge_agent.core.effects import LinkState, QueueKey
-from edge_agent.core.limits import LinkPolicy
 from edge_agent.core.report import LinkReport, NodeReport, QueueReport
 from edge_agent.disk.types import Fate, FateState
 from edge_agent.kit_memory import KitOrder, PhotoNote, SosRecord
@@ -15,7 +14,7 @@ from edge_agent.page_news import PageNews
 from edge_agent.telemetry.payloads import Picture, Position, Text
 
 NOW_MS = 1_760_000_000_000
-FLASH_ONLY = LinkPolicy(precedences=frozenset({Precedence.FLASH}))
+FLASH_ONLY = frozenset({Precedence.FLASH})
 
 
 class NoNews(PageNews):
@@ -41,8 +40,8 @@ def report(*links: LinkReport, queues: tuple[QueueReport, ...] = ()) -> NodeRepo
     return NodeReport(links=links, queues=queues, last_heard_s={}, peer_roles={}, counters={})
 
 
-def outlook(*links: LinkReport, queues: tuple[QueueReport, ...] = (), **policies: LinkPolicy) -> Outlook:
-    return Outlook(report=report(*links, queues=queues), policies=policies, news=NoNews(), now_s=100.0, now_ms=NOW_MS)
+def outlook(*links: LinkReport, queues: tuple[QueueReport, ...] = ()) -> Outlook:
+    return Outlook(report=report(*links, queues=queues), news=NoNews(), now_s=100.0, now_ms=NOW_MS)
 
 
 def fate(
@@ -99,7 +98,7 @@ def test_why_names_the_link_that_is_left_what_is_ahead_and_when() -> None:
 def test_without_a_link_there_is_no_forecast() -> None:
     found = why(outlook(link("radio", LinkState.DOWN)), fate(payload=text("x")))
     assert (found["code"], found["link"], found["rate_bps"], found["expected_ms"]) == ("no_link", "", None, None)
-    found = why(outlook(link("radio", LinkState.UP, 9_600.0), radio=FLASH_ONLY), fate(payload=text("x")))
+    found = why(outlook(replace(link("radio", LinkState.UP, 9_600.0), carries=FLASH_ONLY)), fate(payload=text("x")))
     assert (found["code"], found["expected_ms"]) == ("not_allowed", None)
 
 
@@ -176,13 +175,13 @@ def test_an_order_that_came_too_late_asks_for_a_person_until_it_is_answered() ->
 
 def test_an_sos_that_waits_names_the_links_that_may_send_it() -> None:
     record = SosRecord(id="kit-1~1", at_ms=NOW_MS, undo_until_ms=NOW_MS + 10_000)
-    links = report(link("4g", LinkState.UP), link("radio", LinkState.DEGRADED), link("vsat", LinkState.DOWN))
-    no_flash = {"4g": LinkPolicy(precedences=frozenset({Precedence.ROUTINE}))}
+    no_flash = replace(link("4g", LinkState.UP), carries=frozenset({Precedence.ROUTINE}))
+    links = report(no_flash, link("radio", LinkState.DEGRADED), link("vsat", LinkState.DOWN))
     asked = fate("sos", precedence=Precedence.FLASH)
-    assert sos_json(record, asked, links, no_flash)["sending"] == ["radio"]
-    sent = sos_json(record, replace(asked, state=FateState.FORWARDED, via=("radio",)), links, no_flash)
+    assert sos_json(record, asked, links)["sending"] == ["radio"]
+    sent = sos_json(record, replace(asked, state=FateState.FORWARDED, via=("radio",)), links)
     assert (sent["sending"], sent["received_ms"], sent["via"]) == ([], None, ["radio"])
-    assert sos_json(record, None, links, {})["stored_ms"] == NOW_MS
+    assert sos_json(record, None, links)["stored_ms"] == NOW_MS
 
 
 def test_an_sos_is_over_when_it_is_closed_or_withdrawn_and_confirmed() -> None:

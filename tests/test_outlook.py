@@ -1,12 +1,13 @@
 """Reports and grants follow from what links carry, what they may carry, and what is ahead."""
 
+from dataclasses import replace
+
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.effects import LinkState, QueueKey
-from edge_agent.core.limits import LinkPolicy
 from edge_agent.core.report import LinkReport, NodeReport, QueueReport
 from edge_agent.outlook import backlog, granted_bytes, kind_of
 
-RADIO_ONLY = LinkPolicy(precedences=frozenset({Precedence.FLASH, Precedence.IMMEDIATE}))
+URGENT = frozenset({Precedence.FLASH, Precedence.IMMEDIATE})
 
 
 def link(name: str, state: LinkState, rate_bps: float | None = None, reason: str = "") -> LinkReport:
@@ -31,13 +32,13 @@ def test_backlog_is_in_sending_order_with_cumulative_times_and_no_forecast_witho
         waiting(Precedence.PRIORITY, "report", 1, 500),
         waiting(Precedence.PRIORITY, "position", 3, 1_000),
     ]
-    rows = backlog(report([link("radio", LinkState.UP, 8_000.0)], *queues), {})
+    rows = backlog(report([link("radio", LinkState.UP, 8_000.0)], *queues))
     assert [(row.kind, row.bundles, row.expected_s) for row in rows] == [
         ("sos_alarm", 1, 1.0),
         ("position_reading", 3, 2.0),
         ("picture", 2, 10.0),
     ]
-    assert all(row.expected_s is None for row in backlog(report([link("radio", LinkState.DOWN)], *queues), {}))
+    assert all(row.expected_s is None for row in backlog(report([link("radio", LinkState.DOWN)], *queues)))
 
 
 def test_every_flow_has_the_kind_that_pages_name() -> None:
@@ -55,10 +56,9 @@ def test_every_flow_has_the_kind_that_pages_name() -> None:
 
 
 def test_a_grant_is_what_links_carry_after_what_is_ahead() -> None:
-    links = [link("4g", LinkState.UP, 80_000.0), link("radio", LinkState.UP, 8_000.0)]
-    policies = {"radio": RADIO_ONLY}
-    assert granted_bytes(report(links), policies, Precedence.ROUTINE, 10.0) == 70_000
+    links = [link("4g", LinkState.UP, 80_000.0), replace(link("radio", LinkState.UP, 8_000.0), carries=URGENT)]
+    assert granted_bytes(report(links), Precedence.ROUTINE, 10.0) == 70_000
     ahead = waiting(Precedence.PRIORITY, "position", 1, 20_000)
     behind = waiting(Precedence.DEFERRED, "history", 1, 10_000_000)
-    assert granted_bytes(report(links, ahead, behind), policies, Precedence.ROUTINE, 10.0) == 50_000
-    assert granted_bytes(report([link("4g", LinkState.DOWN)]), {}, Precedence.ROUTINE, 10.0) == 0
+    assert granted_bytes(report(links, ahead, behind), Precedence.ROUTINE, 10.0) == 50_000
+    assert granted_bytes(report([link("4g", LinkState.DOWN)]), Precedence.ROUTINE, 10.0) == 0

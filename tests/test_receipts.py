@@ -1,18 +1,22 @@
 """Receipts between the stores of two nodes: ranges out, truth in, nothing believed that nobody may say."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
 
+from edge_agent import receipts as module
 from edge_agent.core.bundle import BundleHeader, BundleId, Origin, Precedence
 from edge_agent.core.effects import EraseReason
 from edge_agent.core.progress import Progress
-from edge_agent.disk.types import AckedBundle
+from edge_agent.disk.file_system import FileSystem
+from edge_agent.disk.types import AckedBundle, Start
 from edge_agent.fates import FateWatch
 from edge_agent.flows import FlowTable
 from edge_agent.receipts import ENDS_MAX, ReceiptReader, ReceiptSender
@@ -70,6 +74,23 @@ async def test_what_was_delivered_is_told_as_ranges_with_the_level(tmp_path: Pat
     (receipt,) = read_receipts(payload, reader="kit-1", writer="command", at_ms=5)
     assert (receipt.state, receipt.level, receipt.node) == (Progress.DELIVERED, "county", "command")
     assert receipt.ranges == ((0, 1000),)
+
+
+async def test_what_another_post_answers_for_is_settled_without_a_word(tmp_path: Path) -> None:
+    sink = Sink()
+    async with opened(tmp_path, node_id="command", role="command") as store, _sending(store, sink) as receipts:
+        silent = await store.arrive(b"silent", flow="text")
+        told = await store.arrive(b"told", flow="text")
+        receipts.is_silent = lambda bundle: bundle == silent.id
+        await store.disk.consumer_open("page", start=Start.ALL)
+        await store.disk.consumer_ack("page", (await store.disk.consumer_next("page"))[-1].position)
+        receipts.owe(store.acked)
+        async with asyncio.timeout(10):
+            _, _, payload = await sink.sent.get()
+        await store.disk.flush()
+        assert sink.sent.empty()
+    (receipt,) = read_receipts(payload, reader=told.id.source, writer="command", at_ms=5)
+    assert list(receipt.bundles()) == [told.id]
 
 
 async def test_what_nobody_took_is_told_as_expired_beside_what_was_delivered(tmp_path: Path) -> None:
@@ -188,3 +209,35 @@ async def test_a_copy_that_still_waits_is_settled_and_one_that_left_is_not_asked
         assert settled == [waiting.id, mine.id]
         await _until_taken(store, RECEIPT_FLOW, arrived, _say(waiting.id, Progress.EXPIRED), Origin.MACHINE)
         assert settled == [waiting.id, mine.id], "an end on the way is no arrival"
+
+
+@dataclass
+class _Unreadable(FileSystem):
+    """Reads of deliveries fail as often as told."""
+
+    failures: int = 0
+
+    def connect(self, path: Path) -> sqlite3.Connection:
+        trouble = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # Any: what sqlite3 takes
+                if trouble.failures and sql.startswith("SELECT bundles.row"):
+                    trouble.failures -= 1
+                    raise sqlite3.OperationalError("disk I/O error")
+                return super().execute(sql, *parameters)
+
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Connection)
+
+
+async def test_a_receipt_that_cannot_be_read_now_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent ended for it."""
+    monkeypatch.setattr(module, "RETRY_S", 0.0)
+    disk = _Unreadable()
+    async with opened(tmp_path, file_system=disk) as store, _reading(store) as (_, settled, arrived):
+        own = store.own()
+        await store.persist(own, bytes(10))
+        disk.failures = 3
+        await _until_taken(store, RECEIPT_FLOW, arrived, _say(own.id, Progress.DELIVERED), Origin.MACHINE)
+        assert disk.failures == 0
+        assert settled == [own.id]

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 
@@ -44,12 +44,13 @@ class Side:
         self.runner = Runner(node, execute=self._execute, on_event=self.events.put_nowait, loop=self.loop)
         self.refuses = False
 
-    def _execute(self, effect: Effect) -> None:
-        outcome = self.disk.execute(effect)
-        if self.refuses and isinstance(effect, Persist):
-            outcome = Failed(RefusalReason.STORE_FULL, "planted")
-        assert self.refuses or not isinstance(effect, Persist) or isinstance(outcome, Done)
-        self.loop.call_soon(self.runner.complete, [(effect.effect_id, outcome)], 1 << 40)
+    def _execute(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            outcome = self.disk.execute(effect)
+            if self.refuses and isinstance(effect, Persist):
+                outcome = Failed(RefusalReason.STORE_FULL, "planted")
+            assert self.refuses or not isinstance(effect, Persist) or isinstance(outcome, Done)
+            self.loop.call_soon(self.runner.complete, [(effect.effect_id, outcome)], 1 << 40)
 
 
 @asynccontextmanager

@@ -12,21 +12,24 @@ from edge_agent.command.groups import UnitGroup
 from edge_agent.command.orders import OrderDesk
 from edge_agent.command.texts import wanted_text
 from edge_agent.command.unit import MUTE_MAX_MIN
-from edge_agent.core.bundle import BundleId, Precedence
+from edge_agent.core.bundle import NODE_ID_PATTERN, BundleId, Precedence
 from edge_agent.core.errors import ActionError
 from edge_agent.core.progress import Progress
 from edge_agent.telemetry.payloads import (
     CANCEL_FLOW,
+    PROFILE_FLOW,
     PULL_FLOW,
     READ_FLOW,
     SOS_CLOSE_FLOW,
     SOS_CONFIRM_FLOW,
     Ask,
+    ProfileAsk,
     SosUpdate,
 )
 from edge_agent.telemetry.receipts import gather
 
 NAME_MAX = 64
+PROFILES = ("normal", "quiet", "emergency", "low-power")
 REASON_MAX = 500
 
 Json = dict[str, Any]  # Any: JSON
@@ -53,6 +56,7 @@ class Presses:
             "pull": partial(self._ask, PULL_FLOW),
             "drop": partial(self._ask, CANCEL_FLOW),
             "read": self._read,
+            "profile": self._profile,
         }
         if action not in actions:
             raise ActionError(f"action {action!r}: allowed at a command post: {', '.join(actions)}")
@@ -141,6 +145,18 @@ class Presses:
         item["asked"] = flow
         self._board.touch("unit", unit.id)
         self._board.note(flow, now_ms, unit.id, text=item["flow"], by=by)
+        return {}
+
+    async def _profile(self, body: Mapping[str, Any], now_ms: int) -> Json:
+        """Have a unit use its links in another way; its next report says that it does."""
+        by, unit, profile = self._on_duty(body), str(body.get("unit")), body.get("profile")
+        if NODE_ID_PATTERN.fullmatch(unit) is None:  # a post without a page keeps no list of units
+            raise ActionError(f"unit {unit!r}: allowed: the id of a node")
+        if not isinstance(profile, str) or profile not in PROFILES:
+            raise ActionError(f"profile {profile!r}: allowed: {', '.join(PROFILES)}")
+        ask = ProfileAsk(profile=profile, at_ms=now_ms, by=by)
+        await self._door.submit(ask.pack(), flow=PROFILE_FLOW, to=unit, precedence=Precedence.IMMEDIATE)
+        self._board.note("profile", now_ms, unit, text=profile, by=by)
         return {}
 
     async def _read(self, body: Mapping[str, Any], now_ms: int) -> Json:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_agent.command.gap import Gap, bar_json
 from edge_agent.core.bundle import BundleId, Precedence
-from edge_agent.telemetry.payloads import Position, UnitReport
+from edge_agent.telemetry.payloads import COST_COLUMNS, Position, UnitReport
 
 TRACK_MAX = 200
 TRACK_SHOWN_ON_TIME = 30
@@ -65,6 +65,10 @@ class Unit:
     held: list[Json] = field(default_factory=list)
     largest: list[Json] = field(default_factory=list)
     store: Json | None = None
+    costs: list[Json] = field(default_factory=list)
+    """What its links cost, those that cost anything."""
+    profile: str = ""
+    """How it uses its links; "" for the usual way."""
     last_link: str = ""
     last_received: Json | None = None
     readings: dict[str, Json] = field(default_factory=dict)
@@ -156,6 +160,8 @@ class Unit:
         self.due_s, self.name, self.number = max(DUE_FLOOR_S, report.due_s), report.name, report.number
         self.links = [dict(zip(LINK_COLUMNS, row, strict=True)) for row in report.links]
         self.backlog = [dict(zip(BACKLOG_COLUMNS, row, strict=True)) for row in report.backlog]
+        self.costs = [dict(zip(COST_COLUMNS, row, strict=True)) for row in report.costs or ()]
+        self.profile = report.profile or ""
         self._take_holdings(report)
         return [
             (row["name"], before[row["name"]], row["state"])
@@ -275,6 +281,8 @@ class Unit:
             "held": self.held,
             "largest": self.largest,
             "store": self.store,
+            "costs": self.costs,
+            "profile": self.profile,
             "last_link": self.last_link,
             "last_received": self.last_received,
             "gap": self._gap_json(),

@@ -21,12 +21,16 @@ WITHDRAW_FLOW = "withdraw"
 """Leave now: FLASH on every link, and it sounds at the kit until a person answers."""
 CANCEL_FLOW = "cancel"
 PULL_FLOW = "pull"
+PROFILE_FLOW = "profile"
 READ_FLOW = "read"
 POSITION_FLOW = "position"
 READING_FLOW = "reading"
 PICTURE_FLOW = "picture"
 REPORT_FLOW = "report"
 RECEIPT_FLOW = "receipt"
+
+
+COST_COLUMNS = ("link", "day_bytes", "day_budget_bytes", "month_bytes", "month_budget_bytes", "until_ms")
 
 
 class Payload:
@@ -188,6 +192,20 @@ class Ask(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileAsk(Payload):
+    """Command wants a unit to use its links in another way (a profile of ``link_terms``)."""
+
+    profile: str
+    at_ms: int
+    by: str = ""
+
+    def check(self) -> None:
+        _check_text("profile", self.profile, 32)
+        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        _check_text("by", self.by, 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Text(Payload):
     """A person's report or order. ``phrase`` names a canned phrase, which each page shows in its own language."""
 
@@ -261,7 +279,9 @@ class UnitReport(Payload):
     ``backlog``: rows of [kind, bundles, bytes, expected seconds or None] in sending order; kinds are those of
     ``BACKLOG_KINDS``. ``held``: rows of [precedence, bundles, bytes, oldest age in seconds] of all that waits.
     ``largest``: rows of [bundle, flow, bytes, age in seconds or None], at most LARGEST_MAX, none on thin links.
-    ``store``: [used bytes, quota bytes, whether it refuses].
+    ``store``: [used bytes, quota bytes, whether it refuses]. ``costs``: rows of [link, bytes of the day, their budget
+    or None, bytes of the month, their budget or None, when at this rate one is used up or None]. ``profile``: how the
+    unit uses its links, None for the usual way.
     """
 
     at_ms: int
@@ -273,10 +293,13 @@ class UnitReport(Payload):
     held: list[list[Any]] | None = None  # Any: the types of a row
     largest: list[list[Any]] | None = None  # Any: the types of a row
     store: list[Any] | None = None  # Any: two numbers and a truth
+    costs: list[list[Any]] | None = None  # Any: the types of a row
+    profile: str | None = None
 
     def check(self) -> None:
         _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
         self._check_holdings()
+        self._check_costs()
         _check_number("due_s", self.due_s, 0.1, 86_400)
         _check_text("name", self.name, 64)
         _check_number("number", self.number, 0, 65_535)
@@ -298,6 +321,20 @@ class UnitReport(Payload):
             _check_number("bundles", row[1], 0, 1e15)
             _check_number("bytes", row[2], 0, 1e18)
             _check_number("expected_s", row[3], 0, 1e12, optional=True)
+
+    def _check_costs(self) -> None:
+        if self.profile is not None:
+            _check_text("profile", self.profile, 32)
+        if self.costs is None:
+            return
+        if not isinstance(self.costs, list) or len(self.costs) > 64:
+            raise ValueError("costs: no list of at most 64 rows")
+        for row in self.costs:
+            if not isinstance(row, list) or len(row) != 6:
+                raise ValueError("costs: a row has not 6 columns")
+            _check_text("link", row[0], 64)
+            for name, value in zip(COST_COLUMNS[1:], row[1:], strict=True):
+                _check_number(name, value, 0, 1e15, optional=name not in ("day_bytes", "month_bytes"))
 
     def _check_holdings(self) -> None:
         for row in _rows("held", self.held, columns=4, longest=len(Precedence)):

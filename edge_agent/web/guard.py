@@ -41,7 +41,8 @@ class Guard:
         await self._app(scope, receive, send_guarded)
 
     def _add_headers(self, answer: MutableHeaders, host: str) -> None:
-        answer["Content-Security-Policy"] = (
+        own = answer.get("Content-Security-Policy")  # of a page that needs less than the others
+        answer["Content-Security-Policy"] = own or (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; font-src 'self'; "
             f"media-src 'self' blob:; connect-src 'self' ws://{host}; base-uri 'none'; form-action 'none'; "
             f"object-src 'none'; frame-ancestors {self._frame_ancestors}"

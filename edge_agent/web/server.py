@@ -33,6 +33,7 @@ from edge_agent.ports import PluginLostError
 from edge_agent.web.desk import Desk
 from edge_agent.web.feed import StateFeed
 from edge_agent.web.guard import Guard
+from edge_agent.web.report import ReportDoor, ReportMaker
 
 STATIC = Path(__file__).parent / "static"
 JSON_MAX_BYTES = 16_384
@@ -56,14 +57,22 @@ Json = dict[str, Any]  # Any: JSON
 log = structlog.get_logger()
 
 
-async def serve(desk: Desk, listen: str, *, now_ms: Callable[[], int], frame_ancestors: Sequence[str] = ()) -> None:
+async def serve(
+    desk: Desk,
+    listen: str,
+    *,
+    now_ms: Callable[[], int],
+    frame_ancestors: Sequence[str] = (),
+    report: ReportMaker | None = None,
+) -> None:
     """Serve ``desk`` at ``listen`` ("127.0.0.1:8080") until cancelled, which takes at most a second.
 
-    ``frame_ancestors``: origins that may show the page in a frame. Raises PluginLostError when the address is taken.
+    ``frame_ancestors``: origins that may show the page in a frame; ``report`` makes link reports. Raises
+    PluginLostError when the address is taken.
     """
     with _bind(listen) as listener:
         feed = StateFeed(desk, secrets.token_urlsafe(24), now_ms)
-        app = Pages(desk, feed, now_ms).app(frame_ancestors)
+        app = Pages(desk, feed, now_ms, ReportDoor(report)).app(frame_ancestors)
         server = _Server(
             uvicorn.Config(
                 app,
@@ -145,10 +154,11 @@ class RequestError(EdgeAgentError):
 class Pages:
     """What each address answers."""
 
-    def __init__(self, desk: Desk, feed: StateFeed, now_ms: Callable[[], int]) -> None:
+    def __init__(self, desk: Desk, feed: StateFeed, now_ms: Callable[[], int], report: ReportDoor) -> None:
         self._desk = desk
         self._feed = feed
         self._now_ms = now_ms
+        self._report = report
         self._photos = asyncio.Semaphore(PHOTOS_AT_ONCE)
 
     def app(self, frame_ancestors: Sequence[str]) -> Starlette:
@@ -162,6 +172,8 @@ class Pages:
                 Route("/api/track/{unit:path}", self._track),
                 Route("/layers/{layer:int}", self._tiles),
                 Route("/layers/{layer:int}/{z:int}/{x:int}/{y:int}", self._tiles),
+                Route("/report", self._report.answer),
+                Route("/report/{day}", self._report.answer),
                 Route("/api/{action:path}", self._act, methods=["POST"]),
                 Mount("/static", StaticFiles(directory=STATIC)),
             ],

@@ -143,7 +143,8 @@ def test_status_has_the_promised_shape(pair: Pair) -> None:
     (link,) = status["links"]
     assert (link["name"], link["state"], link["peer"]) == ("a", "up", "command")
     assert link.keys() >= {
-        "name", "state", "reason", "rtt_s", "loss_ratio", "goodput_bps", "sent_bytes", "received_bytes", "cost",
+        "name", "state", "reason", "rtt_s", "loss_ratio", "goodput_bps", "others_ratio", "sent_bytes", "received_bytes",
+        "cost",
     }  # fmt: skip
     assert tuple(status["backlog"]) == PRECEDENCES
     assert set(status["backlog"]["flash"]) == {"bundles", "bytes", "oldest_age_s"}

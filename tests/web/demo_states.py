@@ -27,9 +27,30 @@ def demo_running(now_ms: int, pages: dict[str, str]) -> State:
             "doubled": 0,
         },
         "links": {
-            "4g": {"zh": "4G", "en": "4G", "state": "cut", "since_ms": now_ms - 50_000, "rate_bps": None},
-            "vsat": {"zh": "卫星", "en": "Satellite", "state": "slow", "since_ms": now_ms - 29_000, "rate_bps": None},
-            "radio": {"zh": "电台", "en": "Radio", "state": "restored", "since_ms": now_ms - 90_000, "rate_bps": 9600},
+            "4g": {
+                "zh": "4G",
+                "en": "4G",
+                "state": "cut",
+                "since_ms": now_ms - 50_000,
+                "rate_bps": None,
+                "switch_s": 0.836,
+            },
+            "vsat": {
+                "zh": "卫星",
+                "en": "Satellite",
+                "state": "slow",
+                "since_ms": now_ms - 29_000,
+                "rate_bps": None,
+                "switch_s": None,
+            },
+            "radio": {
+                "zh": "电台",
+                "en": "Radio",
+                "state": "restored",
+                "since_ms": now_ms - 90_000,
+                "rate_bps": 9600,
+                "switch_s": None,
+            },
         },
         "arrivals": [
             {"n": 1, "zh": "求救", "en": "SOS", "is_pending": False},

@@ -408,7 +408,7 @@ def _message(now_ms: int, n: int, kind: str, text: str, state: str, **more: Any)
     } | more
 
 
-def _link(name: str, state: str, rate_bps: float | None = None, reason: str = "") -> State:
+def kit_link(name: str, state: str, rate_bps: float | None = None, reason: str = "") -> State:
     return {"name": name, "transport": name, "state": state, "rate_bps": rate_bps, "reason": reason}
 
 
@@ -428,7 +428,7 @@ def kit_normal(now_ms: int) -> State:
         "is_clock_set": True,
         "node": {"id": "kit-7", "number": 7, "name": "大陈岛前突队"},
         "command_heard_ms": now_ms - 3000,
-        "links": [_link("4g", "up", 8_200_000), _link("vsat", "up"), _link("radio", "degraded")],
+        "links": [kit_link("4g", "up", 8_200_000), kit_link("vsat", "up"), kit_link("radio", "degraded")],
         "missing": [],
         "position": {
             "lat": 28.46,
@@ -453,7 +453,7 @@ def kit_all_down(now_ms: int) -> State:
     """No link for seven minutes; three messages wait."""
     state = kit_normal(now_ms)
     state["command_heard_ms"] = now_ms - 425_000
-    state["links"] = [_link(name, "down", reason="no_answer") for name in ("4g", "vsat", "radio")]
+    state["links"] = [kit_link(name, "down", reason="no_answer") for name in ("4g", "vsat", "radio")]
     state["messages"] = [
         _message(now_ms, 1, "text", "两人受伤,需要担架", "accepted", why=_why("no_link")),
         _message(
@@ -468,7 +468,7 @@ def kit_all_down(now_ms: int) -> State:
 def kit_radio_only(now_ms: int) -> State:
     """Only the radio is left; a photo waits behind one IMMEDIATE."""
     state = kit_normal(now_ms)
-    state["links"] = [_link("4g", "down"), _link("vsat", "down"), _link("radio", "up", 9600)]
+    state["links"] = [kit_link("4g", "down"), kit_link("vsat", "down"), kit_link("radio", "up", 9600)]
     why = _why("only", link="radio", rate_bps=9600, ahead={"immediate": 1}, expected_ms=now_ms + 196_000)
     state["messages"] = [
         _message(now_ms, 0, "text", "两人受伤,需要担架", "delivered", via=["radio"]),
@@ -492,7 +492,7 @@ def kit_just_started(now_ms: int) -> State:
     """Started 21 s ago: no SIM, no fix, no clock, no contact."""
     state = kit_normal(now_ms)
     state.update(started_ms=now_ms - 21_000, command_heard_ms=None, messages=[], position=None, is_clock_set=False)
-    state["links"] = [_link("4g", "down", reason="no_sim"), _link("vsat", "unknown"), _link("radio", "up")]
+    state["links"] = [kit_link("4g", "down", reason="no_sim"), kit_link("vsat", "unknown"), kit_link("radio", "up")]
     state["missing"] = [
         {"what": "position", "reason": "no_fix"},
         {"what": "time", "reason": "no_clock"},

@@ -94,7 +94,9 @@ class Node:
 class Pair:
     """A kit and a command post that reach each other over loopback."""
 
-    def __init__(self, folder: Path, *, report_interval_s: float = 30.0, command_more: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, report_interval_s: float = 30.0, command_more: str = "", kit_more: str = ""
+    ) -> None:
         make_secret(folder)
         port = free_port(socket.SOCK_DGRAM)
         self.command = Node(
@@ -107,6 +109,7 @@ class Pair:
             folder,
             node=f'id = "kit-7"\nnumber = 7\nname = "大陈岛前突队"\nreport_interval_s = {report_interval_s}',
             link=f'remote = "127.0.0.1:{port}"',
+            more=kit_more.format(port=port),
         )
 
     def stop(self) -> None:

@@ -1,6 +1,7 @@
 """The page server on its own: what it pushes and when, what it takes, and whom it refuses. Its desk is scripted."""
 
 import asyncio
+import base64
 import json
 import socket
 import time
@@ -8,6 +9,7 @@ import tracemalloc
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from edge_agent.core.errors import ActionError, RefusalReason, RefusedError
 from edge_agent.page_watchers import Watchers
 from edge_agent.ports import PluginLostError
+from edge_agent.web.report import ReportMaker, ReportPage
 from edge_agent.web.server import JSON_MAX_BYTES, PHOTO_MAX_BYTES, serve
 from tests.integration.agents import free_port
 from tests.web.page_client import PageClient
@@ -77,10 +80,16 @@ class ScriptedDesk:
 
 
 @asynccontextmanager
-async def serving(desk: ScriptedDesk) -> AsyncIterator[PageClient]:
+async def serving(desk: ScriptedDesk, report: ReportMaker | None = None) -> AsyncIterator[PageClient]:
     """The server at work, and a page that knows its token."""
     port = free_port(socket.SOCK_STREAM)
-    shown = serve(desk, f"127.0.0.1:{port}", now_ms=lambda: time.time_ns() // 1_000_000, frame_ancestors=(FRAME,))
+    shown = serve(
+        desk,
+        f"127.0.0.1:{port}",
+        now_ms=lambda: time.time_ns() // 1_000_000,
+        frame_ancestors=(FRAME,),
+        report=report,
+    )
     async with asyncio.TaskGroup() as group:
         server = group.create_task(shown)
         client = PageClient(port)
@@ -360,3 +369,36 @@ async def test_a_stop_while_a_page_is_closing_is_quiet(desk: ScriptedDesk, monke
     writer.transport.abort()
     await asyncio.sleep(0.05)
     assert complaints == []
+
+
+async def test_a_link_report_lets_in_its_own_style_and_nothing_else(desk: ScriptedDesk) -> None:
+    asked: list[str] = []
+
+    async def make(day: str) -> ReportPage:
+        asked.append(day)
+        if day == "2026-11-01":
+            raise ActionError("the disk takes nothing")
+        return ReportPage(html="<style>p{}</style><p>报告</p>", style="p{}")
+
+    async with serving(desk, make) as page:
+        today, that_day = await page.get("/report"), await page.get("/report/2026-11-20")
+        assert (today.status, today.body.decode()) == (200, "<style>p{}</style><p>报告</p>")
+        assert today.headers["content-type"] == "text/html; charset=utf-8"
+        policy = today.headers["content-security-policy"]
+        digest = base64.b64encode(sha256(b"p{}").digest()).decode()
+        assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}';")
+        assert "script-src" not in policy
+        assert that_day.status == 200
+        assert asked == ["", "2026-11-20"]
+        failed = await page.get("/report/2026-11-01")
+        assert (failed.status, failed.json["error"]) == (503, "the disk takes nothing")
+        assert (await page.get("/report/../secret")).status == 404
+        assert (await page.get("/report/20261120")).status == 404
+        assert (await page.get("/")).headers["content-security-policy"].startswith("default-src 'none'; script-src")
+        foreign = await page.request("GET", "/report", headers={"Host": "evil.example"})
+        assert foreign.status == 403
+
+
+async def test_a_node_that_makes_no_reports_has_none(desk: ScriptedDesk) -> None:
+    async with serving(desk) as page:
+        assert (await page.get("/report")).status == 404

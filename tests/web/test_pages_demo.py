@@ -46,11 +46,17 @@ def test_wide_shows_both_pages_and_the_bench_acts(browser: Browser, pages: dict[
         page.frame_locator("iframe.kit").locator(".sos-screen").wait_for()
         page.frame_locator("iframe.command").locator(".band.sos").wait_for()
         assert _audit(page, is_night=False, scrolls=".none") == []
-        page.locator(".bench-link").first.locator("button").nth(0).click()
-        page.locator(".bench-link").nth(2).locator("button").nth(2).click()
-        page.locator(".bench-rest button").nth(0).click()
-        page.locator(".bench-rest button").nth(1).click()
-        page.wait_for_timeout(200)
+        assert [each.inner_text() for each in page.locator(".bench-link .took").all()] == ["0.84 s 后另一条接管"]
+        links, rest = page.locator(".bench-link"), page.locator(".bench-rest button")
+        for button in (
+            links.first.locator("button").nth(0),
+            links.nth(2).locator("button").nth(2),
+            rest.nth(0),
+            rest.nth(1),
+        ):
+            with page.expect_response("**/demo/**", timeout=10_000):
+                button.click()
+        page.wait_for_timeout(200)  # each is pressed once: nothing follows
         assert server.posted == [
             ("/demo/link/4g", {"action": "cut"}),
             ("/demo/link/radio", {"action": "restore"}),

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.web.axe import axe_findings
+from tests.web.cost_states import command_costs, command_costs_after_outage, kit_costs
 from tests.web.page_server import STATIC, PageServer, now_ms
 from tests.web.page_states import COMMAND_STATES, KIT_STATES, command_normal, kit_normal
 
@@ -18,6 +19,8 @@ AUDIT = Path(__file__).with_name("page_audit.js").read_text()
 SIZES = {"wall": (1920, 1080, 16, 44), "laptop": (1366, 768, 13, 36)}
 AXE_SIZE = "laptop"  # the wall shows the same tree in the same colours, only larger
 KIT_SIZE = (390, 844, 18, 84)
+COMMAND_SHOWN = {**COMMAND_STATES, "costs": command_costs, "costs_crowded": command_costs_after_outage}
+KIT_SHOWN = {**KIT_STATES, "costs": kit_costs}
 WORDS = [STATIC / f"js/{name}.js" for name in ("words", "words_command", "words_kit")]
 CHINESE = re.compile(r"[一-鿿]")
 LATIN_WORD = re.compile(r"[A-Za-z]{4,}")
@@ -73,20 +76,20 @@ def _audit(page: Page, *, floor: int, target: int, view: str, asks_axe: bool = T
     return found + (axe_findings(page) if asks_axe else [])
 
 
-@pytest.mark.parametrize("name", COMMAND_STATES)
+@pytest.mark.parametrize("name", COMMAND_SHOWN)
 @pytest.mark.parametrize("size", SIZES)
 def test_command_page_shows_each_state_whole(browser: Browser, server: PageServer, name: str, size: str) -> None:
     """No overflow, no pale or small text, no lost row, in both languages and views."""
     width, height, floor, target = SIZES[size]
-    server.show(_frozen(COMMAND_STATES[name]))
-    data = _data_words(COMMAND_STATES[name])
+    server.show(_frozen(COMMAND_SHOWN[name]))
+    data = _data_words(COMMAND_SHOWN[name])
     found: dict[tuple[str, str], list[str]] = {}
     for lang, view in (("zh", "day"), ("en", "night")):
         found[lang, view] = []
         page = _new_page(browser, width, height, found[lang, view])
         page.goto(f"{server.url}/?lang={lang}&view={view}")
         _settle(page)
-        if name in ("after_outage", "many_reports"):
+        if name in ("after_outage", "many_reports", "costs", "costs_crowded"):
             page.click("[data-unit=kit-32]")
             _settle(page)
         found[lang, view] += _audit(page, floor=floor, target=target, view=view, asks_axe=size == AXE_SIZE)
@@ -120,14 +123,14 @@ def test_roll_call_and_holdings_are_shown_whole(browser: Browser, server: PageSe
     assert found == {key: [] for key in found}
 
 
-@pytest.mark.parametrize("name", KIT_STATES)
+@pytest.mark.parametrize("name", KIT_SHOWN)
 def test_kit_page_shows_each_state_whole(browser: Browser, kit_server: PageServer, name: str) -> None:
     """At 390x844: text from 18 px, every target 84x84, in both languages and three views."""
     width, height, floor, target = KIT_SIZE
-    data = _data_words(KIT_STATES[name])
+    data = _data_words(KIT_SHOWN[name])
     found: dict[tuple[str, str], list[str]] = {}
     for lang, view in (("zh", "day"), ("en", "night"), ("en", "sun")):
-        kit_server.show(_frozen(KIT_STATES[name]))
+        kit_server.show(_frozen(KIT_SHOWN[name]))
         found[lang, view] = []
         page = _new_page(browser, width, height, found[lang, view])
         page.goto(f"{kit_server.url}/?lang={lang}&view={view}")
@@ -169,6 +172,26 @@ def test_kit_sheets_keep_sos_in_sight(browser: Browser, kit_server: PageServer, 
     assert sos is not None
     boxes = [box.bounding_box() for box in page.locator("button:not([data-act=sos])").all()]
     assert all(box is not None and box["y"] + box["height"] + 10 <= sos["y"] for box in boxes)
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390)])
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_costs_and_profiles_are_shown_whole(
+    browser: Browser, kit_server: PageServer, lang: str, width: int, height: int
+) -> None:
+    """Each link with what it has cost, the question where nobody has said it, and four profiles; SOS stays in reach."""
+    kit_server.show(_frozen(kit_costs))
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{kit_server.url}/?lang={lang}&view=day")
+    for act in ("links", "profile"):
+        page.click(f"[data-act={act}]")
+        page.set_viewport_size({"width": width, "height": height})
+        _settle(page)
+        assert _audit(page, floor=18, target=84, view="day") == []
+        assert _foreign(page, lang, _data_words(kit_costs)) == []
+        assert page.locator("[data-act=sos]").is_visible()
+    assert page.locator("[data-profile][aria-pressed=true]").get_attribute("data-profile") == "low-power"
     page.close()
 
 

@@ -131,3 +131,59 @@ def test_pages_of_running_agents_have_nothing_foreign(browser: Browser, pair: Pa
         page.close()
         assert found == []
         assert [url for url in asked if not url.startswith((node.url, "data:", "blob:"))] == [], json.dumps(asked)
+
+
+def test_one_tap_describes_a_new_modem_and_outlives_a_kill(browser: Browser, tmp_path: Path) -> None:
+    """Pressed at the kit: a restart keeps it, command sees what it costs, and chooses another profile for the kit."""
+    usb = '[[link]]\nname = "usb"\ntransport = "udp"\nremote = "127.0.0.1:{port}"\nask_cost = true'
+    pair = Pair(tmp_path, report_interval_s=2.0, kit_more=usb)
+    try:
+        kit = open_page(browser, pair.kit, PHONE, "en")
+        command = open_page(browser, pair.command, WALL, "en")
+        kit.locator("[data-act=links]", has_text="Cost not said").click()
+        kit.locator("[data-link=usb] p", has_text="of 20 MB").wait_for()
+        kit.click("[data-link=usb] [data-tariff=emergency]")
+        kit.locator("[data-tariff=emergency][aria-pressed=true]").wait_for()
+        kit.click("[data-act=profile]")
+        kit.click("[data-profile=low-power]")
+        kit.locator("[data-act=profile]", has_text="Low power").wait_for()
+        command.locator(".units [data-unit=kit-7]").click(timeout=20_000)
+        command.locator(".unit-detail [data-profile]", has_text="Low power").wait_for(timeout=10_000)
+        command.locator(".unit-detail [data-cost=usb]", has_text="of 20 MB").wait_for(timeout=10_000)
+        pair.kit.kill()
+        pair.kit.start()
+        kit.reload()
+        kit.locator("[data-act=links]", has_text="Low power").wait_for()
+        _take_duty(command, "王敏")
+        command.click("[data-act=unit-profile]")
+        command.select_option(".sheet select[name=profile]", "quiet")
+        command.click(".sheet button[type=submit]")
+        kit.locator("[data-act=links]", has_text="Quiet").click(timeout=10_000)
+        kit.locator("[data-tariff=emergency][aria-pressed=true]").wait_for()
+        kit.close()
+        command.close()
+    finally:
+        pair.stop()
+
+
+def test_the_link_report_is_one_press_away_at_both_ends(browser: Browser, pair: Pair) -> None:
+    """A page of its own, in both languages, with the style that its policy lets in, and a way to other days."""
+    kit = open_page(browser, pair.kit, PHONE, "en")
+    command = open_page(browser, pair.command, WALL, "zh")
+    kit.click("[data-act=links]")
+    for page, node in ((kit, "kit-7"), (command, "cp-1")):
+        with page.context.expect_page() as opened:
+            page.click("[data-act=report]")
+        report = opened.value
+        report.locator("h1", has_text=f"Link report 链路报告 · {node}").wait_for()
+        report.locator("h2", has_text="4g").first.wait_for()
+        assert report.locator("table").first.evaluate("table => getComputedStyle(table).borderCollapse") == "collapse"
+        assert report.locator("nav b").count() == 1
+        found: list[str] = []
+        report.on("console", lambda message, found=found: found.append(message.text))
+        report.reload()
+        report.locator("h1").wait_for()
+        assert found == []
+        report.close()
+    kit.close()
+    command.close()

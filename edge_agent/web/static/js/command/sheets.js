@@ -9,10 +9,11 @@ import { pictureItem } from "./wall.js";
 
 const ORDER_LIFETIME_S = 1800;
 const MUTE_MINUTES = 30;
+const PROFILES = ["normal", "quiet", "emergency", "low-power"];
 const GROUP_MARK = "group:"; // no unit's id holds a colon
 
 export function sheetPart(ctx) {
-  const part = { duty, order, orderDetail, close, mute, picture, pictures }[ctx.ui.sheet.name];
+  const part = { duty, order, orderDetail, close, mute, profile, picture, pictures }[ctx.ui.sheet.name];
   return h("div", { class: "right", key: `sheet-${ctx.ui.sheet.name}` }, h("section", { class: "panel grow sheet" }, part(ctx, ctx.ui.sheet)));
 }
 
@@ -83,6 +84,17 @@ function mute(ctx, sheet) {
   return form(ctx, {
     title: say("unit.mute"), note: unitName(ctx.unit(sheet.unit)), submit: say("unit.mute"), fields: reasonField(say, "unit.mute_reason"),
     send: (given) => ctx.asDuty("/api/mute", { unit: sheet.unit, reason: given.get("reason").trim(), minutes: MUTE_MINUTES }),
+  });
+}
+
+function profile(ctx, sheet) {
+  const { say } = ctx;
+  const now = ctx.unit(sheet.unit).profile || "normal";
+  return form(ctx, {
+    title: say("profile.title"), note: unitName(ctx.unit(sheet.unit)), submit: say("orders.send"),
+    fields: h("label", {}, say("profile.choose"), h("select", { name: "profile", mounted: (node) => queueMicrotask(() => { node.value = now; node.focus(); }) },
+      PROFILES.map((name) => h("option", { value: name }, `${say(`profile.${name}`)}${say("sep")}${say(`profile.${name}.note`)}`)))),
+    send: (given) => ctx.asDuty("/api/profile", { unit: sheet.unit, profile: given.get("profile") }),
   });
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The chosen unit in the right column: its links, what is known of a gap, order of arrival, what still waits with it. */
 
-import { age, clock, duration, exactDuration, loss, place, placeDms, rate, roundTrip } from "../age.js";
+import { age, clock, duration, exactDuration, loss, place, placeDms, rate, roundTrip, size } from "../age.js";
 import { h } from "../dom.js";
 import { linkShape, shape } from "../shapes.js";
 import { isOpen } from "./alarms.js";
@@ -17,7 +17,7 @@ export function unitPart(ctx, unit) {
       h("div", { class: "panel-head" }, h("h2", { class: "unit-title" }, unitName(unit)),
         unit.back_after_s ? h("span", { class: "soft" }, say("unit.back_after", { age: exactDuration(unit.back_after_s * 1000) })) : null,
         actionsPart(ctx, unit)),
-      positionLine(ctx, unit), linksTable(ctx, unit), gapPart(ctx, unit), arrivalsPart(ctx, unit),
+      positionLine(ctx, unit), linksTable(ctx, unit), costsPart(ctx, unit), gapPart(ctx, unit), arrivalsPart(ctx, unit),
       messagesPart(ctx, unit), backlogPart(ctx, unit)));
 }
 
@@ -43,6 +43,7 @@ function actionsPart(ctx, unit) {
     open ? h("button", { class: "small", "data-act": "acknowledge", disabled: !time.isLive, onclick: () => ctx.asDuty("/api/confirm", { alarm: open.id }) },
       say("unit.acknowledge", { what: say(`band.${open.kind}`) })) : null,
     isMutable ? h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "mute", unit: unit.id }) }, say("unit.mute")) : null,
+    h("button", { class: "small", "data-act": "unit-profile", disabled: !time.isLive, onclick: () => ctx.openSheet({ name: "profile", unit: unit.id }) }, say("profile.word")),
     h("button", { class: "small", "data-act": "close-unit", onclick: () => ctx.choose("") }, say("unit.close")));
 }
 
@@ -60,6 +61,35 @@ function linksTable(ctx, unit) {
         h("td", { class: "number" }, isUp ? rate(link.rate_bps) : "–"), h("td", { class: "number" }, isUp ? roundTrip(link.rtt_s) : "–"),
         h("td", { class: "number" }, isUp ? loss(link.loss_ratio) : "–"));
     })));
+}
+
+/** What its links have cost as it told, and a profile that is not the usual one; in short where a gap needs the room. */
+function costsPart(ctx, unit) {
+  const { say } = ctx;
+  const costs = unit.costs ?? [];
+  if (unit.arrivals?.length) {
+    const words = costs.filter(isSpent).map((cost) => say("cost.used_up", { link: linkName(say, cost.link) }));
+    if (unit.profile) words.unshift(say("profile.now", { profile: say(`profile.${unit.profile}`) }));
+    return words.length ? h("p", { class: "line", "data-profile": unit.profile }, words.join(say("sep"))) : null;
+  }
+  const profile = unit.profile
+    ? h("p", { class: "line", key: "profile", "data-profile": unit.profile },
+      say("profile.now", { profile: say(`profile.${unit.profile}`) }), say("sep"), say(`profile.${unit.profile}.note`)) : null;
+  return costs.length || profile ? h("div", { class: "costs" }, profile, costs.map((cost) => costLine(ctx, unit, cost))) : null;
+}
+
+function costLine({ say, time }, unit, cost) {
+  const spent = (bytes, budget) => (budget === null ? size(bytes) : say("cost.of", { spent: size(bytes), budget: size(budget) }));
+  const until = cost.until_ms ? say("cost.until", { at: clock(cost.until_ms, time.nowMs, { seconds: false }) }) : "";
+  const end = isSpent(cost) ? say(unit.profile === "emergency" ? "cost.spent_urgent" : "cost.spent") : until;
+  return h("p", { class: "line", key: cost.link, "data-cost": cost.link }, h("b", {}, linkName(say, cost.link)),
+    [say("cost.day", { spent: spent(cost.day_bytes, cost.day_budget_bytes) }),
+      say("cost.month", { spent: spent(cost.month_bytes, cost.month_budget_bytes) }), end].filter(Boolean).join(say("sep")));
+}
+
+function isSpent(cost) {
+  const isOver = (bytes, budget) => budget !== null && bytes >= budget;
+  return isOver(cost.day_bytes, cost.day_budget_bytes) || isOver(cost.month_bytes, cost.month_budget_bytes);
 }
 
 const GAP_WORDS = { received: "unit.received_then", late: "unit.filled_late", missing: "unit.still_there" };

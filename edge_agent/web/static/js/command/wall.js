@@ -90,13 +90,19 @@ export function pictureItem(ctx, picture) {
       h("img", { src: picture.url, alt: picture.caption, loading: "lazy" }), h("span", {}, words)));
 }
 
+/** Of this node's own links: a page of its own, to read and to print. */
+function openReport() {
+  window.open("/report", "_blank", "noopener");
+}
+
 export function linksPart(ctx, grows = false) {
-  const { state, say } = ctx;
+  const { state, say, time } = ctx;
   const names = [...new Set(state.units.flatMap((unit) => (unit.links ?? []).map((link) => link.name)))].sort();
   const count = (name, wanted) => state.units.filter((unit) =>
     (unit.links ?? []).some((link) => link.name === name && (unit.state === "lost" ? "unknown" : link.state) === wanted)).length;
   return h("section", { class: `panel links${grows ? " grow" : ""}`, key: "links" },
-    h("div", { class: "panel-head" }, h("h2", {}, say("links.title")), h("span", { class: "soft" }, say("links.note"))),
+    h("div", { class: "panel-head" }, h("h2", {}, say("links.title")), h("span", { class: "soft" }, say("links.note")),
+      h("button", { class: "small", "data-act": "report", disabled: !time.isLive, onclick: openReport }, say("links.report_own"))),
     names.length ? h("table", {},
       h("thead", {}, h("tr", {}, h("td", {}), STATES.map((name) => h("th", { class: "number" }, say(`link.${name}`))))),
       h("tbody", {}, names.map((name) => h("tr", {}, h("td", { class: "keep" }, linkName(say, name)), STATES.map((each) => h("td", { class: "number" }, count(name, each)))))))

@@ -14,27 +14,34 @@ export class SosHold {
 
   /** Share of the time that was held, 0 to 1. */
   get share() {
-    return this.fromMs === null ? 0 : Math.min(1, (performance.now() - this.fromMs) / HOLD_MS);
+    return this.fromMs === null ? 0 : Math.min(1, Math.max(0, (performance.now() - this.fromMs) / HOLD_MS));
   }
 
   begin(event) {
     if (this.fromMs !== null || (event.button ?? 0) !== 0) return;
     event.currentTarget.setPointerCapture?.(event.pointerId);
-    this.start();
+    this.start(event);
   }
 
-  start() {
-    this.fromMs = performance.now();
+  start(event) {
+    this.fromMs = event.timeStamp;
     this.timer = setInterval(() => {
-      if (this.share >= 1) {
-        this.end();
-        navigator.vibrate?.(300);
-        this.done();
-      } else {
-        this.changed();
-      }
+      if (this.share >= 1) this.finish();
+      else this.changed();
     }, FRAME_MS);
     this.changed();
+  }
+
+  /** Let go. The time held is told by the events, so a page that was too busy to notice the two seconds loses no call. */
+  release(event) {
+    if (this.fromMs !== null && event.timeStamp - this.fromMs >= HOLD_MS) this.finish();
+    else this.end();
+  }
+
+  finish() {
+    this.end();
+    navigator.vibrate?.(300);
+    this.done();
   }
 
   end() {
@@ -47,7 +54,7 @@ export class SosHold {
   key(event) {
     if (event.key !== " " && event.key !== "Enter") return;
     event.preventDefault();
-    if (event.type === "keyup") this.end();
-    else if (!event.repeat && this.fromMs === null) this.start();
+    if (event.type === "keyup") this.release(event);
+    else if (!event.repeat && this.fromMs === null) this.start(event);
   }
 }

@@ -29,8 +29,15 @@ function contactPart(page) {
       linkShape(mark),
       isNever ? h("p", { class: "big words" }, say("kit.heard_never"))
         : [h("p", {}, say("kit.heard")), h("p", { class: "big" }, spelledAge(page, state.command_heard_ms))]),
-    linksPart(page),
-    h("p", { class: "kit-why" }, storeText(page) || clockText(page) || whyText(page)));
+    h("div", { class: "kit-more" },
+      h("button", { class: "plain-act", "data-act": "links", onclick: () => page.open("links") }, linksWord(page)),
+      linksPart(page), h("p", { class: "kit-why" }, storeText(page) || clockText(page) || whyText(page))));
+}
+
+/** What a person should know of the links before opening their sheet: a cost nobody said, a profile that is on. */
+function linksWord({ state, say }) {
+  if (state.links.some((link) => link.asks_cost && !link.tariff)) return say("cost.ask_short");
+  return state.profile && state.profile !== "normal" ? say(`profile.${state.profile}`) : say("cost.links");
 }
 
 /** A store that fails, takes nothing more, or hardly anything, is said before all else. */

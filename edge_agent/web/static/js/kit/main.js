@@ -95,6 +95,10 @@ class KitPage {
     this.open("");
   }
 
+  async chooseProfile(profile) {
+    if (await this.act("/api/profile", { profile })) this.open("links");
+  }
+
   async undoPhrase() {
     const { id } = this.ui.undo;
     if (await this.act("/api/cancel", { id })) this.ui.undo = null;

@@ -71,7 +71,7 @@ export function sosButton(page) {
   const length = 2 * Math.PI * 20;
   return h("div", { class: "kit-sos", key: "sos" }, h("button", {
     class: "sos-button", "data-act": "sos", "data-held": isHeld ? share.toFixed(2) : null,
-    onpointerdown: (event) => hold.begin(event), onpointerup: () => hold.end(), onpointercancel: () => hold.end(),
+    onpointerdown: (event) => hold.begin(event), onpointerup: (event) => hold.release(event), onpointercancel: () => hold.end(),
     onlostpointercapture: () => hold.end(), onkeydown: (event) => hold.key(event), onkeyup: (event) => hold.key(event),
     oncontextmenu: (event) => event.preventDefault(),
   },
@@ -89,4 +89,12 @@ export function sosButton(page) {
 /** Words of a small button, one below the other. */
 function lines(text) {
   return text.split(" ").map((word) => h("span", { class: "below keep" }, word));
+}
+
+export function backButton(page) {
+  return h("button", { class: "plain-act", "data-act": "back", onclick: () => page.open("") }, page.say("kit.back"));
+}
+
+export function refusedPart(page) {
+  return page.ui.refused ? h("p", { class: "strong", role: "alert" }, page.say("refused", { why: page.ui.refused })) : null;
 }

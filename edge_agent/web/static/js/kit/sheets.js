@@ -2,22 +2,15 @@
 /** Screens for writing, phrases and a photo. Each keeps the way back and, below, the SOS button. */
 
 import { h } from "../dom.js";
-import { headPart, lostPart, sosButton } from "./parts.js";
+import { linksScreen, profileScreen } from "./links.js";
+import { backButton, headPart, lostPart, refusedPart, sosButton } from "./parts.js";
 
 export const PHRASES = ["at_position", "need_stretcher", "need_people", "road_cut", "returning", "all_safe"];
 const GRADES = ["immediate", "priority", "routine"];
 
 export function sheetScreen(page) {
-  const screen = { write: writeScreen, phrases: phrasesScreen, photo: photoScreen }[page.ui.sheet];
+  const screen = { write: writeScreen, phrases: phrasesScreen, photo: photoScreen, links: linksScreen, profile: profileScreen }[page.ui.sheet];
   return h("main", { class: "kit", key: `sheet-${page.ui.sheet}` }, headPart(page), lostPart(page), screen(page), sosButton(page));
-}
-
-function backButton(page) {
-  return h("button", { class: "plain-act", "data-act": "back", onclick: () => page.open("") }, page.say("kit.back"));
-}
-
-function refusedPart(page) {
-  return page.ui.refused ? h("p", { class: "strong", role: "alert" }, page.say("refused", { why: page.ui.refused })) : null;
 }
 
 function phrasesScreen(page) {

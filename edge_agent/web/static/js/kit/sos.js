@@ -13,7 +13,7 @@ export function sosScreen(page, sos, isUndoable) {
     h("h1", {}, shape("sos"), h("span", {}, say("sos.word"))),
     h("h2", { "aria-live": "assertive" }, headline(page, sos)),
     h("p", {}, positionText(page)),
-    sos.withdrawn_ms || isUndoable ? null : h("p", {}, say("sos.keep_calling")),
+    sos.withdrawn_ms || isUndoable ? null : h("p", {}, say(page.state.position ? "sos.keep_calling" : "sos.say_where")),
     stepsPart(page, sos),
     page.ui.refused ? h("p", { role: "alert" }, say("refused", { why: page.ui.refused })) : null,
     h("div", { class: "space" }),

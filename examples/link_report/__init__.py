@@ -1,0 +1,1 @@
+"""Add up the raw seconds of a link without the agent."""
