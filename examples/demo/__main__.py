@@ -116,6 +116,7 @@ class Demo:
     async def _tick(self) -> None:
         while True:
             self._script.note_alarms()
+            self._bench.note_switches(self._kit.state)
             self._progress.tick()
             await asyncio.sleep(0.5)
 

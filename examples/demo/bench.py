@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from edge_agent.addresses import HostPort
+from examples.demo.page import Json
 from examples.demo.site import Site
 from link_sim.link.model import Outage
 from link_sim.profiles import profile
@@ -26,6 +27,8 @@ class Knob:
     state: str = "restored"
     since_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     spans: list[tuple[float, str]] = field(default_factory=list)
+    switch_s: float | None = None
+    """After the last cut: how long until the kit's data arrived by another link, as the kit measured; None: not yet."""
 
 
 class Bench:
@@ -75,6 +78,7 @@ class Bench:
         state = {"cut": "cut", "slow": "slow", "restore": "restored"}[action]
         if action == "cut":
             knob.link.cut(Outage.DROP, kills_in_flight=True)
+            knob.switch_s = None
         else:
             knob.link.restore()
             if action == "slow":
@@ -89,7 +93,19 @@ class Bench:
             rate_bps = {"cut": None, "slow": int(knob.rate_bps * SLOW_RATIO), "restored": knob.rate_bps}[knob.state]
             zh, en = WORDS[name]
             rows[name] = {"zh": zh, "en": en, "state": knob.state, "since_ms": knob.since_ms, "rate_bps": rate_bps}
+            rows[name]["switch_s"] = knob.switch_s
         return rows
+
+    def note_switches(self, kit: Json | None) -> None:
+        """Take from the kit's page how long it needed to leave a link that was cut."""
+        for row in kit["links"] if kit is not None else ():
+            knob, switch = self.knobs.get(row["name"]), row["switch"]
+            if knob is not None and switch is not None and knob.state == "cut" and switch["at_ms"] >= knob.since_ms:
+                knob.switch_s = switch["took_s"]
+
+    def switches(self) -> dict[str, float]:
+        """Of each link that was left after its last cut, how long that took."""
+        return {name: knob.switch_s for name, knob in self.knobs.items() if knob.switch_s is not None}
 
     def traffic(self) -> dict[str, dict[str, int]]:
         """Bytes of frames the kit gave to each link, and of those the link brought it, over restarts of the kit."""

@@ -46,6 +46,7 @@ def make_report(
         "lost_contact": lost_contacts(command, zero_ms),
         "longest_silence_s": ledger.longest_silence_s("kit-1"),
         "links": bench.traffic(),
+        "switches_s": bench.switches(),
         "arrivals": [each.to_report(n) for n, each in enumerate(groups, 1)],
         "arrivals_in_order": is_in_order(groups),
         "problems": script.problems,

@@ -77,6 +77,8 @@ class DemoServer:
                 await asyncio.sleep(PUSH_S)
         except (WebSocketDisconnect, RuntimeError):
             return  # the page was closed
+        except asyncio.CancelledError:
+            return  # the demo ends while a page is open, which is no error to tell of
 
     async def _move(self, request: Request) -> Response:
         name, action = request.path_params["name"], str((await _body(request)).get("action"))

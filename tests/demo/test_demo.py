@@ -101,6 +101,13 @@ def test_every_link_carried_something(reports: dict[str, dict[str, Any]]) -> Non
     assert {"position", "reading", "report"} <= set(reports["alone"]["longest_silence_s"])
 
 
+def test_the_kit_measured_how_long_it_needed_to_leave_a_silent_link(reports: dict[str, dict[str, Any]]) -> None:
+    """4G and satellite fell silent while data flowed; of the radio nothing could take over."""
+    took_s = reports["alone"]["switches_s"]
+    assert set(took_s) == {"4g", "vsat"}
+    assert all(0 < span_s <= 4.0 for span_s in took_s.values()), took_s
+
+
 def test_urgent_things_came_first_after_the_outage(reports: dict[str, dict[str, Any]]) -> None:
     """What a person wrote in the outage, then the newest, then history."""
     classes = [each["class"] for each in reports["alone"]["arrivals"]]

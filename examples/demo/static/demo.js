@@ -97,7 +97,9 @@ function benchLink(name, link) {
   }, say(`bench.${verb}`));
   return h("div", { class: "bench-link", key: name },
     h("p", {}, h("b", {}, own(link) || name),
-      h("span", {}, say(word, { time: running(nowMs() - link.since_ms), rate: rate(link.rate_bps) }))),
+      h("span", {}, say(word, { time: running(nowMs() - link.since_ms), rate: rate(link.rate_bps) })),
+      link.state === "cut" && link.switch_s != null
+        ? h("span", { class: "took" }, say("bench.took_over", { s: link.switch_s.toFixed(2) })) : null),
     h("div", { class: "buttons" }, action("cut", "cut"), action("slow", "slow"), action("restore", "restored")));
 }
 

@@ -28,6 +28,7 @@ export const DEMO_WORDS = {
   "bench.slow": ["放慢", "Slow"],
   "bench.restore": ["恢复", "Restore"],
   "bench.is_cut": ["断 {time}", "cut {time}"],
+  "bench.took_over": ["{s} s 后另一条接管", "another took over in {s} s"],
   "bench.is_slow": ["慢 {time}", "slow {time}"],
   "bench.is_restored": ["原样 {rate}", "as built {rate}"],
   "bench.arrivals": ["到达次序", "Order of arrival"],
