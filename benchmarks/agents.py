@@ -2,14 +2,16 @@
 
 import asyncio
 import os
+import random
 import resource
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from edge_agent.addresses import HostPort
 from edge_agent.client import AgentAbsentError, Client
@@ -20,6 +22,8 @@ EDGE_AGENT = ("-m", "edge_agent.cli")
 READY_MAX_S = 20.0  # 1.5 s is promised and has a row of its own; a busy machine must not fail the others
 STOP_MAX_S = 5.0
 ASK_AGAIN_S = 0.01
+NO_PREFIXES: Mapping[str, Sequence[str]] = MappingProxyType({})
+PORT_LOWEST = 10_000  # below are ports of services that may come while a run lasts
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -84,12 +88,20 @@ def serial_link(name: str, port: Path) -> str:
 
 
 @asynccontextmanager
-async def running(folder: Path, *node_ids: str, program: Sequence[str] = EDGE_AGENT) -> AsyncIterator[list[Agent]]:
-    """Agents that answer ``status``; stopped at the end. ``program`` is what the interpreter is given to run."""
+async def running(
+    folder: Path,
+    *node_ids: str,
+    program: Sequence[str] = EDGE_AGENT,
+    prefixes: Mapping[str, Sequence[str]] = NO_PREFIXES,
+) -> AsyncIterator[list[Agent]]:
+    """Agents that answer ``status``; stopped at the end. ``program`` is what the interpreter is given to run.
+
+    ``prefixes``: by node, words before its command line, such as those of a network namespace.
+    """
     agents: list[Agent] = []
     try:
         for node_id in node_ids:
-            agent = await start(folder, node_id, program=program)
+            agent = await start(folder, node_id, program=program, prefix=prefixes.get(node_id, ()))
             agents.append(agent)
         for agent in agents:
             await until_ready(agent)
@@ -99,11 +111,13 @@ async def running(folder: Path, *node_ids: str, program: Sequence[str] = EDGE_AG
             await stop(agent)
 
 
-async def start(folder: Path, node_id: str, *, program: Sequence[str] = EDGE_AGENT) -> Agent:
+async def start(
+    folder: Path, node_id: str, *, program: Sequence[str] = EDGE_AGENT, prefix: Sequence[str] = ()
+) -> Agent:
     """An agent whose process has just been started."""
     with _log_path(folder, node_id).open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *program, "run", folder / f"{node_id}.toml", "--log", "json",
+            *prefix, sys.executable, *program, "run", folder / f"{node_id}.toml", "--log", "json",
             stdout=asyncio.subprocess.DEVNULL, stderr=log,
         )  # fmt: skip
     return Agent(node_id=node_id, folder=folder, process=process)
@@ -140,10 +154,27 @@ async def until_links_up(agent: Agent, number: int) -> None:
 
 
 def free_address(kind: socket.SocketKind = socket.SOCK_DGRAM) -> HostPort:
-    """A port on loopback that nobody has at this moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return HostPort(host="127.0.0.1", port=probe.getsockname()[1])
+    """A port on loopback that nobody has at this moment.
+
+    None that the machine gives out by itself: while an agent is killed and starts anew, any socket might be given its.
+    """
+    while True:
+        port = random.randrange(PORT_LOWEST, _ports_given_from())
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:  # somebody has it: another one
+                continue
+            return HostPort(host="127.0.0.1", port=port)
+
+
+def _ports_given_from() -> int:
+    """The first of the ports that the machine gives to sockets that ask for none."""
+    try:
+        given_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:  # not Linux, which begins lower than all others
+        given_from = 32_768
+    return max(given_from, PORT_LOWEST + 1_000)  # where all are given out, any will do
 
 
 async def stop(agent: Agent) -> None:

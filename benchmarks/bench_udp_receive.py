@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from benchmarks.rows import Bench, Figure
 from edge_agent.core.limits import LinkLimits
 from edge_agent.loop import AgentLoop
-from edge_agent.ports import FrameSender, TransportPort
+from edge_agent.ports import FrameMarker, FrameSender, FramesSender, TransportPort
 from transports.udp import UdpTransport
 
 FRAME = bytes(1200)
@@ -28,8 +28,17 @@ class _Arrivals(asyncio.DatagramProtocol, TransportPort):
         self.is_up = asyncio.Event()
         self.is_complete = asyncio.Event()
 
-    def link_up(self, limits: LinkLimits, send: FrameSender) -> None:
+    def link_up(
+        self,
+        limits: LinkLimits,
+        send: FrameSender,
+        send_many: FramesSender | None = None,
+        mark: FrameMarker | None = None,
+    ) -> None:
         self.is_up.set()
+
+    def link_down(self, reason: str) -> None:
+        raise AssertionError(f"the link is down: {reason}")
 
     def link_busy(self, *, is_busy: bool) -> None:
         raise AssertionError("a datagram link is never busy")

@@ -1,11 +1,13 @@
 """One node in this process as the agent builds it: core, runner and store, no link, no API."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import SystemRandom
 
+from edge_agent.collector import collect_seldom
 from edge_agent.core.bundle import BundleHeader, Origin, Precedence
 from edge_agent.core.frame import NullKeys
 from edge_agent.core.node import Node
@@ -23,6 +25,8 @@ SOS = BundleHeader(destination="command", flow="sos", origin=Origin.PERSON)
 async def local_node(folder: Path, node_id: str = "kit-1") -> AsyncIterator[Runner]:
     """A kit's node on the store in ``folder``; on an ``AgentLoop``, whose clock is the node's."""
     loop = asyncio.get_running_loop()
+    thresholds = gc.get_threshold()
+    collect_seldom()
     disk, restored = Disk.open(
         folder,
         node_id=node_id,
@@ -38,6 +42,8 @@ async def local_node(folder: Path, node_id: str = "kit-1") -> AsyncIterator[Runn
     finally:
         runner.close()
         disk.close()
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 async def submit_many(
