@@ -1,11 +1,12 @@
 """One device asked by SNMP: a request for all values, one answer. The only module that imports pysnmp."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from pysnmp.carrier.asyncio.dispatch import AsyncioDispatcher
 from pysnmp.error import PySnmpError
 from pysnmp.hlapi.v3arch.asyncio import (
     CommunityData,
@@ -51,14 +52,38 @@ class Access:
     privacy_password: str = ""
 
 
-class SnmpClient:
-    """Asks one device at ``host``, an IP address."""
+class _Dispatcher(AsyncioDispatcher):  # type: ignore[misc]  # pysnmp has no types
+    """Calls ``on_unreadable`` for a datagram that pysnmp's parser fails at: its errors are of any class."""
 
-    def __init__(self, host: str, port: int, access: Access, *, answer_s: float, retries: int) -> None:
+    def __init__(self, on_unreadable: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_unreadable = on_unreadable
+
+    def _callback_function(self, *received: Any) -> None:  # Any: as above
+        try:
+            super()._callback_function(*received)
+        except Exception:  # noqa: BLE001  # pyasn1 raises TypeError and IndexError from its inside at foreign bytes
+            self._on_unreadable()
+
+
+class SnmpClient:
+    """Asks one device at ``host``, an IP address; ``on_unreadable`` is called for each datagram that is no SNMP."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        access: Access,
+        *,
+        answer_s: float,
+        retries: int,
+        on_unreadable: Callable[[], None],
+    ) -> None:
         self._where = host, port
         self._access = access
         self._answer_s, self._retries = answer_s, retries
         self._engine: Any = SnmpEngine()  # Any: pysnmp has no types
+        self._engine.register_transport_dispatcher(_Dispatcher(on_unreadable))
 
     async def __aenter__(self) -> Self:
         return self

@@ -97,7 +97,15 @@ class SnmpTableDriver:
         except (OSError, PluginLostError) as error:
             port.unavailable(str(error))
             raise
-        async with SnmpClient(address.host, address.port, access, answer_s=ANSWER_S, retries=RETRIES) as client:
+        client = SnmpClient(
+            address.host,
+            address.port,
+            access,
+            answer_s=ANSWER_S,
+            retries=RETRIES,
+            on_unreadable=lambda: port.count("snmp_unreadable"),
+        )
+        async with client:
             while True:
                 await self._look(client, port)
                 await asyncio.sleep(self._interval_s)
