@@ -143,7 +143,9 @@ class Agent:
         )
         node = Node(settings, keys, SystemRandom(), restored, self._started_s)
         self._runner = Runner(node, execute=self._disk.execute, on_event=self._on_event, loop=self._loop)
-        self._sender = BundleSender(self._runner, flows, self._disk.ages.now_ms, told_ms=self._disk.ages.told_ms)
+        self._sender = BundleSender(
+            self._runner, flows, self._disk.ages.now_ms, told_ms=self._disk.ages.told_ms, levels=config.reports_to
+        )
         self._deliveries = Deliveries(self._disk)
         self._receipts = ReceiptSender(self._disk, self._sender, config.node_id, config.level)
         self._repeats = Repeats(self._disk.owe_again)
@@ -267,6 +269,7 @@ class Agent:
             now_ms=self._disk.ages.now_ms,
         )
         self._receipts.is_silent = posts.is_silent
+        self._deliveries.shows = posts.shows
         return posts
 
     def _recording(self) -> LinkRecording:

@@ -41,7 +41,7 @@ from edge_agent.config_schema import (
     reading_limit,
 )
 from edge_agent.config_tables import ConfigError, ConfigProblem, TableReader, show
-from edge_agent.core.bundle import COMMAND
+from edge_agent.core.bundle import COMMAND, LEVELS
 from edge_agent.core.limits import LinkPolicy
 from edge_agent.flows import FlowRule
 from edge_agent.ports import Setting
@@ -115,6 +115,8 @@ class Config:
     layers: tuple[MapLayer, ...]
     groups: tuple[UnitGroup, ...]
     level: str
+    reports_to: tuple[str, ...]
+    """Levels that see what this node sends to ``command`` below FLASH; empty: all."""
     others: tuple[str, ...]
     copies_to: tuple[str, ...]
     """Command nodes that show all that this one shows."""
@@ -166,6 +168,7 @@ def load_config(path: Path, plugins: Plugins) -> Config:
         layers=tuple(layers),
         groups=tuple(UnitGroup(name=values["name"], units=tuple(values["units"])) for values in groups),
         level=node["level"],
+        reports_to=tuple(level for level in LEVELS if level in node["reports_to"]),
         others=tuple(name for name in sections["command"]["others"] if name != node["id"]),
         copies_to=tuple(dict.fromkeys(name for name in sections["command"]["copies_to"] if name != node["id"])),
         escalate_after_s=sections["command"]["escalate_after_s"],
@@ -217,6 +220,8 @@ def _read_sections(
     node = sections["node"]
     if node.get("id") == COMMAND and node.get("role") != COMMAND:
         reader.refuse(("node", "id"), COMMAND, 'only with role = "command": it names every command post')
+    if node.get("reports_to") and node.get("role") == COMMAND:
+        reader.refuse(("node", "reports_to"), node["reports_to"], 'only with role = "kit" or "relay"')
     copies_to = sections["command"]["copies_to"]
     if copies_to and node.get("role") != COMMAND:
         reader.refuse(("command", "copies_to"), copies_to, 'only with role = "command"')

@@ -7,7 +7,7 @@ from edge_agent.addresses import UNIX_PREFIX, is_loopback, parse_host_port
 from edge_agent.command.layers import ARCHIVE_ALLOWED, DATUMS, FOLDER_ALLOWED
 from edge_agent.command.limits import ReadingLimit
 from edge_agent.config_policy import POLICY, PRECEDENCE_WORDS
-from edge_agent.core.bundle import LIFETIME_MAX_S, NODE_ID_PATTERN, FlowOrder, Precedence
+from edge_agent.core.bundle import LEVELS, LIFETIME_MAX_S, NODE_ID_PATTERN, FlowOrder, Precedence
 from edge_agent.flows import FlowRule
 from edge_agent.link_kinds import LinkKind
 from edge_agent.ports import Setting
@@ -27,7 +27,6 @@ SECTIONS = (
     "layer",
     "group",
 )
-LEVELS = ("county", "city", "province")
 ROLES = ("kit", "relay", "command")
 ORDER_WORDS = tuple(order.value for order in FlowOrder)
 LINK_KINDS = tuple(kind.value for kind in LinkKind if kind)
@@ -71,6 +70,13 @@ NODE: Mapping[str, Setting] = {
         allowed=f"{', '.join(LEVELS)}, of a command node; leave it out where there is one level",
         default="",
         accepts=lambda level: level in LEVELS,
+    ),
+    "reports_to": Setting(
+        kind=list,
+        allowed=f"one or more of {', '.join(LEVELS)}, of a kit or relay; leave it out for all",
+        default=[],
+        accepts=lambda levels: bool(levels) and all(level in LEVELS for level in levels),
+        takes_one=True,
     ),
     "data_dir": Setting(kind=str, allowed="a folder this agent may write in", default="", is_path=True),
     "report_interval_s": Setting(

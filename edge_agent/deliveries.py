@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from edge_agent.client import Delivery
@@ -27,6 +27,8 @@ class Deliveries:
         self._disk = disk
         self._flows: dict[str, str] = {}
         self._news: dict[asyncio.Event, str] = {}
+        self.shows: Callable[[StoredDelivery], bool] = lambda stored: True
+        """Whether people and programs here see a delivery; another post shows what they do not."""
 
     def arrived(self, flow: str) -> None:
         """A bundle of ``flow`` for this node is on disk: whoever may want it looks. Of patterns only the disk knows."""
@@ -79,7 +81,9 @@ class Deliveries:
                 batch = await self._disk.consumer_next(name, after, BATCH)
                 for stored in batch:
                     after = stored.position
-                    if stored.record.header.flow not in POST_FLOWS:  # what is in them arrives under its own name
+                    if stored.record.header.flow in POST_FLOWS:
+                        continue  # what is in them arrives under its own name
+                    if self.shows(stored):
                         yield stored
                 if not batch:
                     await news.wait()

@@ -81,6 +81,7 @@ class PostCopies:
         self._cursors: dict[str, int] = {}
         self._is_shared = False
         self._strangers: set[str] = set()
+        self._unknown_levels: set[tuple[str, ...]] = set()
         self.drops: Counter[str] = Counter()
 
     def delivered(self, event: BundleDelivered) -> None:
@@ -108,6 +109,24 @@ class PostCopies:
     def is_silent(self, bundle: BundleId) -> bool:
         """Whether another post sends the receipt for this one."""
         return bundle in self._silent
+
+    def shows(self, delivery: Delivery) -> bool:
+        """Whether people and programs here see a delivery; what they do not, its own levels show and answer."""
+        bundle, levels = delivery.record.id, delivery.record.header.levels
+        if levels and not self._exchange.knows(levels) and levels not in self._unknown_levels:
+            self._unknown_levels.add(levels)
+            log.warning(
+                "level_unknown", levels=levels, source=bundle.source, hint="no post that is known here is of it"
+            )
+        if self._exchange.shows(bundle, levels):
+            return True
+        self._be_silent(bundle)
+        return False
+
+    def _be_silent(self, bundle: BundleId) -> None:
+        self._silent[bundle] = None
+        if len(self._silent) > SILENT_MAX:
+            del self._silent[next(iter(self._silent))]
 
     async def run(self) -> None:
         """Copy and take copies, for ever."""
@@ -203,7 +222,8 @@ class PostCopies:
             header = each.record.header
             if header.destination == COMMAND:
                 giver = each.peer if each.peer in self._posts else ""
-                arrived.append(Arrived(each.position, each.record.id, giver, each.received_at_ms / 1000 + offset_s))
+                at_s = each.received_at_ms / 1000 + offset_s
+                arrived.append(Arrived(each.position, each.record.id, giver, at_s, header.levels))
                 self._rows[each.position] = each
         while len(self._rows) > ROWS_KEPT:
             del self._rows[next(iter(self._rows))]
@@ -336,9 +356,7 @@ class PostCopies:
         bundle = copy.record.id
         known = self._runner.closed_numbers().get(bundle[:3])
         if not copy.answers and (known is None or bundle.sequence not in known):
-            self._silent[bundle] = None
-            if len(self._silent) > SILENT_MAX:
-                del self._silent[next(iter(self._silent))]
+            self._be_silent(bundle)
         told = await self._runner.adopt(copy.record, copy.payload, giver)
         if told.adopted is Adopted.REFUSED:
             raise RefusedError(RefusalReason.STORE_FAILED, told.detail)

@@ -16,7 +16,7 @@ from edge_agent.core.bundle import (
 )
 from edge_agent.core.effects import Staged
 from edge_agent.core.errors import EdgeAgentError, RefusedError
-from edge_agent.flows import FlowTable, FlowTerms
+from edge_agent.flows import FlowTable
 from edge_agent.runner import Runner
 
 
@@ -51,6 +51,8 @@ class BundleSender:
     """Puts a stamp of ``now_ms`` right that was made before the clock was set; what is known by now travels."""
     on_accepted: Callable[[str, bytes], None] = _nobody_asks
     """Told the flow and the payload of each bundle that was accepted here."""
+    levels: tuple[str, ...] = ()
+    """Of ``command`` that see what is sent to it; empty: all. FLASH is for all of them."""
 
     async def submit(
         self,
@@ -70,10 +72,10 @@ class BundleSender:
 
         Raises RefusedError with the node's reason, UnsendableError for a field that is not allowed.
         """
-        terms, header = self._header(flow, to, lifetime_s, key, origin, created_at_ms, operation_id)
-        bundle = await self.runner.submit(
-            header, terms.precedence if precedence is None else precedence, payload, staged
+        precedence, header = self._header(
+            flow, to, precedence, lifetime_s, key, origin, created_at_ms=created_at_ms, operation_id=operation_id
         )
+        bundle = await self.runner.submit(header, precedence, payload, staged)
         if staged is None:
             self.on_accepted(flow, payload)
         return bundle
@@ -105,20 +107,21 @@ class BundleSender:
 
     def check(self, terms: SendTerms) -> tuple[Precedence, BundleHeader]:
         """How a request would be sent. Raises UnsendableError where ``submit_as`` would."""
-        of_flow, header = self._header(terms.flow, terms.to, terms.lifetime_s, terms.key, terms.origin, None, b"")
-        return of_flow.precedence if terms.precedence is None else terms.precedence, header
+        return self._header(terms.flow, terms.to, terms.precedence, terms.lifetime_s, terms.key, terms.origin)
 
     def _header(
         self,
         flow: str,
         to: str,
+        precedence: Precedence | None,
         lifetime_s: float | None,
         key: str,
         origin: Origin,
-        created_at_ms: int | None,
-        operation_id: bytes,
-    ) -> tuple[FlowTerms, BundleHeader]:
-        """What holds for the flow, and the header made of it. Raises UnsendableError."""
+        *,
+        created_at_ms: int | None = None,
+        operation_id: bytes = b"",
+    ) -> tuple[Precedence, BundleHeader]:
+        """Precedence and header, with what the flow says filled in. Raises UnsendableError."""
         if not 0 < len(flow.encode()) <= FLOW_NAME_MAX_BYTES:
             raise UnsendableError(f"flow {flow!r}: allowed: 1 to {FLOW_NAME_MAX_BYTES} bytes")
         if NODE_ID_PATTERN.fullmatch(to) is None:
@@ -128,7 +131,8 @@ class BundleSender:
         if lifetime_s is not None and not 0 < lifetime_s <= LIFETIME_MAX_S:
             raise UnsendableError(f"lifetime {lifetime_s} s: allowed: above 0 and at most {LIFETIME_MAX_S}")
         terms = self.flows.terms(flow)
-        return terms, BundleHeader(
+        precedence = terms.precedence if precedence is None else precedence
+        return precedence, BundleHeader(
             destination=to,
             flow=flow,
             order=terms.order,
@@ -137,4 +141,5 @@ class BundleSender:
             lifetime_s=terms.lifetime_s if lifetime_s is None else lifetime_s,
             key=key,
             operation_id=operation_id,
+            levels=self.levels if to == COMMAND and precedence is not Precedence.FLASH else (),
         )

@@ -294,6 +294,22 @@ def test_only_a_command_node_copies(tmp_path: Path) -> None:
         load_config(write(tmp_path, f'{text}\n[command]\ncopies_to = ["city-1"]\n'), installed_plugins())
 
 
+def test_a_kit_names_the_levels_it_reports_to(tmp_path: Path) -> None:
+    def config(line: str, role: str = "kit") -> str:
+        return RIGHT.replace("[node]\n", f'[node]\nrole = "{role}"\n{line}\n', 1)
+
+    assert load_config(write(tmp_path, config("")), PLUGINS).reports_to == ()
+    assert load_config(write(tmp_path, config('reports_to = "city"')), PLUGINS).reports_to == ("city",)
+    both = load_config(write(tmp_path, config('reports_to = ["city", "county", "city"]')), PLUGINS)
+    assert both.reports_to == ("county", "city")
+    for wrong in ('"town"', '["city", 3]', "[]"):
+        (problem,) = problems_of(tmp_path, config(f"reports_to = {wrong}"))
+        assert "node.reports_to" in problem
+        assert "allowed: one or more of county, city, province" in problem
+    (problem,) = problems_of(tmp_path, config('reports_to = ["city"]', "command"))
+    assert 'node.reports_to = ["city"]: allowed: only with role = "kit" or "relay"' in problem
+
+
 def test_a_driver_may_speak_of_links_that_are_there_only(tmp_path: Path) -> None:
     load_config(write(tmp_path, RIGHT + 'link = "b"\n'), PLUGINS)
     (problem,) = problems_of(tmp_path, RIGHT + 'link = "4g"\n')

@@ -21,6 +21,8 @@ CREATED_MAX_MS = 1 << 48
 LIFETIME_MAX_S = 366 * 86_400  # a year of drill data; longer is an archive, not a lifetime
 COMMAND = "command"
 """The destination that means every command level this node reports to, and a node role."""
+LEVELS = ("county", "city", "province")
+"""Command levels, in the order of their marks on the wire."""
 
 
 class Precedence(IntEnum):
@@ -87,7 +89,7 @@ class BundleHeader:
 
     ``created_at_ms`` is UTC milliseconds since 1970 by the source's clock, for people only. ``key`` names what a
     ``latest`` bundle is the newest of. ``deadline_s`` > 0 makes the bundle perishable: useless that long after
-    creation, never stored.
+    creation, never stored. ``levels``: of ``command`` that it is for, in the order of LEVELS; empty: all.
     """
 
     destination: str
@@ -99,14 +101,20 @@ class BundleHeader:
     key: str = ""
     deadline_s: float = 0.0
     operation_id: bytes = b""
+    levels: tuple[str, ...] = ()
     _packed: bytes = field(default=b"", init=False, repr=False, compare=False)
     """What ``pack`` gave, or ``unpack`` was given: it is asked for at each hop and by each store."""
 
     def pack(self) -> bytes:
-        """msgpack array [destination, flow, order + 4 origin, created ms, lifetime ms, key, deadline ms, operation]."""
+        """msgpack array [destination, flow, marks, created ms, lifetime ms, key, deadline ms, operation].
+
+        Marks are order + 4 origin + 8 county + 16 city + 32 province; a program that knows no levels refuses these.
+        """
         if self._packed:
             return self._packed
         marks = _ORDERS.index(self.order) + 4 * (self.origin is Origin.MACHINE)
+        if self.levels:
+            marks += sum(8 << at for at, level in enumerate(LEVELS) if level in self.levels)
         fields: list[object] = [self.destination, self.flow, marks, self.created_at_ms, round(self.lifetime_s * 1000)]
         extra = [self.key, round(self.deadline_s * 1000), self.operation_id]
         if any(extra):
@@ -150,7 +158,7 @@ class BundleHeader:
             raise MalformedError("header: a number is negative or not an integer")
         if (
             marks & 3 >= len(_ORDERS)
-            or marks > 7
+            or marks >= 8 << len(LEVELS)
             or lifetime_ms > LIFETIME_MAX_S * 1000
             or created_at_ms >= CREATED_MAX_MS
         ):
@@ -165,6 +173,7 @@ class BundleHeader:
             key=key,
             deadline_s=deadline_ms / 1000,
             operation_id=operation_id,
+            levels=tuple(level for at, level in enumerate(LEVELS) if marks & 8 << at) if marks > 7 else (),
         )
         object.__setattr__(header, "_packed", bytes(packed))
         return header

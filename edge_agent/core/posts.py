@@ -31,12 +31,16 @@ Numbers = Mapping[ClosedKey, IntervalSet]
 
 
 class Arrived(NamedTuple):
-    """A delivery for ``command`` in this node's store. ``giver``: the post whose copy it is, empty: no copy."""
+    """A delivery for ``command`` in this node's store. ``giver``: the post whose copy it is, empty: no copy.
+
+    ``levels`` it is for, empty: all.
+    """
 
     position: int
     bundle: BundleId
     giver: str
     at_s: float
+    levels: tuple[str, ...] = ()
 
 
 class Due(NamedTuple):
@@ -73,11 +77,20 @@ class _Post:
         """Whether it takes copies, and what it lacks is known."""
         return self.is_met and self.has_told
 
+    def wants(self, levels: tuple[str, ...]) -> bool:
+        """Whether its people are to see what is for these levels."""
+        return _is_for(levels, self.level)
+
     def lacks(self, bundle: BundleId) -> bool:
         return bundle.sequence not in self.has.get(bundle[:3], ())
 
     def add(self, bundle: BundleId) -> None:
         self.has.setdefault(bundle[:3], IntervalSet()).add(bundle.sequence, bundle.sequence + 1)
+
+
+def _is_for(levels: tuple[str, ...], level: str) -> bool:
+    """Whether ``level`` is one of ``levels``, where none stands for all; a post without a level is of each."""
+    return not levels or not level or level in levels
 
 
 class PostExchange:
@@ -176,8 +189,21 @@ class PostExchange:
         for each in arrived:
             if each.giver == name:
                 post.add(each.bundle)
-            post.waiting[each.position] = each
+            if post.wants(each.levels):
+                post.waiting[each.position] = each
+            elif not any(other.is_open and other.wants(each.levels) for other in self._posts.values()):
+                self._safe.append(each.bundle)  # nobody else would take it now: its source need not wait
         post.read_to = max(post.read_to, read_to)
+
+    def shows(self, bundle: BundleId, levels: tuple[str, ...]) -> bool:
+        """Whether people here see a bundle for ``levels``: also where no post of them has it or can be reached."""
+        if _is_for(levels, self._level):
+            return True
+        return all(post.lacks(bundle) and not post.is_open for post in self._posts.values() if post.wants(levels))
+
+    def knows(self, levels: tuple[str, ...]) -> bool:
+        """Whether this post or another one is of these levels; one that was not met yet may be."""
+        return _is_for(levels, self._level) or any(post.wants(levels) for post in self._posts.values())
 
     def _settle(self, post: _Post) -> None:
         """What it has needs no copy, and has a second holder."""

@@ -162,7 +162,9 @@ class Posts(NoWatch):
                 rows = durable.rows[after : after + ROWS_A_LOOK]
                 records = [(after + 1 + at, disk.record(bundle)) for at, bundle in enumerate(rows)]
                 arrived = [
-                    Arrived(position, record.id, durable.givers.get(record.id, ""), record.as_of_s)
+                    Arrived(
+                        position, record.id, durable.givers.get(record.id, ""), record.as_of_s, record.header.levels
+                    )
                     for position, record in records
                     if record is not None and record.header.destination == COMMAND
                 ]
@@ -190,7 +192,7 @@ class Posts(NoWatch):
                 durable.cursors[post] = exchange.cursor(post)
 
     def shown(self, name: str) -> Counter[BundleId]:
-        """What consumers of a post were given for ``command``, and how often."""
+        """What a post has for ``command``, and how often it came there."""
         return Counter(
             each.bundle
             for each in self.world.deliveries

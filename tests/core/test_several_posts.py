@@ -379,3 +379,55 @@ def test_a_copy_given_up_for_room_is_made_again_unless_it_came_another_way() -> 
     exchange.take_word("city-1", HaveWord(level="city", is_whole=False, asks=False, numbers=numbers), 3.0)
     assert [each.bundle for each in exchange.due(1.0 + core_posts.COPY_WAIT_S)] == names[1:]
     assert exchange.safe() == names[:1]
+
+
+COUNTY_ONLY = BundleHeader(destination=COMMAND, flow="text", origin=Origin.PERSON, levels=("county",))
+
+
+def holders(posts: Posts, bundle: BundleId) -> set[str]:
+    return {name for name in posts.levels if posts.shown(name)[bundle]}
+
+
+def test_what_is_for_one_level_is_copied_to_no_other_one() -> None:
+    """And whoever of the other level took it from the kit passes it on and leaves the answer to that level."""
+    world, posts = posts_and_kits(11, LEVELS)
+    for post in COUNTY:
+        world.cut(f"to-{post}", node="kit-1")
+    world.run_until(world.now_s + 30)
+    bundle = world.submit("kit-1", COUNTY_ONLY, Precedence.PRIORITY, b"for the county")
+    world.run_until(world.now_s + 30)
+    taker = next(each.node for each in world.deliveries if each.bundle == bundle and each.via)
+    assert LEVELS[taker] == "city", "by whatever link there is"
+    assert holders(posts, bundle) == {*COUNTY, taker}
+    exchanges = {name: process.exchange for name, process in posts.processes.items()}
+    assert not exchanges[taker].shows(bundle, COUNTY_ONLY.levels)
+    assert all(exchanges[name].shows(bundle, COUNTY_ONLY.levels) for name in COUNTY)
+    assert posts.answering[bundle, "county"] == 1
+    assert posts.answering[bundle, "city"] == 0
+
+
+def test_what_is_for_a_level_that_is_away_is_shown_by_who_took_it_until_that_level_is_back() -> None:
+    world, posts = posts_and_kits(12, LEVELS)
+    for post in COUNTY:
+        world.crash(post)
+    world.run_until(world.now_s + 60)
+    bundle = world.submit("kit-1", COUNTY_ONLY, Precedence.PRIORITY, b"for the county")
+    world.run_until(world.now_s + 2)
+    (taker,) = holders(posts, bundle)
+    exchange = posts.processes[taker].exchange
+    assert exchange.shows(bundle, COUNTY_ONLY.levels)
+    assert not world.disk("kit-1").waiting(), "the other city post wants no copy: nobody is waited for"
+    for post in COUNTY:
+        world.restart(post)
+    world.run_until(world.now_s + 30)
+    assert holders(posts, bundle) == {*COUNTY, taker}
+    assert not exchange.shows(bundle, COUNTY_ONLY.levels)
+
+
+def test_levels_that_no_post_is_of_are_known_to_be_unknown() -> None:
+    exchange = PostExchange("county", ["city-1"], dict)
+    assert exchange.knows(("province",)), "a post that was not met may be of any level"
+    exchange.take_word("city-1", HaveWord(level="city", is_whole=True, asks=False, numbers={}), 0.0)
+    assert not exchange.knows(("province",))
+    assert exchange.knows(("city", "province"))
+    assert exchange.knows(("county",))

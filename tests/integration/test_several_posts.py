@@ -18,13 +18,14 @@ from tests.integration.agents import READY_S, AgentProcess, edge_agent, free_por
 pytestmark = pytest.mark.slow
 
 LEVELS = {"county-1": "county", "county-2": "county", "city-1": "city", "city-2": "city"}
+GROUP = '[[group]]\nname = "all"\nunits = ["kit-1"]\n'
 SENT, KILLS = 30, 8
 HEARD_S = 8.0
 """Receipts gather for a second, and one too many would come soon after."""
 
 
-def write_configs(folder: Path) -> dict[str, Path]:
-    """Configurations of four posts and a kit with one secret, all joined with all."""
+def write_configs(folder: Path, *, kit_node: str = "") -> dict[str, Path]:
+    """Configurations of four posts and a kit with one secret, all joined with all; ``kit_node``: more of the kit's."""
     edge_agent("init", folder / "made")
     secret = folder / "made" / "secret.key"
     links: dict[str, list[str]] = {name: [] for name in (*LEVELS, "kit-1")}
@@ -34,22 +35,22 @@ def write_configs(folder: Path) -> dict[str, Path]:
         links[far].append(udp_link(f"from-{near}", "listen", address))
     paths = {}
     for name in links:
-        role, level, command = "kit", "", ""
+        role, more, command = "kit", kit_node, ""
         if name in LEVELS:
             others = json.dumps([each for each in LEVELS if each != name])
-            role, level, command = "command", f'level = "{LEVELS[name]}"\n', f"[command]\ncopies_to = {others}\n"
+            role, more, command = "command", f'level = "{LEVELS[name]}"\n', f"[command]\ncopies_to = {others}\n{GROUP}"
         paths[name] = folder / f"{name}.toml"
         paths[name].write_text(
-            f'[node]\nid = "{name}"\nrole = "{role}"\n{level}data_dir = "var/{name}"\nreport_interval_s = 60\n'
+            f'[node]\nid = "{name}"\nrole = "{role}"\n{more}data_dir = "var/{name}"\nreport_interval_s = 60\n'
             f'[security]\nsecret_file = "{secret}"\n[api]\nlisten = "unix:{name}.sock"\n{command}'
             + "".join(links[name])
         )
     return paths
 
 
-def send(config: Path, text: str) -> str:
+def send(config: Path, text: str, precedence: str = "routine") -> str:
     answer = edge_agent(
-        "send", "--config", config, "--precedence", "routine", "--flow", "text", "-", stdin=text.encode()
+        "send", "--config", config, "--precedence", precedence, "--flow", "text", "-", stdin=text.encode()
     )
     return str(json.loads(answer)["bundle"])
 
@@ -104,26 +105,92 @@ def test_posts_that_are_killed_by_turns_hide_and_double_nothing(tmp_path: Path) 
             assert listed(configs[name], len(sent)) == dict.fromkeys(sent, 1), name
 
 
+async def receipts(kit: Path) -> Counter[tuple[str, str]]:
+    """How often the kit was told of each bundle, by level."""
+    told: Counter[tuple[str, str]] = Counter()
+    async with Client(load_api_address(kit)) as client:
+        try:
+            async with asyncio.timeout(HEARD_S):
+                async for each in client.listen(flow="receipt", since="all"):
+                    for receipt in read_receipts(each.payload or b"", reader="kit-1", writer=each.source, at_ms=1):
+                        told.update((str(bundle), receipt.level) for bundle in receipt.bundles())
+        except TimeoutError:
+            pass  # the caller's assertion says what is missing, or too many
+    return told
+
+
 async def test_each_level_answers_once(tmp_path: Path) -> None:
     """The kit's thin link carries one receipt a level, whoever of its posts shows a bundle."""
     configs = write_configs(tmp_path)
     agents = {name: AgentProcess(path) for name, path in configs.items()}
-    told: Counter[tuple[str, str]] = Counter()
     with running(*agents.values()):
         for name in LEVELS:
             agents["kit-1"].wait_for("link_changed", peer=name, state="up")
         sent = [send(configs["kit-1"], f"{number}") for number in range(5)]
         for name in LEVELS:
             assert listed(configs[name], len(sent), consumer="page") == dict.fromkeys(sent, 1)
-        async with Client(load_api_address(configs["kit-1"])) as client:
-            try:
-                async with asyncio.timeout(HEARD_S):
-                    async for each in client.listen(flow="receipt", since="all"):
-                        for receipt in read_receipts(each.payload or b"", reader="kit-1", writer=each.source, at_ms=1):
-                            told.update((str(bundle), receipt.level) for bundle in receipt.bundles())
-            except TimeoutError:
-                pass  # the assertion below says what is missing, or too many
-            async with asyncio.timeout(READY_S):
-                state = await client.state(sent[0])
+        told = await receipts(configs["kit-1"])
+        async with Client(load_api_address(configs["kit-1"])) as client, asyncio.timeout(READY_S):
+            state = await client.state(sent[0])
     assert told == {(bundle, level): 1 for bundle in sent for level in ("county", "city")}
     assert state.state == "delivered"
+
+
+async def test_a_kit_that_reports_to_one_level_is_seen_and_answered_by_that_one(tmp_path: Path) -> None:
+    """Whichever post took it; a call for help is seen and answered by all."""
+    configs = write_configs(tmp_path, kit_node='reports_to = ["county"]\n')
+    agents = {name: AgentProcess(path) for name, path in configs.items()}
+    with running(*agents.values()):
+        agents["kit-1"].wait_for("link_changed", peer="city-1", state="up")  # the others may come later
+        sent = [send(configs["kit-1"], f"{number}") for number in range(5)]
+        for name in LEVELS:
+            agents["kit-1"].wait_for("link_changed", peer=name, state="up")
+        sent += [send(configs["kit-1"], f"{number}") for number in range(5)]
+        call = send(configs["kit-1"], "help", "flash")
+        for name, level in LEVELS.items():
+            seen = [*sent, call] if level == "county" else [call]
+            assert listed(configs[name], len(seen), consumer="page") == dict.fromkeys(seen, 1), name
+        again = send(configs["kit-1"], "help, again", "flash")
+        for name, level in LEVELS.items():  # what a city shows too many would come before the last one
+            seen = [*sent, call, again] if level == "county" else [call, again]
+            assert listed(configs[name], len(seen)) == dict.fromkeys(seen, 1), name
+        told = await receipts(configs["kit-1"])
+    assert {each: told[each, "county"] for each in (*sent, call)} == dict.fromkeys((*sent, call), 1)
+    assert {each: told[each, "city"] for each in (*sent, call)} == {**dict.fromkeys(sent, 0), call: 1}
+
+
+async def give(config: Path, text: str) -> str:
+    """The bundle of an order to the kit."""
+    async with Client(load_api_address(config)) as client:
+        answer = await client.act("order", {"text": text, "group": "all", "by": "王敏"})
+        return str(answer["bundles"][0])
+
+
+async def test_orders_of_several_posts_are_acted_on_once_though_all_are_killed_by_turns(tmp_path: Path) -> None:
+    """Given at each post at any moment, also the same words at several of them; posts and kit die and come back."""
+    configs = write_configs(tmp_path)
+    agents = {name: AgentProcess(path) for name, path in configs.items()}
+    rng = random.Random(2)
+    given: list[str] = []
+    with running(*agents.values()):
+        for name in LEVELS:
+            agents["kit-1"].wait_for("link_changed", peer=name, state="up")
+        for turn in range(KILLS):
+            given += [await give(configs[post], f"order of turn {turn}") for post in rng.sample(list(LEVELS), 3)]
+            victim = "kit-1" if turn % 2 else rng.choice(list(LEVELS))
+            await asyncio.sleep(rng.uniform(0, 0.3))
+            agents[victim].kill()
+            others = [post for post in LEVELS if post != victim]
+            given += [await give(configs[post], f"without {victim}") for post in rng.sample(others, 2)]
+            agents[victim].start()
+        last = await give(configs["city-2"], "last")
+        lines = edge_agent(
+            *("listen", "--config", configs["kit-1"], "--flow", "order", "--since", "all"),
+            *("--count", len(given) + 1),
+            timeout_s=90,
+        ).splitlines()
+        assert Counter(json.loads(line)["bundle"] for line in lines) == dict.fromkeys([*given, last], 1)
+        async with Client(load_api_address(configs["kit-1"])) as client, asyncio.timeout(READY_S):
+            while {last, *given} - (shown := Counter(each["id"] for each in await client.orders())).keys():  # noqa: ASYNC110  # the local API tells no news of orders
+                await asyncio.sleep(0.1)
+        assert shown == dict.fromkeys([*given, last], 1)
