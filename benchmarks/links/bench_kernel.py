@@ -17,6 +17,8 @@ from itertools import pairwise
 from benchmarks import agents
 from benchmarks.lateness import Lateness, watch_lateness
 from benchmarks.links.beds import BedLink
+from benchmarks.links.bench_silent import HOLE_LEAST_S
+from benchmarks.links.holes import time_without_hole_s
 from benchmarks.links.kernel_bed import KernelBed, kernel_bed, mptcp, prefixes
 from benchmarks.links.mptcp_end import MESSAGE_BYTES, MESSAGE_EVERY_S
 from benchmarks.rows import Bench, Figure
@@ -27,6 +29,8 @@ from edge_agent.client import Client
 WARM_S, SPAN_S, QUICK_SPAN_S = 6.0, 12.0, 8.0
 BUNDLE_BYTES = 65_536
 CUT_AFTER_S, CARRYING_S, AFTER_CUT_S = 5.0, 1.0, 8.0
+JUDGED_S = 1.0
+"""Pauses that begin so soon after the cut are the switch; later ones are what the survivor's own way is like."""
 GOODPUT_GOAL = {"A": 0.945, "B": 0.9, "C": 0.955}
 GAP_GOAL_S = {"A": 0.11, "B": 0.11, "C": 0.08}
 PORT = 7001
@@ -129,9 +133,14 @@ async def _note_times(command: Client, came: list[float]) -> None:
 
 
 async def _cut_the_carrying(bed: KernelBed) -> tuple[BedLink, float]:
-    """Cut the link that carries the messages, and wait; gives back which and when."""
+    """Cut the link that carries the messages, and wait; gives back which and when.
+
+    That is when the quickest survivor has no hole of its own in the second that is judged.
+    """
     await asyncio.sleep(CUT_AFTER_S)
     dead = await bed.carrying(CARRYING_S)
+    survivor = min((link for link in bed.links if link is not dead), key=lambda link: link.profile.up.delay_s)
+    await asyncio.sleep(time_without_hole_s(survivor.profile.up, time.monotonic(), JUDGED_S, HOLE_LEAST_S))
     cut_s = time.monotonic()
     bed.pair.paths[dead.name].link.cut()
     await asyncio.sleep(AFTER_CUT_S)
@@ -144,7 +153,8 @@ def _gap_s(bed: KernelBed, dead: BedLink, cut_s: float, came: list[float]) -> fl
         return AFTER_CUT_S
     around_s.append(cut_s + AFTER_CUT_S)  # messages that stopped for good are a gap, too
     longer_s = min(link.profile.up.delay_s for link in bed.links if link is not dead) - dead.profile.up.delay_s
-    return max(later - sooner for sooner, later in pairwise(around_s)) - max(0.0, longer_s)
+    pauses_s = [later - sooner for sooner, later in pairwise(around_s) if sooner <= cut_s + JUDGED_S]
+    return max(pauses_s) - max(0.0, longer_s)
 
 
 async def _mptcp_gap_s(is_backup: bool, bed: KernelBed) -> float:

@@ -20,6 +20,21 @@ def holes_of(way: LinkProfile, until_s: float, least_s: float) -> list[Hole]:
     return [each for each in holes if each.end_s - each.start_s >= least_s]
 
 
+def time_without_hole_s(way: LinkProfile, now_s: float, span_s: float, least_s: float) -> float:
+    """How long from now on until a span begins in which ``way`` has no hole of at least ``least_s``.
+
+    ``way`` repeats itself: by its trace or by its schedule, not by both. Two rounds are searched.
+    """
+    length_s = way.trace.length_ns / NS_PER_S if way.trace is not None else way.schedule_period_s or 0.0
+    begun_s = now_s % length_s if length_s else 0.0
+    at_s = begun_s
+    for hole in sorted(holes_of(way, begun_s + 2 * length_s, least_s)):
+        if hole.start_s >= at_s + span_s:
+            break
+        at_s = max(at_s, hole.end_s)
+    return at_s - begun_s
+
+
 def _silent_spans(way: LinkProfile, until_s: float) -> list[Hole]:
     """When a schedule says 0 bit/s, round after round."""
     if not way.rate_schedule:
