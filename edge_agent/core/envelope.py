@@ -13,6 +13,7 @@ rebuilding: RFC 9000, appendix A.3.
 """
 
 from enum import IntEnum
+from struct import Struct
 from typing import NamedTuple
 
 from edge_agent.core.bundle import MalformedError
@@ -31,6 +32,9 @@ class FrameClass(IntEnum):
 
 
 _NUMBER_BYTES = (1, 2, 4, 8)
+_WIDE = 4
+_DATA_FORMS = tuple(Struct(f">B{id_form}{number_form}") for id_form in "BI" for number_form in "BHIQ")
+"""The clear part of DATA by the three low bits of the class byte, which is all of it."""
 _DATA = FrameClass.DATA  # a member of an enum is slow to look up
 _new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, without its call
 _CLASSES = {each.value: each for each in FrameClass}
@@ -77,10 +81,8 @@ def rebuild_number(cut: int, number_bytes: int, highest: int) -> int:
 
 def put_data(receive_id: int, is_wide_id: bool, number: int, number_bytes: int) -> bytes:
     """The clear part of a DATA frame."""
-    code, bits = _NUMBER_BYTES.index(number_bytes), 8 * number_bytes
-    ids = (4 | code) << 32 | receive_id if is_wide_id else code << 8 | receive_id
-    clear = ids << bits | number & (1 << bits) - 1
-    return clear.to_bytes((5 if is_wide_id else 2) + number_bytes, "big")
+    code = _NUMBER_BYTES.index(number_bytes) + (_WIDE if is_wide_id else 0)
+    return _DATA_FORMS[code].pack(code, receive_id, number & (1 << 8 * number_bytes) - 1)
 
 
 def put_hello(suite: int, epoch: int, salt: bytes, number: int) -> bytes:
@@ -113,15 +115,13 @@ def read_envelope(frame: bytes) -> Envelope:
         raise MalformedError("empty frame")
     first = frame[0]
     number_bytes = _NUMBER_BYTES[first & 3]
-    is_wide_id = bool(first & 4)
-    if first < 32 and not first & 0x18:  # DATA, the hot path
-        at = 5 if is_wide_id else 2
-        end = at + number_bytes
-        if len(frame) < end:
+    is_wide_id = first & _WIDE > 0
+    if first < 8:  # DATA, the hot path
+        form = _DATA_FORMS[first]
+        if len(frame) < form.size:
             raise MalformedError("frame ends early")
-        receive_id = int.from_bytes(frame[1:at], "big")
-        number = frame[at] if number_bytes == 1 else int.from_bytes(frame[at:end], "big")
-        return _new_tuple(Envelope, (_DATA, receive_id, is_wide_id, 0, 0, b"", 0, number, number_bytes, end, 0))
+        _, receive_id, number = form.unpack_from(frame)
+        return _new_tuple(Envelope, (_DATA, receive_id, is_wide_id, 0, 0, b"", 0, number, number_bytes, form.size, 0))
     frame_class = _CLASSES.get(first >> 5)
     if frame_class is None or first & 0x18:
         raise MalformedError("unknown frame class")

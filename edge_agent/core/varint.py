@@ -82,14 +82,15 @@ class ByteReader:
                 value = body[at]
                 at += 1
                 if value > 127:
-                    value &= 127
-                    byte, shift = 128, 0
+                    byte, shift = body[at], 7
+                    at += 1
+                    value += (byte << 7) - 128  # the mark of each byte that is followed by another is taken off then
                     while byte > 127:
-                        byte, shift = body[at], shift + 7
-                        if shift > 56:
+                        if shift == 56:
                             raise MalformedError("varint too long or cut")
+                        byte, shift = body[at], shift + 7
                         at += 1
-                        value |= (byte & 127) << shift
+                        value += (byte << shift) - (1 << shift)
                     if byte == 0:  # a longer form of a shorter number: one number, one encoding
                         raise MalformedError("varint out of range")
                 append(value)
