@@ -3,17 +3,18 @@
 Order inside a frame: introduction (long headers), acknowledgements, replies owed, window, echoes and probe, fragments.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
 from edge_agent.core.arq import Piece, SentFrame
 from edge_agent.core.arrivals import Arrivals
 from edge_agent.core.blocks import AGE_MAX_MS, Fragment, Source
 from edge_agent.core.budgets import WORDS
 from edge_agent.core.bundle import COMMAND, Precedence
+from edge_agent.core.choice import Choice, has_warm, range_at
 from edge_agent.core.codec import put_ack, put_control, put_fragment, put_window
-from edge_agent.core.contact import ETA_NOISE_S, Contact
+from edge_agent.core.contact import Contact
 from edge_agent.core.contacts import Contacts
-from edge_agent.core.copies import copies_wanted, may_copy
+from edge_agent.core.copies import copies_wanted
 from edge_agent.core.custody import Custody
 from edge_agent.core.draft import Draft
 from edge_agent.core.drafted_briefs import end_frame, put_brief
@@ -21,7 +22,7 @@ from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import number_bytes_for, put_data, put_hello, put_hello_ack
 from edge_agent.core.hello import READS_BRIEFS, READS_PULSES, READS_RUNS
 from edge_agent.core.limits import SLOW_LINK_BPS, Standby
-from edge_agent.core.live_writer import LIVE_ROOM_BYTES, may_leave, piece_of, write_live, write_repair
+from edge_agent.core.live_writer import LIVE_ROOM_BYTES, piece_of, write_live, write_repair
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.peer import Peer
 from edge_agent.core.queue import Queue
@@ -42,8 +43,6 @@ RUN_LEAST_BYTES = 12
 """Room that is worth looking for one more bundle: as a block of its own, and in a run."""
 UNDIVIDED_BYTES = 256
 """Bundles this short are not cut to fill a frame: their two heads would cost more than the room is worth."""
-FETCHES_A_FRAME = 4
-"""Bundles asked for ahead when the first ones are not in memory; looking further would read the store in vain."""
 COMPANY_FRAME_BYTES = 256
 """In shorter frames no room is kept for company: fragments would fall below their least size."""
 
@@ -111,7 +110,8 @@ class FrameBuilder:
             draft.profiles = session.profiles_sent
         if not session.is_keyed:
             put_control(draft.body, self.contacts.own_hello(session).fields())
-        self.words.put_probe(contact, draft, now_s)
+        if contact.echo_tokens or contact.probe_at_s is not None:
+            self.words.put_probe(contact, draft, now_s)
         if session.is_keyed and now_s < contact.pulse.owed_until_s and contact.pulse.is_due(contact.last_sent_s, now_s):
             draft.is_wanted = True
         if contact.controller.rate_bps < SLOW_LINK_BPS and self._flash_goes_first(contact, session, now_s):
@@ -134,7 +134,8 @@ class FrameBuilder:
                 self.words.put_pulse(contact, draft, now_s)
         if not draft.is_wanted:
             return None
-        end_frame(draft)
+        if draft.brief_at is not None:
+            end_frame(draft, *draft.brief_at)
         if session.is_keyed and not draft.pieces and contact.peer is not None and draft.wants_ack:
             self.words.put_window(contact.peer, draft)
         self.frame_class = draft.pieces[0].outgoing.service if draft.pieces else None
@@ -151,13 +152,11 @@ class FrameBuilder:
 
     def _put_fragments(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> None:
         """Fill the frame with pieces of the best bundles this contact may carry."""
-        may_send = contact.has_word_of_peer() or (
-            contact.state is LinkState.UNKNOWN and not session.is_keyed and draft.is_wanted
-        )
         destinations = contact.peer.destinations if contact.peer is not None else (COMMAND,)
         scheduler = self.custody.scheduler
         waiting = scheduler.waiting(destinations)
-        if not may_send or not waiting:
+        is_first_word = contact.state is LinkState.UNKNOWN and not session.is_keyed and draft.is_wanted
+        if not waiting or not (is_first_word or contact.has_word_of_peer()):
             self.is_drained = True
             return
         others = contact.siblings()
@@ -165,13 +164,13 @@ class FrameBuilder:
             each for each in others if each.is_usable and not each.is_suspect and not each.link.is_busy
         ]
         lowest = _DEFERRED
-        if contact.is_suspect and any(each.link.policy.standby is not Standby.COLD for each in usable):
+        if contact.is_suspect and has_warm(usable):
             lowest = _IMMEDIATE  # of which it carries one more copy
             if waiting[0] > lowest:
                 self.is_drained = True
                 return
         has_room = contact.window_room(is_flash=False)
-        missing: set[int] = set()
+        choice = Choice(contact, draft, usable, self.custody.cache, now_s, is_keyed=session.is_keyed)
         is_held_back = False
         is_reserve = contact.link.policy.standby is not Standby.HOT
         for precedence in scheduler.order_of_service(waiting, contact.account, now_s):
@@ -186,15 +185,15 @@ class FrameBuilder:
             if draft.pieces and draft.pieces[-1].outgoing.service is _FLASH and contact.frame_s() > FLASH_ALONE_S:
                 is_held_back = True
                 break
-            body = draft.body
+            body, choice.precedence = draft.body, precedence
             while not body or draft.limit_bytes - len(body) >= (RUN_LEAST_BYTES if draft.run else ALONE_LEAST_BYTES):
-                if not self._put_piece(contact, session, draft, precedence, destinations, usable, missing, now_s):
+                if not self._put_piece(contact, draft, choice, destinations):
                     break
             if not draft.pieces and (draft.is_short or draft.awaits_flash):
                 break  # it waits for a frame without these words, or for the store, and nothing lower goes before it
         self.is_drained = has_room and not is_held_back and not draft.is_short and draft.room_bytes >= ALONE_LEAST_BYTES
         if draft.pieces and (others or len(waiting) > 1):  # else one class has one link, and nobody is owed a share
-            spent = sum(piece.end - piece.start for piece in draft.pieces)
+            spent = sum([piece.end - piece.start for piece in draft.pieces])
             served = draft.pieces[0].outgoing.service
             reserve = scheduler.reserve(waiting, destinations)
             contact.account.charge(served, spent, waiting, scheduler.share_ratio, reserve)
@@ -202,90 +201,30 @@ class FrameBuilder:
             for each in (contact, *others):
                 each.account.note_served(carried)
 
-    def _put_piece(
-        self,
-        contact: Contact,
-        session: Session,
-        draft: Draft,
-        precedence: Precedence,
-        destinations: tuple[str, ...],
-        usable: list[Contact],
-        missing: set[int],
-        now_s: float,
-    ) -> bool:
-        """Add one piece of the next bundle of this class; False when there is none that fits."""
-        peer, link, policy = contact.peer, contact.link.name, contact.link.policy
-        room, largest_bytes, fate = draft.room_bytes, policy.largest_bundle_bytes, policy.shares_fate
-        copies_only = contact.is_suspect and any(each.link.policy.standby is not Standby.COLD for each in usable)
-
-        def fits(outgoing: Outgoing) -> bool:
-            if largest_bytes is not None and outgoing.record.payload_bytes > largest_bytes and precedence is not _FLASH:
-                return False
-            if precedence is _DEFERRED and not contact.may_carry(outgoing.precedence):
-                return False  # history goes by the class it was made in
-            if id(outgoing) in missing or outgoing.blocked_until_s > now_s or not outgoing.has_piece_for(link, fate):
-                return False
-            if outgoing.is_live and not may_leave(contact, outgoing, now_s):
-                return False
-            if (copies_only or not outgoing.unsent.total) and not may_copy(contact, outgoing, usable, now_s):
-                return False
-            if outgoing.peer is None:
-                if not (peer is None or outgoing.is_live or peer.may_open(precedence, outgoing.charged_bytes)):
-                    return False
-            elif outgoing.peer is not peer or not peer.may_go_on(outgoing.acked.total - outgoing.stored.total):
-                return False
-            is_enough = len(missing) >= FETCHES_A_FRAME  # is being read: what else goes is in memory
-            if (
-                is_enough
-                and not outgoing.is_live
-                and not self.custody.cache.holds(outgoing, _range_at(outgoing, 0, link, fate)[0])
-            ):
-                return False
-            return session.is_keyed or outgoing.record.header.destination == COMMAND
-
-        def depth_bytes() -> int:
-            if not usable or precedence is _FLASH:
-                return 0
-            return self._leave_to_faster(contact, usable, min(room, 1500), precedence, now_s)
-
+    def _put_piece(self, contact: Contact, draft: Draft, choice: Choice, destinations: tuple[str, ...]) -> bool:
+        """Add one piece of the next bundle of the class whose turn it is; False when there is none that fits."""
+        peer, precedence, usable, now_s = contact.peer, choice.precedence, choice.usable, choice.now_s
         may_begin = peer is None or peer.may_begin(precedence)
-        picked = self.custody.scheduler.pick(precedence, destinations, fits, depth_bytes, may_begin=may_begin)
+        picked = self.custody.scheduler.pick(
+            precedence, destinations, choice.fits, choice.depth_bytes, may_begin=may_begin
+        )
         if picked is None:
             return False
         queue, outgoing, depth = picked
-        start, end = _range_at(outgoing, depth, link, fate)
-        if (
-            draft.run is not None
-            and not outgoing.is_live
-            and end - start == outgoing.span
-            and self._join_run(contact, draft, queue, outgoing, usable, now_s)
-        ):
+        start, end = range_at(outgoing, depth, contact)
+        is_whole = end - start == outgoing.span and not outgoing.is_live
+        if is_whole and draft.run is not None and self._join_run(contact, draft, queue, outgoing, usable, now_s):
             queue.turn_bytes += outgoing.record.payload_bytes + RUN_LEAST_BYTES
             if not usable:
-                self._join_followers(contact, draft, queue, fits, now_s)
+                self._join_followers(contact, draft, queue, choice)
             return True
-        overhead = _overhead_bytes(outgoing, start, room)
-        if outgoing.is_live:
-            overhead += LIVE_ROOM_BYTES
-        least = end - start
-        if not draft.pieces or least > UNDIVIDED_BYTES:
-            least = min(MIN_PIECE_BYTES, least)
-        if room - overhead < least and not draft.body:
-            # a long header: 250 ms of the link is a wish, the MTU is not
-            longest = contact.limits.mtu_bytes - contact.frame_overhead_bytes
-            draft.limit_bytes = room = max(room, min(longest, overhead + least))
-            if room <= overhead:
-                self.custody.outputs.drop("header_beyond_mtu")
-                missing.add(id(outgoing))
-                return True
-        elif room - overhead < least:
-            draft.is_short = True
-            return False
-        size = min(end - start, room - overhead)
+        room = self._room_for(contact, draft, choice, outgoing, start, end)
+        if room is None:
+            return id(outgoing) in choice.missing
         read = piece_of if outgoing.is_live else self.custody.cache.read
-        payload = read(outgoing, start, min(start + size, outgoing.record.payload_bytes))
+        payload = read(outgoing, start, min(start + room, end, outgoing.record.payload_bytes))
         if payload is None:
-            missing.add(id(outgoing))
+            choice.missing.add(id(outgoing))
             if precedence is _FLASH and self.custody.cache.is_coming(outgoing, start):
                 draft.awaits_flash = True
             return True
@@ -293,6 +232,33 @@ class FrameBuilder:
         self._write_piece(contact, draft, outgoing, start, end, payload, now_s, copies=copies)
         queue.turn_bytes += len(payload) + FRAGMENT_FIXED_BYTES
         return True
+
+    def _room_for(
+        self, contact: Contact, draft: Draft, choice: Choice, outgoing: Outgoing, start: int, end: int
+    ) -> int | None:
+        """How many payload bytes of [start, end) fit; None when they are too few to be worth a block.
+
+        A bundle whose header alone is beyond what the link takes goes among those that are missing.
+        """
+        room, least = draft.room_bytes, end - start
+        overhead = _overhead_bytes(outgoing, start, room)
+        if outgoing.is_live:
+            overhead += LIVE_ROOM_BYTES
+        if least > MIN_PIECE_BYTES and (not draft.pieces or least > UNDIVIDED_BYTES):
+            least = MIN_PIECE_BYTES
+        if room - overhead >= least:
+            return room - overhead
+        if draft.body:
+            draft.is_short = True
+            return None
+        # a long header: 250 ms of the link is a wish, the MTU is not
+        longest = contact.limits.mtu_bytes - contact.frame_overhead_bytes
+        draft.limit_bytes = room = max(room, min(longest, overhead + least))
+        if room <= overhead:
+            self.custody.outputs.drop("header_beyond_mtu")
+            choice.missing.add(id(outgoing))
+            return None
+        return room - overhead
 
     def _write_piece(
         self,
@@ -317,15 +283,13 @@ class FrameBuilder:
                 draft.run = RunWriter(at, fragment, header.created_at_ms, header)
         self._book_piece(contact, draft, outgoing, start, end, now_s, copies=copies)
 
-    def _join_followers(
-        self, contact: Contact, draft: Draft, queue: Queue, fits: Callable[[Outgoing], bool], now_s: float
-    ) -> None:
+    def _join_followers(self, contact: Contact, draft: Draft, queue: Queue, choice: Choice) -> None:
         """Add what comes next in the queue to the run, while it is alike and the queue's turn lasts."""
         while queue.turn_bytes < QUANTUM_BYTES:
             outgoing = queue.first_waiting()
-            if outgoing is None or outgoing.unsent.total != outgoing.span or not fits(outgoing):
+            if outgoing is None or outgoing.unsent.total != outgoing.span or not choice.fits(outgoing):
                 return
-            if not self._join_run(contact, draft, queue, outgoing, [], now_s):
+            if not self._join_run(contact, draft, queue, outgoing, [], choice.now_s):
                 return
             queue.turn_bytes += outgoing.record.payload_bytes + RUN_LEAST_BYTES
 
@@ -372,18 +336,6 @@ class FrameBuilder:
         draft.pieces.append(_new_tuple(Piece, (outgoing, start, end)))
         draft.is_wanted = draft.wants_ack = True
         draft.is_urgent = draft.is_urgent or record.id.precedence <= _IMMEDIATE
-
-    def _leave_to_faster(
-        self, contact: Contact, usable: list[Contact], size_bytes: int, precedence: Precedence, now_s: float
-    ) -> int:
-        """How many waiting bytes a faster link will have delivered before a piece sent here now would arrive."""
-        own_s = contact.eta_s(now_s, size_bytes) - ETA_NOISE_S
-        skip_bytes = 0
-        for other in usable:
-            if other.may_carry(precedence) and other.link.policy.is_plain:
-                ahead_s = own_s - other.eta_s(now_s, size_bytes)
-                skip_bytes = max(skip_bytes, int(ahead_s * other.controller.rate_bps / 8))
-        return skip_bytes
 
     def _seal(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> bytes:
         arq = session.arq
@@ -440,19 +392,6 @@ def _overhead_bytes(outgoing: Outgoing, start: int, room_bytes: int) -> int:
     sequence_bytes = (record.id.sequence.bit_length() + 6) // 7 or 1
     place_bytes = (start.bit_length() + 6) // 7 + (record.payload_bytes.bit_length() + 6) // 7
     return 2 + sequence_bytes + place_bytes + (room_bytes.bit_length() + 6) // 7 + PULSE_BYTES
-
-
-def _range_at(outgoing: Outgoing, depth: int, link: str, fate: str) -> tuple[int, int]:
-    """Where the next piece for ``link`` lies: ``depth`` unsent bytes in, else in what wants a second copy."""
-    if not depth and outgoing.unsent.total:
-        return outgoing.unsent.first_range()
-    for start, end in outgoing.unsent:
-        if depth < end - start:
-            return start + depth, end
-        depth -= end - start
-    copy = outgoing.copy_for(link, fate)
-    assert copy is not None, "``has_piece_for`` asked for it"
-    return copy
 
 
 def fragment_of(outgoing: Outgoing, source: Source | None, start: int, payload: bytes, now_s: float) -> Fragment:

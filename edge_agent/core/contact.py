@@ -214,17 +214,17 @@ class Contact:
         rate_bps, limits = self.controller.rate_bps, self.limits
         slow = is_alarm_open and rate_bps < SLOW_LINK_BPS
         span_s = FRAGMENT_TIME_ALARM_S if slow else FRAGMENT_TIME_S
-        by_time = int(rate_bps / 8 * span_s) - limits.overhead_bytes
+        by_time = rate_bps / 8 * span_s - limits.overhead_bytes
         if by_time >= self.mtu_bytes:  # as below
             return self.mtu_bytes
-        return min(self.mtu_bytes, max(MIN_FRAME_BYTES, by_time))
+        return min(self.mtu_bytes, max(MIN_FRAME_BYTES, int(by_time)))
 
     def frame_wire_bytes(self) -> int:
         """Wire bytes of the longest frame at the present rate."""
-        limits, by_time = self.limits, int(self.controller.rate_bps / 8 * FRAGMENT_TIME_S)
+        limits, by_time = self.limits, self.controller.rate_bps / 8 * FRAGMENT_TIME_S
         if by_time >= self.mtu_bytes:  # most links: no calls of min and max, this is asked several times a frame
             return self.mtu_bytes + limits.overhead_bytes
-        return min(self.mtu_bytes, max(MIN_FRAME_BYTES, by_time)) + limits.overhead_bytes
+        return min(self.mtu_bytes, max(MIN_FRAME_BYTES, int(by_time))) + limits.overhead_bytes
 
     def frame_s(self) -> float:
         """Time one full frame takes on the wire."""

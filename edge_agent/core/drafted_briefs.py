@@ -15,11 +15,9 @@ def put_brief(draft: Draft, fragment: Fragment, header: BundleHeader) -> bool:
     return written_at is not None
 
 
-def end_frame(draft: Draft) -> None:
-    """A BRIEF that is the last block needs no length."""
-    if draft.brief_at is None:
-        return
-    body, (brief_at, length_at) = draft.body, draft.brief_at
+def end_frame(draft: Draft, brief_at: int, length_at: int) -> None:
+    """The last BRIEF stands at ``brief_at``, its length at ``length_at``: it needs none where nothing follows."""
+    body = draft.body
     if length_at + 1 + body[length_at] == len(body):
         body[brief_at] |= BRIEF_ENDS
         del body[length_at]

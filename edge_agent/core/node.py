@@ -436,7 +436,7 @@ class Node:
         if session.repairs is not None and session.repairs.is_owing:
             return True
         waiting = scheduler.waiting(peer.destinations)
-        if any(map(contact.may_carry, waiting)) or (scheduler.has_history and Precedence.DEFERRED in waiting):
+        if not contact.link.carries.isdisjoint(waiting) or (scheduler.has_history and Precedence.DEFERRED in waiting):
             return True
         return contact.is_usable and (peer.told_window_bytes < 0 or bool(owing_elsewhere(contact)))
 

@@ -42,6 +42,8 @@ class Outgoing:
     record: BundleRecord
     header: bytes
     source: Source | None
+    precedence: Precedence = field(init=False)
+    """Its own class, which ageing never changes."""
     span: int = field(init=False)
     is_large: bool = field(init=False)
     """Only some of its kind may be on their way at a time."""
@@ -69,22 +71,18 @@ class Outgoing:
     _copies_wanted: int = 2
 
     def __post_init__(self) -> None:
+        self.precedence = self.record.id.precedence
         self.span = max(1, self.record.payload_bytes)
-        self.is_large = self.span > LARGE_BYTES and self.record.id.precedence > _IMMEDIATE
+        self.is_large = self.span > LARGE_BYTES and self.precedence > _IMMEDIATE
         self.unsent = IntervalSet()
         self.unsent.add(0, self.span)
-        if self.record.id.precedence is _FLASH and self.record.header.flow in EVERY_LINK_FLOWS:
+        if self.precedence is _FLASH and self.record.header.flow in EVERY_LINK_FLOWS:
             self.is_on_every_link = True
-
-    @property
-    def precedence(self) -> Precedence:
-        """Precedence now; ageing never changes it."""
-        return self.record.id.precedence
 
     @property
     def service(self) -> Precedence:
         """The class it is served with and charged to; what a link may carry goes by ``precedence``."""
-        return Precedence.DEFERRED if self.is_past else self.record.id.precedence
+        return Precedence.DEFERRED if self.is_past else self.precedence
 
     @property
     def charged_bytes(self) -> int:

@@ -192,7 +192,7 @@ class Scheduler:
                 account.forget()
             return waiting
         account.is_contended, account.now_s = True, now_s
-        account.note_served(precedence for precedence in _PRECEDENCES if precedence not in waiting)
+        account.note_served([precedence for precedence in _PRECEDENCES if precedence not in waiting])
         starved: list[Precedence] = []
         owed: list[Precedence] = []
         for precedence in waiting[1:]:
