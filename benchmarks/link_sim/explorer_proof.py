@@ -4,7 +4,8 @@ Outcomes are kept in ``build/explorer``, by the sources that made them, so that 
 """
 
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from link_sim.judge.explorer import SPAN_S, SeedOutcome, StateFile, Trial, go_on
 
 ROOT = Path(__file__).parents[2]
 CORES = 2
+TELL_EVERY = 500
+"""Seeds explored between two words on how far it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +55,10 @@ class ExplorerProof:
             StateFile(path, revision=revision, span_s=self.span_s),
             span_s=self.span_s,
             jobs=CORES,
-            tell=_tell_failure,
+            tell=_Progress(f" --{self.name}" if self.name else "").tell,
             make_trial=self.make_trial,
         )
-        sys.stdout.write(f"explorer, {self.name or 'sources'} {sources}: {summary(outcomes)}\n")
+        _say(f"explorer, {self.name or 'sources'} {sources}: {summary(outcomes)}")
         return outcomes
 
 
@@ -68,6 +71,25 @@ def source_digest() -> str:
     return whole.hexdigest()
 
 
-def _tell_failure(outcome: SeedOutcome) -> None:
-    if outcome.breach:
-        sys.stdout.write(f"{outcome}\n")
+@dataclass(slots=True)
+class _Progress:
+    """Says how far a run is, and of a seed that failed how to look at it alone."""
+
+    options: str
+    began_s: float = field(default_factory=time.monotonic)
+    explored: int = 0
+    failed: int = 0
+
+    def tell(self, outcome: SeedOutcome) -> None:
+        self.explored += 1
+        if outcome.breach:
+            self.failed += 1
+            _say(f"{outcome}\n  python -m link_sim.judge.explorer{self.options} --seed {outcome.seed}")
+        if self.explored % TELL_EVERY == 0:
+            minutes = (time.monotonic() - self.began_s) / 60
+            _say(f"explorer: seed {outcome.seed}, {self.explored} explored in {minutes:.1f} min, {self.failed} failed")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

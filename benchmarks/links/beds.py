@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from benchmarks import run_number
 from benchmarks.tapped_keys import FlashFrames, TappedKeys
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Origin, Precedence
 from edge_agent.core.limits import LinkLimits, LinkPolicy
@@ -190,7 +191,7 @@ class BedRun:
     """One world of a bed; the nodes have met. ``flashes`` are the frames of the kit that carried FLASH."""
 
     links: list[BedLink]
-    seed: int = 1
+    seed: int = field(default_factory=run_number.seed)
     world: World = field(init=False)
     made: dict[BundleId, float] = field(default_factory=dict)
     flashes: FlashFrames = field(default_factory=FlashFrames)

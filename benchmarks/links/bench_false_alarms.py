@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import cast
 
+from benchmarks import run_number
 from benchmarks.links.beds import KIT, LIVE, BedLink, mesh
 from benchmarks.links.holes import holes_of, overlaps
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 from edge_agent.core.bundle import COMMAND, BundleId, Precedence
 from edge_agent.core.effects import BundlesForwarded, Event, LinkState
 from edge_agent.core.node import Node
@@ -68,7 +69,7 @@ def _watched(kind: str) -> BedLink:
 def alarms(kind: str, span_s: float, *, with_pulse: bool = True) -> Alarms:
     """An IMMEDIATE message of 200 bytes each 20 ms over a bad link with a good one beside it; no cut is added."""
     link, copies, keys = _watched(kind), Copies(), DeploymentKeys({0: bytes(SECRET_BYTES)})
-    world, made = World(1, watch=copies), set[BundleId]()
+    world, made = World(run_number.seed(), watch=copies), set[BundleId]()
     for node_id, role in ((KIT, "kit"), (COMMAND, COMMAND)):
         world.add_node(NodeSettings(node_id=node_id, role=role, fast_liveness=with_pulse), keys=keys)
     world.connect(link.name, KIT, COMMAND, link.profile)
@@ -132,4 +133,6 @@ def rows(quick: bool) -> list[Bench]:
 
 
 def _row(name: str, unit: str, goal: str, measure: Callable[[str, float], Figure], kind: str, span_s: float) -> Bench:
-    return Bench(name=name, group="links", unit=unit, goal=goal, measure=partial(measure, kind, span_s))
+    return Bench(
+        name=name, group="links", unit=unit, goal=goal, measure=partial(measure, kind, span_s), repeats=Repeats.SEEDED
+    )

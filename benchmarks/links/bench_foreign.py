@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
 
+from benchmarks import run_number
 from benchmarks.links.beds import SOS, BedLink, BedRun
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from link_sim.link.line import Line
@@ -131,7 +132,7 @@ def with_call(*, is_left: bool = False) -> tuple[Call, list[float]]:
     world, bulk = run.world, dict(run.made)
     call = Call(world.lines()["kit-1/link/up"], world, round(CALL_BPS / 8 * CALL_EVERY_S))
     end_s = BEGIN_S + CALL_SPAN_S
-    world.every(CALL_EVERY_S, call.send, start_s=BEGIN_S, until_s=end_s)
+    world.every(CALL_EVERY_S, call.send, start_s=run_number.moment_s(BEGIN_S), until_s=end_s)
     world.every(
         SOS_EVERY_S, partial(run.submit, SOS, Precedence.FLASH, SOS_BYTES), start_s=BEGIN_S + 5.0, until_s=end_s
     )
@@ -203,6 +204,7 @@ def rows(quick: bool) -> list[Bench]:
             Bench(
                 name=name.replace("call", "call_left") if is_left else name,
                 group="links",
+                repeats=Repeats.SEEDED,
                 unit=unit,
                 goal=goal,
                 measure=partial(measure, is_left=is_left),
@@ -214,6 +216,7 @@ def rows(quick: bool) -> list[Bench]:
             Bench(
                 name="beside_cubic" + ("_late" if is_late else ""),
                 group="links",
+                repeats=Repeats.SEEDED,
                 unit="of the fair share, the lesser (ours)",
                 goal=">= 0.5",
                 measure=partial(_cubic, is_late=is_late),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
+from benchmarks import run_number
 from benchmarks.links.beds import BULK, KIT, LIVE, TRACE_NUMBERS, BedLink, BedRun, links_of, plain
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 from edge_agent.core.bundle import COMMAND, Precedence
 from edge_agent.core.effects import LinkState
 from edge_agent.core.limits import LinkPolicy
@@ -108,13 +109,13 @@ def _overtaken(made_s: Iterable[float]) -> int:
 
 def _back(bed: str, traces: tuple[int, ...]) -> Figure:
     """The worst time to be used again; the reference is the longest pause meanwhile."""
-    returns = [come_back(bed, trace, cut_s) for trace in traces for cut_s in CUT_S]
+    returns = [come_back(bed, trace, cut_s) for trace in traces for cut_s in map(run_number.moment_s, CUT_S)]
     return Figure(value=max(each.used_after_s for each in returns), reference=max(each.gap_s for each in returns))
 
 
 def _idle_world(policy: LinkPolicy) -> tuple[World, list[float]]:
     """A kit and a command post with nothing to say over one link; with when the kit sent."""
-    world, keys, sent_s = World(1), DeploymentKeys({0: bytes(SECRET_BYTES)}), list[float]()
+    world, keys, sent_s = World(run_number.seed()), DeploymentKeys({0: bytes(SECRET_BYTES)}), list[float]()
     for node_id, role in ((KIT, "kit"), (COMMAND, COMMAND)):
         world.add_node(NodeSettings(node_id=node_id, role=role), keys=keys)
     world.connect("one", KIT, COMMAND, plain("one").profile, policy=policy)
@@ -141,7 +142,7 @@ def _idle(policy: LinkPolicy) -> Figure:
 def _metered_known_s() -> Figure:
     """The worst time until both ends know that an idle metered link died; the reference: that it lives again."""
     dead_s, alive_s = 0.0, 0.0
-    for cut_s in METERED_CUTS_S:
+    for cut_s in map(run_number.moment_s, METERED_CUTS_S):
         world, _ = _idle_world(METERED)
         world.run_until(cut_s)
         world.cut("one")
@@ -176,7 +177,11 @@ def _flaps(flaps: int, *, is_reported: bool) -> Figure:
 
     What is in the link when it goes down dies with it; reported: the kit is told when its end goes and comes.
     """
-    world, keys, rng = World(1), DeploymentKeys({0: bytes(SECRET_BYTES)}), random.Random(1)
+    world, keys, rng = (
+        World(run_number.seed()),
+        DeploymentKeys({0: bytes(SECRET_BYTES)}),
+        random.Random(run_number.seed()),
+    )
     for node_id, role in ((KIT, "kit"), (COMMAND, COMMAND)):
         world.add_node(NodeSettings(node_id=node_id, role=role), keys=keys)
     world.connect("one", KIT, COMMAND, FLAPPING)
@@ -246,4 +251,4 @@ def rows(quick: bool) -> list[Bench]:
 
 
 def _row(name: str, unit: str, goal: str, measure: Callable[[], Figure]) -> Bench:
-    return Bench(name=name.lower(), group="links", unit=unit, goal=goal, measure=measure)
+    return Bench(name=name.lower(), group="links", unit=unit, goal=goal, measure=measure, repeats=Repeats.SEEDED)

@@ -5,7 +5,7 @@ from statistics import median
 
 from benchmarks.links.beds import SOS, BedRun, narrow
 from benchmarks.percentiles import p99
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.contact import FRAGMENT_TIME_S
 
@@ -42,6 +42,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name="sos_beside_bulk_9600",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="s p99 beyond way, own frame and one fragment (median)",
             goal=f"<= {GOAL_S}",
             measure=partial(_sos, QUICK_SPAN_S if quick else SPAN_S),

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.links.beds import BULK, KIT, BedLink, BedRun, links_of
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.effects import LinkState
 from link_sim.profiles import PathProfile, profile
@@ -79,6 +79,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name="rural_weak_resends",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="sent again (times down)",
             goal=f"<= {WEAK_GOAL_RATIO}",
             measure=_rural_weak,
@@ -86,6 +87,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name="wire_bytes_b_load_85",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="for each byte delivered",
             goal=f"<= {LOAD_GOAL}",
             measure=partial(_wire, span_s),
@@ -93,6 +95,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name="wire_bytes_b_any_load",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="for each byte delivered (at load)",
             goal=f"<= {MOST_GOAL}",
             measure=partial(_most_wire, span_s),

@@ -10,10 +10,11 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
+from benchmarks import run_number
 from benchmarks.links import bench_silent
 from benchmarks.links.beds import LIVE, PROTECTED, BedLink, BedRun, links_of
 from benchmarks.links.bench_silent import AFTER_S, CUT_S, GAP_GOAL_S, LIVE_BYTES, LIVE_EVERY_S, whole
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 from edge_agent.core.bundle import BundleHeader, Precedence
 
 BEGIN_S = 3.0
@@ -73,7 +74,7 @@ def longest_s(times_s: Iterable[float], cut_s: float) -> float:
 
 
 def _gaps(bed: str, traces: tuple[int, ...]) -> list[Gap]:
-    return [gap(bed, trace, cut_s) for trace in traces for cut_s in CUT_S]
+    return [gap(bed, trace, cut_s) for trace in traces for cut_s in map(run_number.moment_s, CUT_S)]
 
 
 def _worst(bed: str, traces: tuple[int, ...]) -> Figure:
@@ -92,7 +93,11 @@ def _usual(bed: str, traces: tuple[int, ...]) -> Figure:
 
 def _unprotected(traces: tuple[int, ...]) -> Figure:
     """Without 1+1 in any second of B, holes of the survivor too; the reference is the bound at the worst cut."""
-    gaps = {(trace, cut_s): bench_silent.gap("B", trace, cut_s) for trace in traces for cut_s in CUT_S}
+    gaps = {
+        (trace, cut_s): bench_silent.gap("B", trace, cut_s)
+        for trace in traces
+        for cut_s in map(run_number.moment_s, CUT_S)
+    }
     worst = max(gaps, key=lambda cut: gaps[cut].gap_s)
     return Figure(value=gaps[worst].gap_s, reference=gap("B", *worst).bound_s - gaps[worst].longer_s)
 
@@ -121,6 +126,7 @@ def rows(quick: bool) -> list[Bench]:
             Bench(
                 name=f"protected_gap_{bed.lower()}",
                 group="links",
+                repeats=Repeats.SEEDED,
                 unit=unit,
                 goal=goal,
                 measure=partial(_worst, bed, traces[bed]),
@@ -130,6 +136,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name="protected_gap_b_median",
             group="links",
+            repeats=Repeats.SEEDED,
             unit=unit,
             goal=goal,
             measure=partial(_usual, "B", traces["B"]),
@@ -137,6 +144,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name="silent_gap_b_any_second",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="s beyond the longer way (every message on every link)",
             goal=f"<= {GAP_GOAL_S['B']}",
             measure=partial(_unprotected, traces["B"]),
@@ -144,6 +152,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name="protected_bytes_c",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="of one link's (unprotected)",
             goal="<= 2.7",
             measure=partial(_cost, "C"),

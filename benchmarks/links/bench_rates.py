@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
+from benchmarks import run_number
 from benchmarks.links.beds import BULK, KIT, MET_S, BedLink, BedRun, plain
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 from edge_agent.core.bundle import COMMAND, Precedence
 from edge_agent.core.limits import LinkLimits, LinkShape
 from edge_agent.core.report import NodeSettings
@@ -106,7 +107,7 @@ def narrowband(shape: LinkShape, overhead_bytes: int) -> float:
         rate_bps=NARROW_BPS, delay_s=0.3, loss_ratio=0.02, overhead_bytes=overhead_bytes, queue_bytes=2_400
     )
     limits = LinkLimits(shape=shape, mtu_bytes=1400, overhead_bytes=overhead_bytes, rate_bps=NARROW_BPS)
-    keys, world = DeploymentKeys({0: bytes(SECRET_BYTES)}), World(1)
+    keys, world = DeploymentKeys({0: bytes(SECRET_BYTES)}), World(run_number.seed())
     world.add_node(NodeSettings(node_id=KIT), keys=keys)
     world.add_node(NodeSettings(node_id=COMMAND, role=COMMAND), keys=keys)
     world.connect("link", KIT, COMMAND, profile, limits=limits)
@@ -152,4 +153,4 @@ def rows(quick: bool) -> list[Bench]:
 
 
 def _row(name: str, unit: str, goal: str, measure: Callable[[], Figure]) -> Bench:
-    return Bench(name=name, group="links", unit=unit, goal=goal, measure=measure)
+    return Bench(name=name, group="links", unit=unit, goal=goal, measure=measure, repeats=Repeats.SEEDED)

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.links.beds import links_of
 from benchmarks.links.report_world import FROM_S, ReportWorld, lossy
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 
 SPAN_S, QUICK_SPAN_S = 900.0, 300.0
 LINKS = ((0.02, 0.0), (0.05, 0.02), (0.3, 0.005))
@@ -64,6 +64,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name="link_report_truth",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="off the truth (worst)",
             goal="<= 0.01",
             measure=lambda: _worst(span_s),
@@ -71,6 +72,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name="link_report_delay_error",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="of the error stated (success off)",
             goal="<= 1",
             measure=lambda: _beds("C" if quick else "ABC"),

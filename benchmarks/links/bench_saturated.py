@@ -8,7 +8,7 @@ from statistics import median
 from benchmarks.links.beds import HOLE_S, MET_S, SOS, TRACE_NUMBERS, BedRun, links_of
 from benchmarks.links.holes import holes_of, overlaps
 from benchmarks.percentiles import p99
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 from edge_agent.core.bundle import Precedence
 from link_sim.link.services import NS_PER_S
 from link_sim.nodes.world import World
@@ -196,6 +196,7 @@ def _goodput_row(bed: str, flows: int, span_s: float) -> Bench:
     return Bench(
         name=f"goodput_{bed.lower()}" + ("_ten_flows" if flows > 1 else ""),
         group="links",
+        repeats=Repeats.SEEDED,
         unit="of the sum" + (" (trace 1)" if bed == "B" else " (wire/app)"),
         goal=f">= {GOODPUT_GOAL[bed]}",
         measure=partial(_goodput, bed, span_s, flows),
@@ -203,4 +204,6 @@ def _goodput_row(bed: str, flows: int, span_s: float) -> Bench:
 
 
 def _row(name: str, unit: str, most: float, measure: Callable[[], Figure]) -> Bench:
-    return Bench(name=name.lower(), group="links", unit=unit, goal=f"<= {most:g}", measure=measure)
+    return Bench(
+        name=name.lower(), group="links", unit=unit, goal=f"<= {most:g}", measure=measure, repeats=Repeats.SEEDED
+    )

@@ -5,9 +5,10 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
+from benchmarks import run_number
 from benchmarks.links.beds import BULK, LIVE, BedLink, BedRun, links_of
 from benchmarks.links.holes import holes_of, overlaps
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 from edge_agent.core.bundle import Precedence
 
 LIVE_BYTES, LIVE_EVERY_S = 200, 0.02
@@ -70,7 +71,7 @@ def gap(bed: str, trace: int, cut_s: float) -> Gap:
 
 def _worst_gap(bed: str, traces: tuple[int, ...]) -> Figure:
     """Where the survivor was in no hole of its own; the reference is the median of all cuts."""
-    gaps = [gap(bed, trace, cut_s) for trace in traces for cut_s in CUT_S]
+    gaps = [gap(bed, trace, cut_s) for trace in traces for cut_s in map(run_number.moment_s, CUT_S)]
     return Figure(
         value=max(each.gap_s for each in gaps if not each.is_in_hole), reference=median(each.gap_s for each in gaps)
     )
@@ -78,7 +79,7 @@ def _worst_gap(bed: str, traces: tuple[int, ...]) -> Figure:
 
 def _bulk_gap(bed: str) -> Figure:
     """The longest pause between two bundles after the first link is cut; the reference is that of delivery in order."""
-    run, cut_s = BedRun(links_of(bed)), 6.0
+    run, cut_s = BedRun(links_of(bed)), run_number.moment_s(6.0)
     for _ in range(6000):
         run.submit(BULK, Precedence.ROUTINE, BULK_BYTES)
     run.world.run_until(cut_s)
@@ -114,6 +115,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name=f"silent_gap_{bed.lower()}",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="s beyond the longer way (median)",
             goal=f"<= {GAP_GOAL_S[bed]}",
             measure=partial(_worst_gap, bed, traces[bed]),
@@ -124,6 +126,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name=f"silent_bulk_gap_{bed.lower()}",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="s without a bundle (in order)",
             goal=f"<= {BULK_GOAL_S[bed]}",
             measure=partial(_bulk_gap, bed),
@@ -134,6 +137,7 @@ def rows(quick: bool) -> list[Bench]:
         Bench(
             name="watching_bytes_c",
             group="links",
+            repeats=Repeats.SEEDED,
             unit="of one link's (bytes a message)",
             goal="<= 1.35",
             measure=_cost,

@@ -2,9 +2,10 @@
 
 from functools import partial
 
+from benchmarks import run_number
 from benchmarks.links.beds import BedLink, BedRun, good_4g, plain
 from benchmarks.links.beds import geo as geo_link
-from benchmarks.rows import Bench, Figure
+from benchmarks.rows import Bench, Figure, Repeats
 from link_sim.link.services import NS_PER_S
 
 FULL_RATIO, FULL_FRAMES = 0.9, 10
@@ -76,19 +77,20 @@ def step_down(name: str) -> Figure:
     """
     link = _link(name)
     run, round_trip_s = BedRun([link]), _round_trip_s(link)
-    run.fill(STEP_AT_S + 4.0)
-    run.world.run_until(STEP_AT_S)
+    step_at_s = run_number.moment_s(STEP_AT_S)
+    run.fill(step_at_s + 4.0)
+    run.world.run_until(step_at_s)
     sent, low_bps = _sent(run, link), round(STEP_RATIO * link.own_bps)
     run.world.set(link.name, direction="up", rate_bps=low_bps)
     span_s = max(round_trip_s, STEP_FRAMES * FRAME_BYTES * 8 / low_bps)
-    known_s = STEP_AT_S + 2 * round_trip_s + 0.05
+    known_s = step_at_s + 2 * round_trip_s + 0.05
     run.world.run_until(known_s + WATCHED_S + span_s)
 
     def most_ratio(start_s: float, end_s: float) -> float:
         sizes = [size - FRAME_BYTES for _, size in _busiest(sent, start_s, end_s, span_s)]
         return max(sizes, default=0) * 8 / span_s / low_bps
 
-    return Figure(value=most_ratio(known_s, known_s + WATCHED_S), reference=most_ratio(STEP_AT_S, known_s))
+    return Figure(value=most_ratio(known_s, known_s + WATCHED_S), reference=most_ratio(step_at_s, known_s))
 
 
 def rows(quick: bool) -> list[Bench]:
@@ -99,6 +101,7 @@ def rows(quick: bool) -> list[Bench]:
             Bench(
                 name=f"new_link_{name}",
                 group="links",
+                repeats=Repeats.SEEDED,
                 unit="RTT (known)",
                 goal=f"<= {goal_rtts}",
                 measure=partial(new_link, name),
@@ -106,6 +109,7 @@ def rows(quick: bool) -> list[Bench]:
             Bench(
                 name=f"step_down_{name}",
                 group="links",
+                repeats=Repeats.SEEDED,
                 unit="of the capacity (before)",
                 goal="<= 1",
                 measure=partial(step_down, name),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks import run_number
 from benchmarks.links.beds import KIT, LIVE, BedLink, BedRun
 from edge_agent.core.bundle import Precedence
 from edge_agent.core.node import Node
@@ -62,7 +63,7 @@ class ReportWorld:
 
     folder: Path
     links: list[BedLink]
-    seed: int = 1
+    seed: int = field(default_factory=run_number.seed)
     run: BedRun = field(init=False)
     truths: dict[str, Truth] = field(default_factory=dict)
     _files: SecondFiles = field(init=False)

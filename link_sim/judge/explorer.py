@@ -10,8 +10,10 @@ Exit status: 0 every seed held, 1 some did not, 2 usage.
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -120,8 +122,20 @@ def explore_all(
     if jobs == 1:
         yield from map(one, seeds)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_end_with_parent) as pool:
         yield from pool.map(one, seeds, chunksize=POOL_SEEDS)
+
+
+def _end_with_parent() -> None:
+    """A worker of a pool waits for work for ever, also when its parent was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 def digest_of(outcomes: Sequence[SeedOutcome]) -> str:
@@ -140,10 +154,14 @@ class StateFile:
         self._head = {"revision": revision, "span_s": span_s}
 
     def read(self) -> list[SeedOutcome]:
-        """What earlier calls found. Raises ExplorerStateError."""
+        """What earlier calls found; a last line without its end is removed. Raises ExplorerStateError."""
         if not self.path.exists():
             return []
-        lines = self.path.read_text(encoding="utf-8").splitlines()
+        text = self.path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        is_torn = len(lines) > 1 and not text.endswith("\n")
+        if is_torn:
+            lines.pop()
         outcomes = []
         for number, line in enumerate(lines, 1):
             try:
@@ -154,6 +172,8 @@ class StateFile:
                 raise ExplorerStateError(f"{self.path}, line {number}: {line[:80]!r} is not an outcome") from error
             if number == 1 and table != self._head:
                 raise ExplorerStateError(f"{self.path}, line 1: {table} is there, {self._head} is wanted; remove it")
+        if is_torn:
+            os.truncate(self.path, text.rfind("\n") + 1)
         return outcomes
 
     def add(self, outcomes: Sequence[SeedOutcome]) -> None:

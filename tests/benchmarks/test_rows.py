@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import __main__ as bench_main
 from benchmarks.rows import Bench, Figure, GoalError, judge, parse_goal
+from benchmarks.several_runs import measure
 
 
 def make_bench(figures: Sequence[Figure], *, goal: str = "<= 1", name: str = "planted") -> Bench:
@@ -44,8 +45,8 @@ def test_late_timers_make_a_row_inconclusive_even_when_its_value_is_good() -> No
 
 def test_inconclusive_row_is_measured_at_most_three_times() -> None:
     late = Figure(value=0.5, late_p99_ms=80)
-    assert bench_main.measure(make_bench([late, late, Figure(value=2, late_p99_ms=1)])).holds is False
-    assert bench_main.measure(make_bench([late, late, late])).holds is None
+    assert measure(make_bench([late, late, Figure(value=2, late_p99_ms=1)])).holds is False
+    assert measure(make_bench([late, late, late])).holds is None
 
 
 @pytest.mark.parametrize(

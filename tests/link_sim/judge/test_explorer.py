@@ -1,14 +1,25 @@
 """The explorer finds planted faults, finds none in the core, replays what it finds, and goes on where it stopped."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from edge_agent.core.node import Node
 from link_sim.judge import explorer
-from link_sim.judge.explorer import ExplorerStateError, SeedOutcome, StateFile, explore, first_breach
+from link_sim.judge.explorer import (
+    CHUNK_SEEDS,
+    ExplorerStateError,
+    SeedOutcome,
+    StateFile,
+    digest_of,
+    explore,
+    first_breach,
+)
 from link_sim.judge.faults import FaultKind
+from link_sim.judge.link_trial import LinkTrial
 from link_sim.judge.trial import BUNDLES_HZ, LEAST_DELIVERED_HZ, LEAST_FAULTS, Trial
 from link_sim.nodes.door import NodeMaker
 from tests.link_sim.judge import faulty_nodes
@@ -112,6 +123,37 @@ def test_a_range_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert [outcome.seed for outcome in outcomes] == [1, 2, 3]
     assert [outcome.seed for outcome in state.read()] == [1, 2, 3]
     assert outcomes[0].digest == "d"
+
+
+def test_a_line_that_was_torn_costs_its_own_seed_only(tmp_path: Path) -> None:
+    path = tmp_path / "state.jsonl"
+    state = StateFile(path, revision="r1", span_s=10.0)
+    state.add([outcome_of(1), outcome_of(2)])
+    path.write_text(path.read_text()[:-20])
+    assert [outcome.seed for outcome in state.read()] == [1]
+    state.add([outcome_of(2), outcome_of(3)])
+    assert [outcome.seed for outcome in state.read()] == [1, 2, 3]
+
+
+def test_kill_in_the_middle_leaves_no_process_and_the_range_goes_on_to_the_same_digest(tmp_path: Path) -> None:
+    path, seeds, span_s = tmp_path / "state.jsonl", range(1, 35), 2.0
+    words = [sys.executable, "-m", "link_sim.judge.explorer", "--links", "--seeds", "1-34", "--span", f"{span_s:g}"]
+    with subprocess.Popen([*words, "--jobs", "2", "--state", path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(CHUNK_SEEDS + 1):
+            assert process.stdout.readline()
+        process.kill()
+        process.communicate(timeout=60)  # its workers hold the pipe, too: it ends with the last of them
+    state = StateFile(path, revision="", span_s=span_s)
+    known = [outcome.seed for outcome in state.read()]
+    assert CHUNK_SEEDS <= len(known) < len(seeds)
+    told: list[int] = []
+    outcomes = explorer.go_on(
+        seeds, state, span_s=span_s, jobs=1, tell=lambda each: told.append(each.seed), make_trial=LinkTrial
+    )
+    assert told == [seed for seed in seeds if seed not in known]
+    whole = [explore(seed, span_s=span_s, make_trial=LinkTrial) for seed in seeds]
+    assert digest_of(outcomes) == digest_of(whole)
 
 
 def test_a_state_file_of_another_revision_or_with_a_bad_line_is_refused(tmp_path: Path) -> None:
