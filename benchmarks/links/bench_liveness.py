@@ -35,6 +35,7 @@ NAT_S = 28.0
 METERED_CUTS_S = (300.0, 361.0, 422.0, 483.0)
 SMALL = LinkProfile(rate_bps=500_000, delay_s=0.03, queue_bytes=25_000, overhead_bytes=UDP_IPV4_OVERHEAD_BYTES)
 FLAPS, QUICK_FLAPS, FLAP_S = 10_000, 500, (0.2, 2.0)
+FLAP_SEEDS = (1, 2, 3, 4, 5)
 FLAPPING = LinkProfile(rate_bps=64_000, delay_s=0.05, queue_bytes=8_000, overhead_bytes=UDP_IPV4_OVERHEAD_BYTES)
 FLAP_BUNDLE_BYTES, WAITING = 8_000, 12
 WIRE_RATIO = 1.06
@@ -173,15 +174,19 @@ def _asymmetric() -> Figure:
 
 
 def _flaps(flaps: int, *, is_reported: bool) -> Figure:
-    """Goodput of its up-time of a link that flaps; the reference: wire bytes that came out for each byte delivered.
+    """Goodput of its up-time of a link that flaps, the least of the seeds, and the most wire bytes that came out for
+    each byte delivered.
+    """
+    runs = [_flaps_of(run_number.seed(first), flaps, is_reported=is_reported) for first in FLAP_SEEDS]
+    return Figure(value=min(each.value for each in runs), reference=max(each.reference or 0.0 for each in runs))
+
+
+def _flaps_of(seed: int, flaps: int, *, is_reported: bool) -> Figure:
+    """The two figures of one seed.
 
     What is in the link when it goes down dies with it; reported: the kit is told when its end goes and comes.
     """
-    world, keys, rng = (
-        World(run_number.seed()),
-        DeploymentKeys({0: bytes(SECRET_BYTES)}),
-        random.Random(run_number.seed()),
-    )
+    world, keys, rng = World(seed), DeploymentKeys({0: bytes(SECRET_BYTES)}), random.Random(seed)
     for node_id, role in ((KIT, "kit"), (COMMAND, COMMAND)):
         world.add_node(NodeSettings(node_id=node_id, role=role), keys=keys)
     world.connect("one", KIT, COMMAND, FLAPPING)
@@ -231,7 +236,7 @@ def _keep_fed(world: World) -> None:
 
 
 def rows(quick: bool) -> list[Bench]:
-    """Quick: one trace of B in place of five, 500 flaps in place of 10,000."""
+    """Quick: one trace of B in place of five, 500 flaps of each seed in place of 10,000."""
     flaps = QUICK_FLAPS if quick else FLAPS
     traces = {"A": (1,), "B": (1,) if quick else TRACE_NUMBERS, "C": (1,)}
     benches = [
@@ -245,8 +250,18 @@ def rows(quick: bool) -> list[Bench]:
         _row("idle_bytes_silent", "an hour (s of silence)", "== 0", partial(_idle, SILENT)),
         _row("metered_known_dead_s", "s (alive again)", "<= 300", _metered_known_s),
         _row("asymmetric_goodput", "of both ways up (whole)", ">= 0.85", _asymmetric),
-        _row("flaps_reported", "of its up-time (wire/app)", ">= 0.8", partial(_flaps, flaps, is_reported=True)),
-        _row("flaps_silent", "of its up-time (wire/app)", ">= 0.5", partial(_flaps, flaps, is_reported=False)),
+        _row(
+            "flaps_reported",
+            "of its up-time, the least of five seeds (wire/app)",
+            ">= 0.8",
+            partial(_flaps, flaps, is_reported=True),
+        ),
+        _row(
+            "flaps_silent",
+            "of its up-time, the least of five seeds (wire/app)",
+            ">= 0.5",
+            partial(_flaps, flaps, is_reported=False),
+        ),
     ]
 
 

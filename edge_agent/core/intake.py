@@ -368,6 +368,8 @@ class Intake:
             return
         if result.arrived:
             owner.tally.note_arrived(result.arrived, now_s, is_round=owner is contact)
+            if owner.pto_backoff or not owner.is_usable:  # the first word after an outage
+                owner.controller.end_outage(now_s, owner.pto_s())
         self._learn(owner, target, result.arrived, now_s)
         if result.lost:
             for _ in result.lost if owner.is_usable else ():  # what went while it was dead is not its loss

@@ -48,8 +48,8 @@ JITTER_SPREADS, JITTER_MAX_RATIO = 2.0, 1 / 32
 STEADY_RATIO, STEADY_SPREAD_S = 0.05, 0.002
 """A link that moves less than this has one rate: what a window says above it is jitter."""
 OVERFLOW_RATIO = 0.25
-"""More losses than these in a window prove no capacity. Behind a queue that is far too long they are its overflow, and
-the link fell behind though its queue grows no more."""
+"""More losses than these in a window prove no capacity. Behind a queue that is far too long, and longer than a frame,
+they are its overflow, and the link fell behind though its queue grows no more."""
 SHUFFLED_LOOKS = 2
 """What frames overtake by, times this: in less, what counts as lost is still to come."""
 URGENT_S = 0.2
@@ -164,14 +164,20 @@ class RateController:
         if not self.is_trained:
             self.rate_bps = max(MIN_RATE_BPS, min(START_RATE_BPS, most_bps or START_RATE_BPS))
 
-    def resume(self, now_s: float, rtt_s: float, most_bps: float | None = None) -> None:
-        """After an outage the rate is what the link carried, not what filled or drained a queue that is no more.
+    def end_outage(self, now_s: float, rtt_s: float) -> None:
+        """What arrived before an outage, however short, is no part of a window with what comes after it.
 
-        What was lost in it says nothing of a policer; it may be found only a round trip later. ``most_bps``: begin no
-        faster.
+        What was lost in it says nothing of a policer; it may be found only a round trip later.
         """
         self._samples.clear()
         self.policing.pause_until(now_s + 2 * rtt_s)
+
+    def resume(self, now_s: float, rtt_s: float, most_bps: float | None = None) -> None:
+        """After an outage the rate is what the link carried, not what filled or drained a queue that is no more.
+
+        ``most_bps``: begin no faster.
+        """
+        self.end_outage(now_s, rtt_s)
         if self.capacity_bps is not None and not self.is_ceiling:
             self.rate_bps, self._is_ramping, self._queued_s = min(self.capacity_bps, self.most_bps), False, now_s
             if most_bps is not None and most_bps < self.rate_bps:
@@ -227,7 +233,7 @@ class RateController:
         empty_at_s = queue.empty_at_s(sent_bytes_total, s_per_byte)
         self.queue_s = max(0.0, empty_at_s - max(now_s, pacer.next_s))
         was_known = self.capacity_bps is not None
-        if not self._measure_capacity(max(RATE_WINDOW_S, rtt_s, RATE_WINDOW_FRAMES * frame_s)):
+        if not self._measure_capacity(max(RATE_WINDOW_S, rtt_s, RATE_WINDOW_FRAMES * frame_s), frame_s):
             return
         if not was_known and not self.is_ceiling:
             pacer.next_s = min(pacer.next_s, now_s)  # frames since the train were spaced by a guess
@@ -251,7 +257,7 @@ class RateController:
         if self._was_hole and not was_hole:
             samples.clear()
 
-    def _measure_capacity(self, window_s: float) -> bool:
+    def _measure_capacity(self, window_s: float, frame_s: float) -> bool:
         """Set ``capacity_bps`` from the newest frames sent without a pause; False while they are too few."""
         samples, queue = self._samples, self.queue
         is_busy = queue.wait_s > self.target_s() / 2
@@ -273,7 +279,7 @@ class RateController:
         is_lossy = lost > (FULL_RATIO if others.ratio else OVERFLOW_RATIO) * sent
         carried_bps = max(MIN_RATE_BPS, min(MAX_RATE_BPS, sent * 8 / span_s))
         came_bps = max(MIN_RATE_BPS, min(MAX_RATE_BPS, (sent - lost) * 8 / span_s)) if is_lossy else carried_bps
-        is_overflow = is_lossy and (others.ratio > 0 or queue.wait_s > EXCESS_TARGETS * self.target_s())
+        is_overflow = is_lossy and (others.ratio > 0 or queue.wait_s > max(frame_s, EXCESS_TARGETS * self.target_s()))
         others.note_window(sent, lost, came_bps)
         sure_bps = came_bps * span_s / (span_s + self._jitter_s(window_s))  # of many windows the quickest counts
         if self.capacity_bps is None or is_overflow:

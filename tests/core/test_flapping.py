@@ -8,6 +8,7 @@ import pytest
 from edge_agent.core.bundle import COMMAND, BundleHeader, Precedence
 from edge_agent.core.contact import Contact
 from edge_agent.core.effects import LinkState
+from edge_agent.core.pacing import RateController
 from edge_agent.core.report import NodeSettings
 from link_sim.link.link_profile import LinkProfile
 from link_sim.nodes.world import World
@@ -62,6 +63,38 @@ def test_what_is_given_up_with_the_only_link_comes_twice(monkeypatch: pytest.Mon
     """The planted fault: all in flight is owed again, though nobody else could carry it."""
     monkeypatch.setattr(Contact, "has_usable_sibling", lambda self: True)
     assert wire_ratio_of_flaps() > WIRE_RATIO
+
+
+def carried_of_up_time(flaps: int) -> float:
+    """Of what a link could carry that is silent again and again, for shorter than it takes to call it dead."""
+    world, rng, up_s = kit_and_command(), random.Random(1), 0.0
+    world.connect("link", "kit-1", COMMAND, NARROW)
+    submit(world, 600, 8_000)
+    end_s = 5.0
+    for _ in range(flaps):
+        world.at(end_s, partial(world.cut, "link", kills_in_flight=True))
+        back_s = end_s + rng.uniform(0.2, 1.5)
+        world.at(back_s, partial(world.restore, "link"))
+        end_s = back_s + rng.uniform(0.2, 2.0)
+        up_s += end_s - back_s
+    world.run_until(5.0)
+    before = len(world.deliveries)
+    world.run_until(end_s)
+    world.audit()
+    assert NARROW.rate_bps is not None
+    return sum(each.record.payload_bytes for each in world.deliveries[before:]) * 8 / NARROW.rate_bps / up_s
+
+
+@pytest.mark.slow
+def test_short_silences_do_not_slow_a_link_down() -> None:
+    assert carried_of_up_time(300) >= 0.6
+
+
+@pytest.mark.slow
+def test_outages_that_are_measured_as_capacity_slow_it_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted fault: what was lost in an outage stands in one window with what came before and after."""
+    monkeypatch.setattr(RateController, "end_outage", lambda self, now_s, rtt_s: None)
+    assert carried_of_up_time(300) < 0.6
 
 
 def test_what_stayed_with_a_dead_link_goes_by_one_that_comes_up_later() -> None:

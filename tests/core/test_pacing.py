@@ -223,9 +223,19 @@ def test_a_window_in_which_all_was_lost_leaves_a_rate() -> None:
     """More bytes count as lost in it than left in it: they had left before."""
     controller = RateController(hint_bps=None, is_ceiling=False)
     controller._samples.extend((at / 10, 1_000 * at, 0.02, 4_000 * at) for at in range(1, 10))
-    assert controller._measure_capacity(0.5)
+    assert controller._measure_capacity(0.5, 0.1)
     controller.resume(2.0, 0.1)
     assert controller.rate_bps >= MIN_RATE_BPS
+
+
+@pytest.mark.parametrize(("frame_s", "is_slower"), [(0.02, True), (0.18, False)])
+def test_a_queue_shorter_than_a_frame_does_not_overflow(frame_s: float, is_slower: bool) -> None:
+    """Half of a window is lost while frames wait 0.05 s: behind a queue, or an outage beside the end of one frame."""
+    controller = RateController(hint_bps=None, is_ceiling=False)
+    controller.capacity_bps, controller.queue.wait_s = 64_000.0, 0.05
+    controller._samples.extend((at / 10, 800 * at, 0.02, 400 * at) for at in range(1, 10))
+    assert controller._measure_capacity(0.5, frame_s)
+    assert (controller.capacity_bps < 40_000.0) is is_slower
 
 
 def is_the_minimum(window: WindowedMinimum) -> Callable[[list[tuple[float, float]]], None]:
