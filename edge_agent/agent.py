@@ -58,6 +58,7 @@ from edge_agent.page_news import PageNews
 from edge_agent.page_parts import PageParts
 from edge_agent.pages import run_desk
 from edge_agent.ports import PluginLostError
+from edge_agent.post_acts import PostActs
 from edge_agent.posts import PostCopies
 from edge_agent.receipts import RECEIPT_FLOWS, UNANSWERED_FLOWS, ReceiptReader, ReceiptSender
 from edge_agent.registry import Plugins
@@ -434,6 +435,7 @@ class Agent:
                 terms=self._terms,
                 devices=self._devices,
                 news=self._page_news,
+                acts=PostActs(self.config.node_id, self._incarnation, self._runner, self._loop.time),
                 incarnation=f"{self._incarnation:016x}",
                 level=self.config.level,
                 now_s=self._loop.time,

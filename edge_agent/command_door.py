@@ -121,6 +121,9 @@ class AgentCommandDoor:
         )
         return str(bundle)
 
+    async def record(self, act: bytes) -> None:
+        await self.parts.acts.record(act, self.now_ms())
+
     async def fate(self, bundle: str) -> Found | None:
         found = await self.parts.disk.fate(BundleId.parse(bundle))
         return None if found is None else Found(found.state, found.via)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import structlog
 
-from edge_agent.core.bundle import BundleId, MalformedError, Precedence
+from edge_agent.core.bundle import COMMAND, BundleId, MalformedError, Precedence
 from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.core.progress import Progress
 from edge_agent.disk.ages import Moment
@@ -160,11 +160,11 @@ class KitOrders:
         )
 
     async def take_cancel(self, stream: str, delivery: Delivery, payload: bytes) -> None:
-        """An order is taken back by who gave it, or something of ours that still waits is not wanted any more."""
+        """A post takes an order back, its own or another one's; or something of ours is not wanted any more."""
         ask, sender = _ask(payload, delivery), delivery.record.id.source
         bundle = BundleId.parse(ask.bundle)
-        if bundle.source == sender:
-            await self._cancel_order(bundle, ask, sender)
+        if bundle.source == sender or self._may_cancel(sender, bundle):
+            await self._cancel_order(bundle, ask, bundle.source)
         elif bundle.source != self._parts.config.node_id:
             self.drops["cancel_foreign"] += 1
         elif bundle.precedence is Precedence.FLASH:
@@ -180,10 +180,16 @@ class KitOrders:
             self.drops["pull_not_waiting"] += 1  # it has left by now, or was given up
         await self._memory.pass_by(stream, delivery.position)
 
-    async def _cancel_order(self, bundle: BundleId, ask: Ask, sender: str) -> None:
+    def _may_cancel(self, sender: str, bundle: BundleId) -> bool:
+        """Whether a post takes back what another post gave: both were met, or the order of the other one is here."""
+        roles = self._parts.runner.report().peer_roles
+        is_order = roles.get(bundle.source) == COMMAND or self._known(str(bundle)) is not None
+        return roles.get(sender) == COMMAND and is_order
+
+    async def _cancel_order(self, bundle: BundleId, ask: Ask, source: str) -> None:
         order = self._known(str(bundle)) or self._memory.get(KitOrder, str(bundle))
         if order is None:  # it came first, by another link: the order itself is never acted on
-            order = KitOrder(id=str(bundle), at_ms=ask.at_ms, source=sender)
+            order = KitOrder(id=str(bundle), at_ms=ask.at_ms, source=source)
         if order.may_be_cancelled:
             order.cancelled = {"by": ask.by, "at_ms": ask.at_ms}
             await self._memory.keep(order)

@@ -10,6 +10,7 @@ from edge_agent.disk.store import Disk
 from edge_agent.link_port import LinkPort
 from edge_agent.link_terms import LinkTerms
 from edge_agent.page_news import PageNews
+from edge_agent.post_acts import PostActs
 from edge_agent.runner import Runner
 from edge_agent.sender import BundleSender
 
@@ -29,6 +30,7 @@ class PageParts:
     terms: LinkTerms
     devices: Sequence[DevicePort]
     news: PageNews
+    acts: PostActs
     incarnation: str
     level: str
     now_s: Callable[[], float]

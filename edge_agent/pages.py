@@ -100,6 +100,7 @@ def _open_desk(parts: PageParts) -> AnyDesk:
         layers=config.layers,
         groups=config.groups,
         others=config.others,
+        fellows=config.copies_to,
         escalate_after_s=config.escalate_after_s,
     )
 

@@ -14,7 +14,16 @@ import structlog
 from edge_agent.core.bundle import COMMAND, BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.effects import Adopted, BundleClosed, BundleDelivered, BundlesForwarded, EraseReason, LinkState
 from edge_agent.core.errors import RefusalReason, RefusedError
-from edge_agent.core.post_words import COPY_FLOW, HAVE_FLOW, POST_FLOWS, Copy, HaveWord, pack_copies, read_copies
+from edge_agent.core.post_words import (
+    ACT_FLOW,
+    COPY_FLOW,
+    HAVE_FLOW,
+    POST_FLOWS,
+    Copy,
+    HaveWord,
+    pack_copies,
+    read_copies,
+)
 from edge_agent.core.posts import Arrived, Due, PostExchange
 from edge_agent.disk.consumers import COPIER_PREFIX
 from edge_agent.disk.store import Disk
@@ -87,10 +96,10 @@ class PostCopies:
     def delivered(self, event: BundleDelivered) -> None:
         """Something for this node is on its disk."""
         header = event.record.header
-        if header.flow in POST_FLOWS:
-            self._words.set()
-        elif header.destination == COMMAND:
+        if header.destination == COMMAND:
             self._news.set()
+        if header.flow in (ACT_FLOW, *POST_FLOWS):
+            self._words.set()
 
     def forwarded(self, event: BundlesForwarded) -> None:
         """Another node has taken custody of these."""
@@ -329,6 +338,8 @@ class PostCopies:
     async def _read_words(self, delivery: Delivery) -> list[Copy]:
         """The copies that a post sent; what it says of itself is worked in."""
         giver, record = delivery.record.id.source, delivery.record
+        if record.header.flow not in POST_FLOWS:
+            return []  # an act, which is for the board
         if giver not in self._posts:
             if giver not in self._strangers:
                 self._strangers.add(giver)

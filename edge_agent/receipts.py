@@ -15,7 +15,7 @@ import structlog
 
 from edge_agent.core.bundle import BundleId, MalformedError, Origin, Precedence
 from edge_agent.core.errors import RefusedError
-from edge_agent.core.post_words import POST_FLOWS
+from edge_agent.core.post_words import ACT_FLOW, POST_FLOWS
 from edge_agent.core.progress import ARRIVED, PERSON_ONLY, Progress
 from edge_agent.disk.store import Disk
 from edge_agent.disk.types import AckedBundle, Delivery, Start, StateUpdate, StoreError
@@ -25,7 +25,7 @@ from edge_agent.sender import BundleSender
 from edge_agent.telemetry.payloads import READ_FLOW, RECEIPT_FLOW, REPORT_FLOW
 from edge_agent.telemetry.receipts import Receipt, gather, read_receipts
 
-UNANSWERED_FLOWS = (RECEIPT_FLOW, REPORT_FLOW, *POST_FLOWS)
+UNANSWERED_FLOWS = (RECEIPT_FLOW, REPORT_FLOW, ACT_FLOW, *POST_FLOWS)
 """No receipt for a receipt, which would never end, nor for a report or a word between posts,
 which nobody waits for."""
 GATHER_S = 1.0  # receipts of lesser precedences wait this long for company

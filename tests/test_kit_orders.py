@@ -46,6 +46,7 @@ class Node:
     sent: list[tuple[BundleHeader, bytes]] = field(default_factory=list)
     cancelled: list[BundleId] = field(default_factory=list)
     promoted: list[BundleId] = field(default_factory=list)
+    peer_roles: dict[str, str] = field(default_factory=dict)
     boots: sqlite3.Connection = field(default_factory=_empty_boots)
     ages: Ages = field(init=False)
 
@@ -58,6 +59,9 @@ class Node:
     def cancel(self, bundle: BundleId) -> bool:
         self.cancelled.append(bundle)
         return True
+
+    def report(self) -> "Node":
+        return self
 
     def promote(self, bundle: BundleId) -> bool:
         self.promoted.append(bundle)
@@ -374,3 +378,29 @@ async def test_command_may_drop_or_pull_what_waits_here_but_no_call_for_help(tmp
         await kit.orders.take_pull("s", kit.delivery(FIRST, PULL_FLOW), ask.pack())
     assert [bundle.sequence for bundle in kit.node.promoted] == [1, 2]
     assert kit.orders.drops["pull_not_waiting"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sender", "roles", "comes_first", "is_cancelled"),
+    [
+        ("county-2", {"county-2": "command"}, True, True),
+        ("kit-2", {"kit-2": "kit", "city-1": "command"}, True, False),
+        ("county-2", {}, True, False),
+        ("county-2", {"county-2": "command", "city-1": "command"}, False, True),
+        ("county-2", {"county-2": "command"}, False, False),
+    ],
+)
+async def test_a_post_may_take_back_what_another_post_gave_and_nobody_else_may(
+    tmp_path: Path, sender: str, roles: dict[str, str], *, comes_first: bool, is_cancelled: bool
+) -> None:
+    """Also before the order came, where the kit has met who gave it."""
+    kit = Kit(tmp_path, KitOrders)
+    kit.node.peer_roles = roles
+    given = BundleId("city-1", 9, Precedence.IMMEDIATE, 1)
+    if comes_first:
+        await kit.arrive(given)
+    await kit.cancel(given, sender)
+    if not comes_first:
+        await kit.arrive(given)
+    assert (Progress.CANCELLED_THERE in kit.node.told(given)) is is_cancelled, "who gave it is told"
+    assert kit.orders.drops == ({} if is_cancelled else {"cancel_foreign": 1})

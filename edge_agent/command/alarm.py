@@ -21,7 +21,8 @@ class Alarm:
 
     ``ends``: when each unit of a lost contact was heard again, or its value was back within the limit.
     ``passed_by``: the post that passed a call on because nobody confirmed it there; ``passed_on_ms``: when this post
-    did so. ``is_estimated``: ``raised_ms`` is told by the age of the call, for the unit's clock was not set.
+    did so. ``is_estimated``: ``raised_ms`` is told by the age of the call, for the unit's clock was not set. ``also``:
+    who confirmed or closed it at another post, beside the one that counts.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Alarm:
     passed_by: str = ""
     passed_on_ms: int | None = None
     is_estimated: bool = False
+    also: list[Json] = field(default_factory=list)
 
     @property
     def is_open(self) -> bool:
@@ -103,6 +105,7 @@ class Alarm:
             "cleared_ms": self.cleared_ms,
             "passed_by": self.passed_by,
             "passed_on_ms": self.passed_on_ms,
+            "also": self.also,
         }
 
 

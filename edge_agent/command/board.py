@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge_agent.command.acts import take_act, take_early
 from edge_agent.command.alarm import Alarm, Json, admit_alike
 from edge_agent.command.calls import take_sos, take_update, take_withdrawal
 from edge_agent.command.delivery import DeliveredBundle
@@ -18,6 +19,7 @@ from edge_agent.command.order import Order, page_word
 from edge_agent.command.thresholds import judge
 from edge_agent.command.unit import MESSAGES_MAX, Unit
 from edge_agent.core.bundle import BundleId, MalformedError, Origin
+from edge_agent.core.post_words import ACT_FLOW
 from edge_agent.core.progress import PERSON_ONLY
 from edge_agent.telemetry.payloads import (
     CANCEL_FLOW,
@@ -53,7 +55,9 @@ HEARD_WRITTEN_MS = 10_000
 class Board:
     """Everything the command page shows. ``drops`` counts payloads that no page could show.
 
-    A reading beyond one of ``limits`` is an alarm. ``posts`` are the other command nodes, which are no units.
+    A reading beyond one of ``limits`` is an alarm. ``posts`` are the other command nodes, which are no units; with
+    ``fellows`` it shares what people do: ``outbox`` is what they are not told yet, ``early_acts`` what they did with
+    something that has yet to come.
     ``early_withdrawals``: when (UTC ms) each SOS that has yet to come was withdrawn; ``early_cancels``: likewise of
     reports. ``revisions`` rises with what is to be drawn again: (kind, unit for "unit" and "readings", else "").
     """
@@ -61,6 +65,7 @@ class Board:
     limits: Sequence[ReadingLimit] = ()
     node_id: str = ""
     posts: Collection[str] = ()
+    fellows: Collection[str] = ()
     units: dict[str, Unit] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
@@ -70,6 +75,8 @@ class Board:
     drops: Counter[str] = field(default_factory=Counter)
     early_withdrawals: dict[str, int] = field(default_factory=dict)
     early_cancels: dict[str, int] = field(default_factory=dict)
+    outbox: list[bytes] = field(default_factory=list)
+    early_acts: list[list[Any]] = field(default_factory=list)  # Any: packed act, post, two times
     revisions: Counter[tuple[str, str]] = field(default_factory=Counter)
     _next_event: int = 1
     _heard_written_ms: int = 0
@@ -89,6 +96,7 @@ class Board:
                 self.duty, self._next_event = content["duty"], content["next_event"]
                 self.early_withdrawals = dict(content.get("early_withdrawals", {}))
                 self.early_cancels = dict(content.get("early_cancels", {}))
+                self.outbox, self.early_acts = list(content.get("outbox", ())), list(content.get("early_acts", ()))
         heard = documents.get(_HEARD, {})
         for unit in self.units.values():
             unit.last_heard_ms = max(unit.last_heard_ms, heard.get(unit.id, 0))
@@ -112,6 +120,8 @@ class Board:
                     "next_event": self._next_event,
                     "early_withdrawals": self.early_withdrawals,
                     "early_cancels": self.early_cancels,
+                    "outbox": self.outbox,
+                    "early_acts": self.early_acts,
                 }
             elif key == _HEARD:
                 changes[key] = {unit.id: unit.last_heard_ms for unit in self.units.values()}
@@ -154,14 +164,16 @@ class Board:
         return unit
 
     def add_order(self, order: Order) -> None:
-        """Command has given an order; its bundles are on disk."""
+        """Command has given an order, here or at another post; its bundles are on disk."""
         self.orders.append(order)
+        self.orders.sort(key=lambda each: each.at_ms)
         self.touch("order", order.id)
         for old in self.orders[:-ORDERS_MAX]:
             self.touch("order", old.id)
         del self.orders[:-ORDERS_MAX]
+        where = {"where": order.where} if order.where else {}
         for unit in order.bundles:
-            self.note("order", order.at_ms, unit, text=order.text, state="accepted")
+            self.note("order", order.at_ms, unit, text=order.text, state="accepted", **where)
 
     def heard(self, unit_id: str, at_ms: int) -> None:
         """Something authentic of this unit arrived at ``at_ms``, whatever it was."""
@@ -181,7 +193,7 @@ class Board:
 
     def apply(self, delivery: DeliveredBundle) -> None:
         """Fold one delivery in. What no page could show is counted and otherwise ignored."""
-        if delivery.source in self.posts:
+        if delivery.source in self.posts or delivery.flow == ACT_FLOW:
             self._apply_post(delivery)
             return
         self.heard(delivery.source, delivery.received_at_ms)
@@ -208,9 +220,11 @@ class Board:
             self.drops[f"payload_{flow}"] += 1
 
     def _apply_post(self, delivery: DeliveredBundle) -> None:
-        """What another command post passes on; it is no unit, and its silence is no lost contact."""
+        """What another command post passes on, or did; it is no unit, and its silence is no lost contact."""
         try:
-            if delivery.flow == SOS_FLOW:
+            if delivery.flow == ACT_FLOW:
+                take_act(self, delivery)
+            elif delivery.flow == SOS_FLOW:
                 take_sos(self, delivery)
             elif delivery.flow in _POST_UPDATES:
                 take_update(self, delivery)
@@ -310,6 +324,7 @@ class Board:
             unit.take_position(delivery.read_position(text.position), delivery.received_at_ms)
         unit.messages.append(message)
         del unit.messages[:-MESSAGES_MAX]
+        take_early(self, delivery.bundle)
         self.note("text", delivery.received_at_ms, unit.id, text=text.text, phrase=text.phrase)
         self.received(unit, delivery, "text", text.text or text.phrase, [delivery.said_ms(text.at_ms)])
 

@@ -5,6 +5,7 @@ A call is known by the bundle it was raised with, whoever passes it on and howev
 
 from typing import TYPE_CHECKING
 
+from edge_agent.command.acts import take_early
 from edge_agent.command.alarm import Alarm, admit
 from edge_agent.command.delivery import DeliveredBundle
 from edge_agent.core.bundle import BundleId, MalformedError
@@ -50,6 +51,7 @@ def take_sos(board: "Board", delivery: DeliveredBundle) -> bool:
     withdrawn_ms = board.early_withdrawals.pop(alarm.id, None)
     if withdrawn_ms is not None:
         _withdraw(board, alarm, withdrawn_ms, received_ms)
+    take_early(board, alarm.id)
     return True
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from edge_agent.command.acts import tell_orders
 from edge_agent.command.board import Board
 from edge_agent.command.delivery import DeliveredBundle
 from edge_agent.command.documents import open_documents
@@ -26,12 +27,13 @@ from edge_agent.command.roll import call_roll
 from edge_agent.command.view import BoardView
 from edge_agent.command.writer import BoardWriter
 from edge_agent.core.bundle import BundleId, MalformedError, Precedence
-from edge_agent.core.errors import RefusedError
+from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.core.progress import Progress
 from edge_agent.telemetry.payloads import CANCEL_FLOW, PICTURE_FLOW, READ_FLOW, Ask, Picture
 from edge_agent.telemetry.receipts import gather
 
 TICK_S = 1.0
+RETRY_S = 5.0
 JUMP_MS = 30_000
 """So long without a look the clock was set ahead, or the machine slept: nobody is blamed for what was not heard."""
 FATES_MAX = 100
@@ -55,13 +57,15 @@ class CommandDesk:
         layers: Sequence[MapLayer] = (),
         groups: Sequence[UnitGroup] = (),
         others: Sequence[str] = (),
+        fellows: Sequence[str] = (),
         escalate_after_s: float = ESCALATE_AFTER_S,
     ) -> None:
-        """``others``: command nodes that are told of a call nobody confirmed here within ``escalate_after_s``."""
+        """``others``: command nodes that are told of a call nobody confirmed here within ``escalate_after_s``;
+        ``fellows``: those that show what people here do, and tell what theirs do."""
         self._door = door
         self._layers = tuple(layers)
         self._groups = tuple(groups)
-        self.board = Board(limits=tuple(limits), node_id=door.node_id, posts=tuple(others))
+        self.board = Board(limits=tuple(limits), node_id=door.node_id, posts=tuple(others), fellows=tuple(fellows))
         self._passing_on = PassingOn(self.board, door, escalate_after_s)
         self._documents = open_documents(door.data_dir / "board.db")
         self._pictures = PictureFolder(door.data_dir / "pictures")
@@ -69,6 +73,7 @@ class CommandDesk:
         self._view = BoardView(self.board, limits)
         self._presses = Presses(self.board, door, groups)
         self._watchers: set[asyncio.Event] = set()
+        self._acts = asyncio.Event()
         self._frames_ms: dict[str, int] = {}
         self._since_ms = self._looked_ms = door.now_ms()
         self._fates_asked = 0
@@ -91,6 +96,7 @@ class CommandDesk:
                 group.create_task(self._consume(), name="board:deliveries")
                 group.create_task(self._keep_time(), name="board:time")
                 group.create_task(self._keep_orders(), name="board:orders")
+                group.create_task(self._give_acts(), name="board:acts")
                 group.create_task(self._writer.run(), name="board:writer")
         finally:
             self._documents.close()
@@ -156,6 +162,8 @@ class CommandDesk:
         while True:
             now_ms = self._door.now_ms()
             is_news = await self.follow_orders(now_ms)
+            await self._presses.call_back_cancelled()
+            tell_orders(self.board, self._door.name)
             if await self._passing_on.look(now_ms) or is_news:
                 self._tell()
             await asyncio.sleep(TICK_S)
@@ -182,8 +190,28 @@ class CommandDesk:
             for each in reversed(board.orders)
         ]
 
+    async def _give_acts(self) -> None:
+        """Tell the other posts what people did here, once it is in the board on the disk, for ever."""
+        while True:
+            self._acts.clear()
+            while self.board.outbox:
+                act = self.board.outbox[0]
+                try:
+                    await self._writer.settle()
+                    await self._door.record(act)
+                except (ActionError, RefusedError) as error:  # as when the disk is full: it stays to be told
+                    log.warning("act_waits", reason=str(error), retry_s=RETRY_S)
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                if self.board.outbox and self.board.outbox[0] is act:
+                    del self.board.outbox[0]
+                    self.board.touch("lists", "all")
+            await self._acts.wait()
+
     def _tell(self) -> None:
         self._writer.changed()
+        if self.board.outbox:
+            self._acts.set()
         for event in self._watchers:
             event.set()
 

@@ -62,5 +62,8 @@ class CommandDoor(Protocol):
     ) -> str:
         """The id of an accepted bundle of a person. Raises EdgeAgentError with the reason."""
 
+    async def record(self, act: bytes) -> None:
+        """Have the other posts told of an act; returns once that is durable. Raises RefusedError."""
+
     async def fate(self, bundle: str) -> Found | None:
         """State and links of an own bundle; None when it is not known (any more)."""

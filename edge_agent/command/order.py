@@ -27,7 +27,9 @@ class Order:
     """An order and its copies; ``bundles`` maps a unit to the bundle that carries its copy ("": it was refused).
 
     ``states`` holds values of Progress. ``group`` is the name it was given to, if it was one; ``is_withdrawal``: leave
-    now, FLASH on every link. ``cancelled``: who took it back, and when. ``replies``: who answered at each unit.
+    now, FLASH on every link. ``cancelled``: who took it back, and when; ``also``: who did so after that, at another
+    post; ``is_called_back``: units, and what waits here, were told so. ``replies``: who answered at each unit. ``post``
+    and its name ``where`` gave it, empty: this node; ``told``: the states that the other posts have heard of.
     """
 
     id: str
@@ -44,6 +46,11 @@ class Order:
     is_withdrawal: bool = False
     cancelled: Json | None = None
     replies: dict[str, str] = field(default_factory=dict)
+    also: list[Json] = field(default_factory=list)
+    is_called_back: bool = False
+    post: str = ""
+    where: str = ""
+    told: dict[str, str] = field(default_factory=dict)
 
     def to_document(self) -> Json:
         """All fields, for Documents."""
@@ -85,6 +92,23 @@ class Order:
         self.replies[unit] = by
         return True
 
+    def told_to_posts(self) -> Json:
+        """What the other posts need beside its id, its text and who gave it when."""
+        return {
+            "bundles": self.bundles,
+            "expires_ms": self.expires_ms,
+            "group": self.group,
+            "is_withdrawal": self.is_withdrawal,
+        }
+
+    def take_untold(self) -> dict[str, list[str]]:
+        """Of an own order the units that got further since the last call: [state, who answered]."""
+        if self.post:
+            return {}
+        news = {unit: state for unit, state in self.states.items() if self.told.get(unit) != state}
+        self.told.update(news)
+        return {unit: [state, self.replies.get(unit, "")] for unit, state in news.items()}
+
     def roll(self) -> dict[str, list[str]]:
         """Units by where they stand; every unit is in exactly one list.
 
@@ -120,5 +144,7 @@ class Order:
             "expires_ms": self.expires_ms,
             "reply": self.reply,
             "cancelled": self.cancelled,
+            "also": self.also,
+            "where": self.where,
             "counts": {each: words.count(each) for each in dict.fromkeys(words)},
         }

@@ -1,9 +1,12 @@
 """Orders as people give and take them back: to units, to a group, as a call to leave at once."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
+
+from edge_agent.command.acts import tell
 from edge_agent.command.board import Board
 from edge_agent.command.door import CommandDoor
 from edge_agent.command.groups import UnitGroup, find_group
@@ -12,15 +15,19 @@ from edge_agent.command.texts import wanted_text
 from edge_agent.core.bundle import NODE_ID_PATTERN, Precedence
 from edge_agent.core.errors import ActionError, RefusedError
 from edge_agent.core.progress import ENDS, Progress
+from edge_agent.telemetry.acts import Act, Did
 from edge_agent.telemetry.payloads import CANCEL_FLOW, ORDER_FLOW, WITHDRAW_FLOW, Ask, Text
 
 ORDER_MAX = 4000
 ORDER_LIFETIME_S = 3600.0
 LIFETIME_LEAST_S, LIFETIME_MOST_S = 60, 604_800
 FLOWS = (ORDER_FLOW, WITHDRAW_FLOW)
+NAME_MAX = 64
 SAID_MAX = 12  # names in a refusal: what a person reads
 
 Json = dict[str, Any]  # Any: JSON
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +71,7 @@ class OrderDesk:
             is_withdrawal=is_withdrawal,
         )
         self.board.add_order(order)
+        tell(self.board, replace(self._act(Did.ORDERED, order, by, now_ms), text=text, order=order.told_to_posts()))
         return {"id": order.id, "bundles": [bundle for bundle in bundles.values() if bundle]}
 
     def _members(self, name: str) -> list[str]:
@@ -115,18 +123,36 @@ class OrderDesk:
         order = next((each for each in self.board.orders if each.id == body.get("order")), None)
         if order is None:
             raise ActionError(f"order {body.get('order')!r}: not known here")
+        await self.call_back(order, by, now_ms, tells_units=order.cancelled is None)
+        if order.cancelled is None:
+            order.cancelled = {"by": by, "at_ms": now_ms}
+            self.board.note("order_cancelled", now_ms, text=order.text, by=by)
+            tell(self.board, self._act(Did.ORDER_CANCELLED, order, by, now_ms))
+        return {}
+
+    async def call_back(self, order: Order, by: str, at_ms: int, *, tells_units: bool) -> None:
+        """Have nobody act on an order any more, here and at its units. Raises RefusedError."""
         for unit, bundle in order.bundles.items():
             state = order.state_of(unit)
             if not bundle or state in ENDS or state is Progress.DONE:
                 continue
-            if state is Progress.ACCEPTED and self.door.cancel(bundle):
-                order.advance(unit, Progress.CANCELLED, now_ms, ())
-            elif order.cancelled is None:
+            if not order.post and state is Progress.ACCEPTED and self.door.cancel(bundle):
+                order.advance(unit, Progress.CANCELLED, at_ms, ())
+            elif tells_units:
                 precedence = Precedence.FLASH if order.is_withdrawal else Precedence.IMMEDIATE
-                ask = Ask(bundle=bundle, at_ms=now_ms, by=by)
+                ask = Ask(bundle=bundle, at_ms=at_ms, by=by)
                 await self.door.submit(ask.pack(), flow=CANCEL_FLOW, to=unit, precedence=precedence)
-        if order.cancelled is None:
-            order.cancelled = {"by": by, "at_ms": now_ms}
-            self.board.note("order_cancelled", now_ms, text=order.text, by=by)
+        order.is_called_back = True
         self.board.touch("order", order.id)
-        return {}
+
+    async def call_back_cancelled(self) -> None:
+        """The same for orders given here and cancelled at another post; that one may not reach all units."""
+        for order in self.board.orders:
+            if order.cancelled is not None and not order.post and not order.is_called_back:
+                try:
+                    await self.call_back(order, order.cancelled["by"], order.cancelled["at_ms"], tells_units=True)
+                except RefusedError as error:  # a full store: the next look tries again
+                    log.warning("order_not_called_back", order=order.id, reason=str(error))
+
+    def _act(self, did: Did, order: Order, by: str, now_ms: int) -> Act:
+        return Act(did=did, at_ms=now_ms, by=by, where=self.door.name[:NAME_MAX], target=order.id)

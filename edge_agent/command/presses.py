@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from edge_agent.command.acts import tell
 from edge_agent.command.alarm import Alarm
 from edge_agent.command.board import Board
 from edge_agent.command.door import CommandDoor
@@ -15,6 +16,7 @@ from edge_agent.command.unit import MUTE_MAX_MIN
 from edge_agent.core.bundle import NODE_ID_PATTERN, BundleId, Precedence
 from edge_agent.core.errors import ActionError
 from edge_agent.core.progress import Progress
+from edge_agent.telemetry.acts import Act, Did
 from edge_agent.telemetry.payloads import (
     CANCEL_FLOW,
     PROFILE_FLOW,
@@ -74,10 +76,19 @@ class Presses:
             raise ActionError("nobody is on duty: enter a name first (edge-agent order: --by NAME)")
         return str(duty["name"])
 
+    def _tell_posts(  # Any: fields of Act
+        self, did: Did, by: str, now_ms: int, alarm: Alarm | None = None, **about: Any
+    ) -> None:
+        """The other posts shall show it too."""
+        if alarm is not None:
+            about |= {"target": alarm.id, "unit": alarm.units[0], "kind": alarm.kind, "series": alarm.series}
+        tell(self._board, Act(did=did, at_ms=now_ms, by=by, where=self._door.name[:NAME_MAX], **about))
+
     async def _duty(self, body: Mapping[str, Any], now_ms: int) -> Json:
         name = wanted_text(body, "name", NAME_MAX)
         self._board.duty = {"name": name, "since_ms": now_ms}
         self._board.note("duty", now_ms, by=name)
+        self._tell_posts(Did.NOTED, name, now_ms, code="duty")
         return {}
 
     async def _confirm(self, body: Mapping[str, Any], now_ms: int) -> Json:
@@ -88,6 +99,7 @@ class Presses:
                 await self._tell(alarm, update, SOS_CONFIRM_FLOW, Precedence.FLASH)
             alarm.confirm(by, now_ms)
             self._board.touch("alarm", alarm.id)
+            self._tell_posts(Did.CONFIRMED, by, now_ms, alarm)
             self._board.note("sos_confirmed" if alarm.kind == "sos" else "acknowledged", now_ms, alarm.units[0], by=by)
         confirmed = alarm.confirmed or {}
         return {"by": confirmed["by"], "at_ms": confirmed["at_ms"]}
@@ -102,6 +114,7 @@ class Presses:
             update = SosUpdate(sos=alarm.id, at_ms=now_ms, by=by, reason=reason)
             await self._tell(alarm, update, SOS_CLOSE_FLOW, Precedence.IMMEDIATE)
         alarm.closed = {"by": by, "at_ms": now_ms, "reason": reason}
+        self._tell_posts(Did.CLOSED, by, now_ms, alarm, text=reason)
         self._board.touch("alarm", alarm.id)
         if alarm.kind == "sos":
             self._board.note("sos_closed", now_ms, alarm.units[0], by=by, reason=reason)
@@ -124,6 +137,7 @@ class Presses:
         unit.muted_until_ms = now_ms + int(minutes * 60_000)
         self._board.touch("unit", unit.id)
         self._board.note("muted", now_ms, unit.id, by=by, reason=reason)
+        self._tell_posts(Did.NOTED, by, now_ms, unit=unit.id, text=reason, code="muted")
         return {}
 
     async def _order(self, body: Mapping[str, Any], now_ms: int) -> Json:
@@ -131,6 +145,10 @@ class Presses:
 
     async def _cancel(self, body: Mapping[str, Any], now_ms: int) -> Json:
         return await self._orders.cancel(body, self._on_duty(body), now_ms)
+
+    async def call_back_cancelled(self) -> None:
+        """Orders given here that somebody cancelled at another post: what waits here does not leave any more."""
+        await self._orders.call_back_cancelled()
 
     async def _ask(self, flow: str, body: Mapping[str, Any], now_ms: int) -> Json:
         """Tell a unit what to do with something that still waits there."""
@@ -145,6 +163,8 @@ class Presses:
         item["asked"] = flow
         self._board.touch("unit", unit.id)
         self._board.note(flow, now_ms, unit.id, text=item["flow"], by=by)
+        about = {"target": item["bundle"], "unit": unit.id, "text": item["flow"]}
+        self._tell_posts(Did.NOTED, by, now_ms, code=flow, **about)
         return {}
 
     async def _profile(self, body: Mapping[str, Any], now_ms: int) -> Json:
@@ -157,6 +177,7 @@ class Presses:
         ask = ProfileAsk(profile=profile, at_ms=now_ms, by=by)
         await self._door.submit(ask.pack(), flow=PROFILE_FLOW, to=unit, precedence=Precedence.IMMEDIATE)
         self._board.note("profile", now_ms, unit, text=profile, by=by)
+        self._tell_posts(Did.NOTED, by, now_ms, unit=unit, text=profile, code="profile")
         return {}
 
     async def _read(self, body: Mapping[str, Any], now_ms: int) -> Json:
@@ -176,6 +197,7 @@ class Presses:
                         payload = receipt.pack(reader=unit.id, writer=self._door.node_id)
                         await self._door.submit(payload, flow=READ_FLOW, to=unit.id, precedence=Precedence.ROUTINE)
                         message["read"] = {"by": by, "at_ms": now_ms}
+                        self._tell_posts(Did.READ, by, now_ms, target=message["id"], unit=unit.id)
                         self._board.touch("unit", unit.id)
                     return {}
         raise ActionError(f"message {body.get('message')!r}: not known here")

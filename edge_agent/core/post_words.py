@@ -17,6 +17,9 @@ from edge_agent.core.intervals import IntervalSet
 
 COPY_FLOW, HAVE_FLOW = "posts.copy", "posts.have"
 POST_FLOWS = (COPY_FLOW, HAVE_FLOW)
+ACT_FLOW = "posts.act"
+"""What a person did at a post: a bundle for ``command`` that begins in its own store and is copied from there."""
+_ACT_MARK = 0xAC7
 _FORM = 1
 _COPY_FIELDS, _HAVE_FIELDS = 9, 4
 _AGE_MAX_MS = 1 << 48
@@ -105,6 +108,16 @@ class HaveWord:
                     raise MalformedError("have: a range")
                 ranges.add(start, end)
         return cls(level=level, is_whole=is_whole is True, asks=asks is True, numbers=numbers)
+
+
+def act_incarnation(incarnation: int) -> int:
+    """Under which a store with this incarnation numbers its acts, without gaps; the store itself never sends by it."""
+    return (incarnation ^ 1 << 63) >> 12 << 12 | _ACT_MARK
+
+
+def may_be_act(key: ClosedKey) -> bool:
+    """Whether these numbers may be those of acts; one other incarnation in 4,096 looks like it."""
+    return key[1] & 0xFFF == _ACT_MARK
 
 
 def _fields(packed: bytes, least: int) -> list[Any]:  # Any: a peer's

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from edge_agent.core.bundle import BundleId
 from edge_agent.core.closed_numbers import ClosedKey
 from edge_agent.core.intervals import IntervalSet
-from edge_agent.core.post_words import HaveWord
+from edge_agent.core.post_words import HaveWord, may_be_act
 
 COPY_WAIT_S = 10.0
 TELL_WAIT_S = 1.0
@@ -166,7 +166,7 @@ class PostExchange:
         return found
 
     def _word(self, numbers: Numbers, *, is_whole: bool, asks: bool) -> HaveWord:
-        own = {key: ranges for key, ranges in numbers.items() if key[0] not in self._posts}
+        own = {key: ranges for key, ranges in numbers.items() if key[0] not in self._posts or may_be_act(key)}
         return HaveWord(level=self._level, is_whole=is_whole, asks=asks, numbers=own)
 
     def took_copy(self, bundle: BundleId, giver: str) -> None:

@@ -63,14 +63,14 @@ class Payload:
         """Raise TypeError or ValueError naming the field that no page could show. Fields are as they came."""
 
 
-def _check_number(name: str, value: Any, low: float, high: float, *, optional: bool = False) -> None:  # Any: a peer's
+def check_number(name: str, value: Any, low: float, high: float, *, optional: bool = False) -> None:  # Any: a peer's
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f"{name}: {value!r} is not a number from {low} to {high}")
 
 
-def _check_text(name: str, value: Any, longest: int) -> None:  # Any: a peer's
+def check_text(name: str, value: Any, longest: int) -> None:  # Any: a peer's
     if not isinstance(value, str) or len(value) > longest:
         raise ValueError(f"{name}: not a text of at most {longest} characters")
 
@@ -111,13 +111,13 @@ class Position(Payload):
         return super(Position, cls).unpack(packed)  # by name: ``slots`` makes a second class of the one written here
 
     def check(self) -> None:
-        _check_number("lat_deg", self.lat_deg, -90, 90)
-        _check_number("lon_deg", self.lon_deg, -180, 180)
-        _check_number("captured_at_ms", self.captured_at_ms, 0, _LATEST_MS)
+        check_number("lat_deg", self.lat_deg, -90, 90)
+        check_number("lon_deg", self.lon_deg, -180, 180)
+        check_number("captured_at_ms", self.captured_at_ms, 0, _LATEST_MS)
         for name in ("alt_m", "speed_mps", "track_deg", "accuracy_m", "satellites"):
-            _check_number(name, getattr(self, name), -1e6, 1e6, optional=True)
-        _check_text("system", self.system, 16)
-        _check_text("datum", self.datum, 16)
+            check_number(name, getattr(self, name), -1e6, 1e6, optional=True)
+        check_text("system", self.system, 16)
+        check_text("datum", self.datum, 16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,17 +128,17 @@ class ReadingBatch(Payload):
     rows: list[list[Any]]  # Any: the five types of a row
 
     def check(self) -> None:
-        _check_text("device", self.device, 64)
+        check_text("device", self.device, 64)
         if not isinstance(self.rows, list) or len(self.rows) > 4096:
             raise ValueError("rows: not a list of at most 4096")
         for row in self.rows:
             if not isinstance(row, list) or len(row) != 5:
                 raise ValueError("rows: a row is not [series, value, unit, quality, captured_at_ms]")
-            _check_text("series", row[0], 64)
-            _check_number("value", row[1], -1e300, 1e300, optional=True)
-            _check_text("unit", row[2], 24)
-            _check_text("quality", row[3], 64)
-            _check_number("captured_at_ms", row[4], 0, _LATEST_MS)
+            check_text("series", row[0], 64)
+            check_number("value", row[1], -1e300, 1e300, optional=True)
+            check_text("unit", row[2], 24)
+            check_text("quality", row[3], 64)
+            check_number("captured_at_ms", row[4], 0, _LATEST_MS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +154,9 @@ class Sos(Payload):
     of: str = ""
 
     def check(self) -> None:
-        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
-        _check_text("text", self.text, 2000)
-        _check_text("of", self.of, 128)
+        check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        check_text("text", self.text, 2000)
+        check_text("of", self.of, 128)
         if self.position is not None:
             Position.unpack(self.position)
 
@@ -171,10 +171,10 @@ class SosUpdate(Payload):
     reason: str = ""
 
     def check(self) -> None:
-        _check_text("sos", self.sos, 128)
-        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
-        _check_text("by", self.by, 64)
-        _check_text("reason", self.reason, 500)
+        check_text("sos", self.sos, 128)
+        check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        check_text("by", self.by, 64)
+        check_text("reason", self.reason, 500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +187,8 @@ class Ask(Payload):
 
     def check(self) -> None:
         BundleId.parse(self.bundle)
-        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
-        _check_text("by", self.by, 64)
+        check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        check_text("by", self.by, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,9 +200,9 @@ class ProfileAsk(Payload):
     by: str = ""
 
     def check(self) -> None:
-        _check_text("profile", self.profile, 32)
-        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
-        _check_text("by", self.by, 64)
+        check_text("profile", self.profile, 32)
+        check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        check_text("by", self.by, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,10 +216,10 @@ class Text(Payload):
     position: bytes | None = None
 
     def check(self) -> None:
-        _check_text("text", self.text, 4000)
-        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
-        _check_text("by", self.by, 64)
-        _check_text("phrase", self.phrase, 32)
+        check_text("text", self.text, 4000)
+        check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        check_text("by", self.by, 64)
+        check_text("phrase", self.phrase, 32)
         if self.position is not None:
             Position.unpack(self.position)
 
@@ -237,9 +237,9 @@ class Read(Payload):
     state: str = "read"
 
     def check(self) -> None:
-        _check_text("bundle", self.bundle, 128)
-        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
-        _check_text("by", self.by, 64)
+        check_text("bundle", self.bundle, 128)
+        check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        check_text("by", self.by, 64)
         if self.state not in ("read", "done", "held"):
             raise ValueError(f"state: {self.state!r} is not read, done or held")
 
@@ -263,12 +263,12 @@ class Picture(Payload):
             raise ValueError("image: not bytes")
         if self.mime not in ("image/jpeg", "image/avif", "image/png", "image/webp"):
             raise ValueError(f"mime: {self.mime!r} is not jpeg, avif, png or webp")
-        _check_number("captured_at_ms", self.captured_at_ms, 0, _LATEST_MS)
-        _check_number("width", self.width, 0, 65_535)
-        _check_number("height", self.height, 0, 65_535)
-        _check_text("caption", self.caption, 200)
-        _check_text("camera", self.camera, 64)
-        _check_text("full_id", self.full_id, 64)
+        check_number("captured_at_ms", self.captured_at_ms, 0, _LATEST_MS)
+        check_number("width", self.width, 0, 65_535)
+        check_number("height", self.height, 0, 65_535)
+        check_text("caption", self.caption, 200)
+        check_text("camera", self.camera, 64)
+        check_text("full_id", self.full_id, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,12 +297,12 @@ class UnitReport(Payload):
     profile: str | None = None
 
     def check(self) -> None:
-        _check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        check_number("at_ms", self.at_ms, 0, _LATEST_MS)
         self._check_holdings()
         self._check_costs()
-        _check_number("due_s", self.due_s, 0.1, 86_400)
-        _check_text("name", self.name, 64)
-        _check_number("number", self.number, 0, 65_535)
+        check_number("due_s", self.due_s, 0.1, 86_400)
+        check_text("name", self.name, 64)
+        check_number("number", self.number, 0, 65_535)
         if not isinstance(self.links, list) or not isinstance(self.backlog, list):
             raise ValueError("links, backlog: not lists")
         if len(self.links) > 64 or len(self.backlog) > 64:
@@ -311,20 +311,20 @@ class UnitReport(Payload):
             if not isinstance(row, list) or len(row) != 6:
                 raise ValueError("links: a row has not 6 columns")
             for name, value in zip(("name", "state", "transport"), (row[0], row[1], row[5]), strict=True):
-                _check_text(name, value, 64)
+                check_text(name, value, 64)
             for name, value in zip(("rate_bps", "rtt_s", "loss_ratio"), row[2:5], strict=True):
-                _check_number(name, value, 0, 1e12, optional=True)
+                check_number(name, value, 0, 1e12, optional=True)
         for row in self.backlog:
             if not isinstance(row, list) or len(row) != 4:
                 raise ValueError("backlog: a row has not 4 columns")
-            _check_text("kind", row[0], 64)
-            _check_number("bundles", row[1], 0, 1e15)
-            _check_number("bytes", row[2], 0, 1e18)
-            _check_number("expected_s", row[3], 0, 1e12, optional=True)
+            check_text("kind", row[0], 64)
+            check_number("bundles", row[1], 0, 1e15)
+            check_number("bytes", row[2], 0, 1e18)
+            check_number("expected_s", row[3], 0, 1e12, optional=True)
 
     def _check_costs(self) -> None:
         if self.profile is not None:
-            _check_text("profile", self.profile, 32)
+            check_text("profile", self.profile, 32)
         if self.costs is None:
             return
         if not isinstance(self.costs, list) or len(self.costs) > 64:
@@ -332,25 +332,25 @@ class UnitReport(Payload):
         for row in self.costs:
             if not isinstance(row, list) or len(row) != 6:
                 raise ValueError("costs: a row has not 6 columns")
-            _check_text("link", row[0], 64)
+            check_text("link", row[0], 64)
             for name, value in zip(COST_COLUMNS[1:], row[1:], strict=True):
-                _check_number(name, value, 0, 1e15, optional=name not in ("day_bytes", "month_bytes"))
+                check_number(name, value, 0, 1e15, optional=name not in ("day_bytes", "month_bytes"))
 
     def _check_holdings(self) -> None:
         for row in _rows("held", self.held, columns=4, longest=len(Precedence)):
-            _check_number("precedence", row[0], 0, len(Precedence) - 1)
-            _check_number("bundles", row[1], 0, 1e15)
-            _check_number("bytes", row[2], 0, 1e18)
-            _check_number("oldest_age_s", row[3], 0, 1e12)
+            check_number("precedence", row[0], 0, len(Precedence) - 1)
+            check_number("bundles", row[1], 0, 1e15)
+            check_number("bytes", row[2], 0, 1e18)
+            check_number("oldest_age_s", row[3], 0, 1e12)
         for row in _rows("largest", self.largest, columns=4, longest=LARGEST_MAX):
             BundleId.parse(row[0] if isinstance(row[0], str) else "")
-            _check_text("flow", row[1], 64)
-            _check_number("bytes", row[2], 0, 1e18)
-            _check_number("age_s", row[3], 0, 1e12, optional=True)
+            check_text("flow", row[1], 64)
+            check_number("bytes", row[2], 0, 1e18)
+            check_number("age_s", row[3], 0, 1e12, optional=True)
         if self.store is not None:
             (used_bytes, quota_bytes, is_full) = _rows("store", [self.store], columns=3, longest=1)[0]
-            _check_number("used_bytes", used_bytes, 0, 1e18)
-            _check_number("quota_bytes", quota_bytes, 0, 1e18)
+            check_number("used_bytes", used_bytes, 0, 1e18)
+            check_number("quota_bytes", quota_bytes, 0, 1e18)
             if not isinstance(is_full, bool):
                 raise ValueError("is_full: not true or false")
 

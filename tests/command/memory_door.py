@@ -36,6 +36,7 @@ class MemoryDoor:
     has_left: set[str] = field(default_factory=set)
     refuses: set[str] = field(default_factory=set)
     submitted: list[Submitted] = field(default_factory=list)
+    recorded: list[bytes] = field(default_factory=list)
     acknowledged: int = 0
     acknowledgement: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Queue[DeliveredBundle] = field(default_factory=asyncio.Queue)
@@ -77,11 +78,14 @@ class MemoryDoor:
         await asyncio.sleep(0)  # a disk takes its time: others get a turn
         if to in self.refuses:
             raise RefusedError(RefusalReason.STORE_FULL, "no room")
-        bundle = f"cp-1~00000000000000bb~{precedence.name[0]}{len(self.submitted) + 1}"
+        bundle = f"{self.node_id}~00000000000000bb~{precedence.name[0]}{len(self.submitted) + 1}"
         self.submitted.append(
             Submitted(bundle=bundle, payload=payload, flow=flow, to=to, precedence=precedence, operation=operation)
         )
         return bundle
+
+    async def record(self, act: bytes) -> None:
+        self.recorded.append(act)
 
     async def fate(self, bundle: str) -> Found | None:
         return self.fates.get(bundle)

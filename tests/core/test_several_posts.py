@@ -9,7 +9,7 @@ from edge_agent.core import posts as core_posts
 from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, Origin, Precedence
 from edge_agent.core.effects import Transmit
 from edge_agent.core.intervals import IntervalSet
-from edge_agent.core.post_words import HAVE_FLOW, HaveWord
+from edge_agent.core.post_words import HAVE_FLOW, HaveWord, act_incarnation, may_be_act
 from edge_agent.core.posts import Arrived, PostExchange
 from edge_agent.core.report import NodeSettings
 from edge_agent.core.withheld import WITHHOLD_S, Withheld
@@ -431,3 +431,25 @@ def test_levels_that_no_post_is_of_are_known_to_be_unknown() -> None:
     assert not exchange.knows(("province",))
     assert exchange.knows(("city", "province"))
     assert exchange.knows(("county",))
+
+
+def test_posts_tell_each_other_the_acts_they_have_and_no_other_bundles_of_posts() -> None:
+    """So a third post brings on what people did at one that is gone, and nobody is told of words between two posts."""
+    acts = ("city-1", act_incarnation(7), Precedence.IMMEDIATE)
+    words = ("city-1", 7, Precedence.IMMEDIATE)
+    own = {key: IntervalSet([(0, 3)]) for key in (acts, words)}
+    exchange = PostExchange("county", ["city-1", "city-2"], lambda: own)
+    exchange.see({"city-2"}, 0.0)
+    [(_, word)] = exchange.words(0.0)
+    assert set(word.numbers) == {acts}
+    exchange.take_word("city-2", HaveWord(level="city", is_whole=True, asks=False, numbers={}), 0.0)
+    exchange.offer("city-2", [Arrived(1, BundleId(*acts, 2), "city-1", 0.0)], 1)
+    assert [each.bundle for each in exchange.due(core_posts.COPY_WAIT_S)] == [BundleId(*acts, 2)]
+
+
+@pytest.mark.parametrize("incarnation", [0, 1, 0xAC7, 1 << 63, (1 << 64) - 1, act_incarnation(5)])
+def test_acts_are_numbered_apart_from_what_their_post_sends(incarnation: int) -> None:
+    named = act_incarnation(incarnation)
+    assert 0 <= named < 1 << 64
+    assert named != incarnation
+    assert may_be_act(("city-1", named, Precedence.IMMEDIATE))

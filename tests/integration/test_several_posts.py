@@ -3,8 +3,10 @@
 import asyncio
 import json
 import random
+import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -12,14 +14,17 @@ import pytest
 
 from edge_agent.client import Client
 from edge_agent.config import load_api_address
+from edge_agent.telemetry.payloads import Sos
 from edge_agent.telemetry.receipts import read_receipts
 from tests.integration.agents import READY_S, AgentProcess, edge_agent, free_port, running, udp_link
+from tests.web.page_client import PageClient, State
 
 pytestmark = pytest.mark.slow
 
 LEVELS = {"county-1": "county", "county-2": "county", "city-1": "city", "city-2": "city"}
 GROUP = '[[group]]\nname = "all"\nunits = ["kit-1"]\n'
 SENT, KILLS = 30, 8
+LONGEST_S = 30.0
 HEARD_S = 8.0
 """Receipts gather for a second, and one too many would come soon after."""
 
@@ -194,3 +199,73 @@ async def test_orders_of_several_posts_are_acted_on_once_though_all_are_killed_b
             while {last, *given} - (shown := Counter(each["id"] for each in await client.orders())).keys():  # noqa: ASYNC110  # the local API tells no news of orders
                 await asyncio.sleep(0.1)
         assert shown == dict.fromkeys([*given, last], 1)
+
+
+def with_pages(configs: dict[str, Path]) -> dict[str, PageClient]:
+    """Pages of the posts, which their configurations get."""
+    pages = {name: PageClient(free_port(socket.SOCK_STREAM)) for name in LEVELS}
+    for name, page in pages.items():
+        with configs[name].open("a") as file:
+            file.write(f'[web]\nlisten = "127.0.0.1:{page.port}"\n')
+    return pages
+
+
+async def seen_at(page: PageClient, fits: Callable[[State], object]) -> State:
+    """What a page shows once it ``fits``."""
+    await page.state()  # its agent may be starting
+    async with page.watch() as watch:
+        return await watch.until(fits, LONGEST_S)
+
+
+async def act(config: Path, action: str, **body: object) -> State:
+    async with Client(load_api_address(config)) as client:
+        return dict(await client.act(action, body))
+
+
+async def test_what_people_do_at_one_post_is_shown_at_all_though_one_is_killed(tmp_path: Path) -> None:
+    """Confirmed, ordered, cancelled and answered, also while a post is away, and at two posts that cannot know it."""
+    configs = write_configs(tmp_path)
+    pages = with_pages(configs)
+    agents = {name: AgentProcess(path) for name, path in configs.items()}
+    with running(*agents.values()):
+        for name in LEVELS:
+            agents["kit-1"].wait_for("link_changed", peer=name, state="up")
+        sos = edge_agent(
+            *("send", "--config", configs["kit-1"], "--precedence", "flash", "--flow", "sos", "-"),
+            stdin=Sos(at_ms=1, text="help").pack(),
+        )
+        call = json.loads(sos)["bundle"]
+        for page in pages.values():
+            await seen_at(
+                page, lambda state: [each["id"] for each in state["alarms"] if each["kind"] == "sos"] == [call]
+            )
+        agents["city-2"].kill()
+        await act(configs["county-1"], "duty", name="王敏")
+        await act(configs["county-1"], "confirm", alarm=call)
+        order = (await act(configs["county-2"], "order", text="leave", group="all", by="赵军"))["id"]
+        agents["county-1"].kill()  # for good: who has a copy brings it on
+        agents["city-2"].start()
+        for name in ("county-2", "city-1", "city-2"):
+            state = await seen_at(pages[name], lambda state: state["orders"] and confirmed_by(state, call) == "王敏")
+            assert [each["id"] for each in state["orders"]] == [order], name
+        async with Client(load_api_address(configs["kit-1"])) as kit, asyncio.timeout(LONGEST_S):
+            while [each["state"] for each in await kit.orders()] != ["delivered"]:  # noqa: ASYNC110  # no news of orders
+                await asyncio.sleep(0.1)
+        await act(configs["kit-1"], "answer", id=order, answer="read", by="李强")
+        for name in ("county-2", "city-1", "city-2"):
+            await seen_at(pages[name], lambda state: state["orders"][0]["state"] == "read")
+        second = (await act(configs["county-2"], "order", text="wait", group="all", by="赵军"))["id"]
+        await seen_at(pages["city-2"], lambda state: len(state["orders"]) == 2)
+        await act(configs["city-2"], "order/cancel", order=second, by="周红")
+        for name in ("county-2", "city-1", "city-2"):
+            state = await seen_at(pages[name], lambda state: state["orders"][0]["state"] == "cancelled")
+            assert state["orders"][0]["cancelled"]["by"] == "周红"
+        for name in ("county-2", "city-1", "city-2"):
+            state = await pages[name].state()
+            assert [each["values"].get("by") for each in state["events"] if each["code"] == "sos_confirmed"] == ["王敏"]
+
+
+def confirmed_by(state: State, call: str) -> str:
+    """Who has confirmed a call, as a page shows it; empty: nobody."""
+    confirmed = next((each["confirmed"] for each in state["alarms"] if each["id"] == call), None)
+    return str(confirmed["by"]) if confirmed else ""

@@ -5,7 +5,7 @@ import { age, clock, exactDuration, place, placeDms, running } from "../age.js";
 import { h } from "../dom.js";
 import { shape } from "../shapes.js";
 import { bandAlarm, isLate, lastAlarm, openAlarms, takenAlarms } from "./alarms.js";
-import { ago, aged, dueText, linkNames, unitName, whatWord } from "./naming.js";
+import { ago, alsoText, aged, dueText, linkNames, unitName, whatWord, who } from "./naming.js";
 
 const SHAPES = { sos: "sos", threat: "threat", lost: "lost", alarm: "alarm" };
 
@@ -159,7 +159,8 @@ function sinceText(ctx, alarm) {
 
 function takenText(ctx, alarm) {
   const word = alarm.kind === "sos" ? "band.confirmed_by" : "band.acked_by";
-  return ctx.say(word, { name: alarm.confirmed.by, at: clock(alarm.confirmed.at_ms, ctx.time.nowMs) });
+  return ctx.say(word, { name: who(ctx.say, alarm.confirmed), at: clock(alarm.confirmed.at_ms, ctx.time.nowMs) })
+    + alsoText(ctx.say, alarm, ctx.time.nowMs);
 }
 
 function quietLine(ctx) {
@@ -168,7 +169,7 @@ function quietLine(ctx) {
   const words = last && [
     `${say(`band.${last.kind}`)} ${unitsText(ctx, last)} ${clock(last.raised_ms, time.nowMs)}`,
     last.cleared_ms ? say("band.heard_again", { at: clock(last.cleared_ms, time.nowMs) }) : null,
-    last.closed ? say("band.closed_by", { name: last.closed.by, at: clock(last.closed.at_ms, time.nowMs) })
+    last.closed ? say("band.closed_by", { name: who(say, last.closed), at: clock(last.closed.at_ms, time.nowMs) }) + alsoText(say, last, time.nowMs)
       : last.confirmed ? takenText(ctx, last) : null,
   ].filter(Boolean).join(say("comma"));
   return h("p", { class: "band-line quiet", key: "band-quiet" }, shape("quiet"), h("span", {}, say("band.quiet")),

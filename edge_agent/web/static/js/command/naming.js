@@ -48,6 +48,16 @@ export function dueText(seconds) {
   return seconds < 120 ? `${Math.round(seconds)}\u00a0s` : duration(seconds * 1000);
 }
 
+/** Who did something, with the post where it was another one than this. */
+export function who(say, said) {
+  return said.where ? `${said.by}${say("sep")}${said.where}` : said.by;
+}
+
+/** Who did the same at another post, where each could not know of the other: ", also confirmed by ...". */
+export function alsoText(say, said, nowMs) {
+  return (said.also ?? []).map((each) => say("comma") + say(`also.${each.did}`, { name: who(say, each), at: clock(each.at_ms, nowMs) })).join("");
+}
+
 /** What a short record calls `code`: a kind of message. */
 export function whatWord(say, what) {
   return say(hasWord(`what.${what}`) ? `what.${what}` : "what.other");

@@ -4,7 +4,7 @@
 import { clock } from "../age.js";
 import { h } from "../dom.js";
 import { shape } from "../shapes.js";
-import { unitName } from "./naming.js";
+import { alsoText, unitName, who } from "./naming.js";
 
 const KINDS = ["not_reached", "delivered", "read", "ended"]; // whom to call first
 const SHAPES = { not_reached: "open", delivered: "sending", read: "check", ended: "cross" };
@@ -26,8 +26,9 @@ export function orderDetail(ctx, sheet) {
   return h("div", { class: "order-detail", "data-order": order.id },
     h("h2", {}, order.is_withdrawal ? [shape("alarm"), " ", say("orders.withdraw")] : say("orders.one"), order.group ? `${say("sep")}${order.group}` : ""),
     h("p", {}, order.text),
+    order.where ? h("p", { class: "soft" }, say("orders.given_at", { where: order.where })) : null,
     h("p", { class: "soft" }, say("orders.valid", { at: clock(order.expires_ms, time.nowMs, { seconds: false }) })),
-    order.cancelled ? h("p", { class: "strong" }, say("orders.cancelled_by", { name: order.cancelled.by, at: clock(order.cancelled.at_ms, time.nowMs) })) : null,
+    order.cancelled ? h("p", { class: "strong" }, say("orders.cancelled_by", { name: who(say, order.cancelled), at: clock(order.cancelled.at_ms, time.nowMs) }), alsoText(say, order, time.nowMs)) : null,
     h("p", { class: "strong", "data-roll": "sum" }, rollText(say, order)),
     KINDS.map((name) => rollList(ctx, name, lists[name])),
     ctx.ui.refused ? h("p", { class: "strong", role: "alert" }, say("refused", { why: ctx.ui.refused })) : null,

@@ -5,7 +5,7 @@ import { age, clock, size } from "../age.js";
 import { h } from "../dom.js";
 import { shape, squares } from "../shapes.js";
 import { hasWord } from "../words.js";
-import { aged, forecast, linkName, linkNames, unitName, unitNumber, whatWord } from "./naming.js";
+import { aged, alsoText, forecast, linkName, linkNames, unitName, unitNumber, whatWord, who } from "./naming.js";
 import { rollText } from "./order_detail.js";
 import { moreButton } from "./units.js";
 import { linksPart, picturesPart, readingsPart } from "./wall.js";
@@ -85,7 +85,7 @@ function orderWord(say, name, via) {
 function orderNote(ctx, order) {
   const { say, time } = ctx;
   if (order.state === "held") return say("orders.too_late");
-  if (order.cancelled) return say("orders.cancelled_by", { name: order.cancelled.by, at: clock(order.cancelled.at_ms, time.nowMs) });
+  if (order.cancelled) return say("orders.cancelled_by", { name: who(say, order.cancelled), at: clock(order.cancelled.at_ms, time.nowMs) }) + alsoText(say, order, time.nowMs);
   if (order.reply) return order.reply;
   if (["accepted", "forwarded"].includes(order.state) && order.expires_ms) {
     return say("orders.valid", { at: clock(order.expires_ms, time.nowMs, { seconds: false }) });
@@ -178,5 +178,6 @@ function eventText(ctx, event) {
   if (event.code === "order") values.state = orderWord(say, values.state, values.via);
   if (event.code === "text" && values.phrase) values.text = say(`phrase.${values.phrase}`);
   const key = `event.${event.code}`;
-  return hasWord(key) ? say(key, values) : whatWord(say, event.code);
+  const text = hasWord(key) ? say(key, values) : whatWord(say, event.code);
+  return values.where ? text + say("sep") + values.where : text;
 }

@@ -6,7 +6,7 @@ import { h } from "../dom.js";
 import { linkShape, shape } from "../shapes.js";
 import { isOpen } from "./alarms.js";
 import { holdingsPart } from "./holdings.js";
-import { aged, forecast, linkName, unitName, whatWord } from "./naming.js";
+import { aged, alsoText, forecast, linkName, unitName, whatWord, who } from "./naming.js";
 import { backlogRow } from "./right.js";
 import { alarmOf, moreButton } from "./units.js";
 
@@ -141,7 +141,7 @@ function messagesPart(ctx, unit) {
       h("span", {}, each.phrase ? say(`phrase.${each.phrase}`) : each.text, " ", h("span", { class: "soft" }, say(`grade.${each.precedence}`)),
         each.cancelled_ms ? h("b", {}, " ", say("unit.message_cancelled", { at: clock(each.cancelled_ms, time.nowMs, { seconds: false }) })) : null),
       each.read
-        ? h("span", { class: "soft" }, shape("check"), " ", say("unit.message_is_read", { by: each.read.by, at: clock(each.read.at_ms, time.nowMs, { seconds: false }) }))
+        ? h("span", { class: "soft" }, shape("check"), " ", say("unit.message_is_read", { by: who(say, each.read), at: clock(each.read.at_ms, time.nowMs, { seconds: false }) }), alsoText(say, each, time.nowMs))
         : h("button", { class: "small", disabled: !time.isLive, onclick: () => ctx.asDuty("/api/read", { message: each.id }) }, say("unit.message_read"))))),
     moreButton(ctx, "messages", messages, cut, ["more", "page"]));
 }

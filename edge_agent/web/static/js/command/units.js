@@ -5,7 +5,7 @@ import { age, clock } from "../age.js";
 import { h } from "../dom.js";
 import { shape } from "../shapes.js";
 import { RANKS } from "./alarms.js";
-import { dueText, linkName, unitName } from "./naming.js";
+import { dueText, linkName, unitName, who } from "./naming.js";
 
 const STATE_RANK = { lost: 5, back: 6, late: 7, noted: 8, on_time: 9 };
 
@@ -122,11 +122,11 @@ function reasons(ctx, unit, alarm) {
 function stateWord(ctx, unit, alarm) {
   const { say } = ctx;
   if (alarm?.kind === "sos") {
-    if (alarm.confirmed) return say("state.sos_confirmed", { name: alarm.confirmed.by });
+    if (alarm.confirmed) return say("state.sos_confirmed", { name: who(say, alarm.confirmed) });
     return say(alarm.withdrawn_ms ? "state.sos_withdrawn" : "state.sos");
   }
-  if (alarm?.kind === "lost") return alarm.confirmed ? say("state.lost_acked", { name: alarm.confirmed.by }) : say("state.lost");
-  if (alarm?.confirmed) return say("state.acked", { what: say(`band.${alarm.kind}`), name: alarm.confirmed.by });
+  if (alarm?.kind === "lost") return alarm.confirmed ? say("state.lost_acked", { name: who(say, alarm.confirmed) }) : say("state.lost");
+  if (alarm?.confirmed) return say("state.acked", { what: say(`band.${alarm.kind}`), name: who(say, alarm.confirmed) });
   if (alarm) return say(`band.${alarm.kind}`);
   return say(`state.${unit.state}`);
 }
