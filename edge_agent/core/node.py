@@ -266,9 +266,10 @@ class Node:
         self._is_wakeup_known = False
         self._handled_s = now_s
         for contact in self.contacts.contacts:
-            if contact.deadline_s is None:
-                contact.deadline_s = self.liveness.next_deadline_s(contact)
-            if contact.deadline_s <= now_s:
+            due_s = contact.deadline_s
+            if due_s is None:
+                due_s = contact.deadline_s = self.liveness.next_deadline_s(contact)
+            if due_s <= now_s:
                 was_usable = contact.is_usable
                 self.liveness.on_timeout(contact, now_s, late_s)
                 contact.deadline_s = None
@@ -340,11 +341,21 @@ class Node:
             self.scheduler.has_urgent = False
             for contact in contacts:
                 contact.controller.end_rest(contact.pacer, now_s)
-        count, open_s, scheduler = len(contacts), now_s + PACER_SLACK_S, self.scheduler
-        for at in range(self._turn, self._turn + count):
-            contact = contacts[at if at < count else at - count]
-            if contact.candidate is None and contact.pacer.next_s > open_s:  # most: looked at without a call
-                continue
+        turn, open_s, scheduler = self._turn, now_s + PACER_SLACK_S, self.scheduler
+        for contact in contacts[turn:] + contacts[:turn] if turn else contacts:
+            probe_s, session, peer = contact.probe_at_s, contact.session, contact.peer
+            if contact.candidate is None and (
+                contact.pacer.next_s > open_s
+                or (
+                    contact.idle_version == scheduler.version
+                    and not contact.echo_tokens
+                    and (probe_s is None or probe_s > now_s)
+                    and now_s >= contact.pulse.owed_until_s
+                    and (peer is None or peer.replies_due_s is None)
+                    and (session is None or (due_s := session.space.ack_due_s) is None or due_s > now_s)
+                )
+            ):
+                continue  # most: the pacer holds them, or ``_may_have_work`` would say no
             link = contact.link
             if link.limits is None or link.is_busy:
                 continue
@@ -355,16 +366,6 @@ class Node:
                     return Transmit(link.name, *answer)
                 if contact.pacer.next_s > open_s:
                     continue
-            probe_s, session, peer = contact.probe_at_s, contact.session, contact.peer
-            if (
-                contact.idle_version == scheduler.version
-                and not contact.echo_tokens
-                and (probe_s is None or probe_s > now_s)
-                and now_s >= contact.pulse.owed_until_s
-                and (peer is None or peer.replies_due_s is None)
-                and (session is None or (due_s := session.space.ack_due_s) is None or due_s > now_s)
-            ):
-                continue  # most of the others: ``_may_have_work`` would say no
             if not self._may_have_work(contact, now_s):
                 continue
             frame = (self.bursts if contact.limits.is_burst else self.builder).build(contact, now_s)
@@ -380,7 +381,7 @@ class Node:
             session = contact.session
             if session is not None and session.arq.next_number >= self.settings.rekey_frames:
                 self._renew_keys(contact, session, now_s)
-            self._turn = at % count
+            self._turn = contacts.index(contact)
             self._is_wakeup_known, contact.deadline_s = False, None
             precedence = None if contact.limits.is_burst else self.builder.frame_class
             return _new_tuple(Transmit, (link.name, contact.address, frame, precedence))
@@ -466,11 +467,14 @@ class Node:
                 due_s = contact.deadline_s = self.liveness.next_deadline_s(contact)
             if due_s < wakeup_s:
                 wakeup_s = due_s
-            session, peer, link = contact.session, contact.peer, contact.link
+            peer, is_idle = contact.peer, contact.idle_version == version
+            if is_idle and (peer is None or peer.replies_due_s is None):
+                continue  # most: nothing waits for their pacer
+            session, link = contact.session, contact.link
             if (session is None and not contact.limits.is_burst) or link.limits is None or link.is_busy:
                 continue
             pacer_s = contact.pacer.next_s
-            if contact.idle_version != version and pacer_s < wakeup_s:  # it was waiting for the pacer
+            if not is_idle and pacer_s < wakeup_s:  # it was waiting for the pacer
                 if self._may_be_wanted(contact):
                     is_fast = contact.controller.rate_bps >= TOGETHER_LEAST_BPS
                     wakeup_s = min(wakeup_s, pacer_s + TOGETHER_S) if is_fast else pacer_s
