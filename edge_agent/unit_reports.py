@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -14,6 +14,7 @@ from edge_agent.core.report import NodeReport
 from edge_agent.disk.holdings import HeldBundle, promising
 from edge_agent.disk.store import Disk
 from edge_agent.disk.types import StoreError
+from edge_agent.hint_rows import HintRows
 from edge_agent.link_port import LinkPort
 from edge_agent.outlook import HOUSEKEEPING_FLOWS, backlog, link_rate_bps, open_links
 from edge_agent.sender import BundleSender
@@ -24,7 +25,7 @@ CHANGE_SPACING_RATIO = 0.2  # a changed link is told before the interval is over
 REPORT_WIRE_BYTES = 300  # a report of three links with its header, its frame and its acknowledgement
 REPORT_SHARE_RATIO = 0.1
 NAMES_LEAST_BPS = 9_600.0
-"""Below it the names of the largest things that wait (about 200 bytes) are left out."""
+"""Below it the names of the largest things that wait (about 200 bytes) are left out, and hints that did not change."""
 
 log = structlog.get_logger()
 
@@ -48,6 +49,7 @@ class UnitReporter:
     """What links cost, given UTC ms (``link_costs.report_rows``)."""
     profile: Callable[[], str] = str
     """How this node uses its links; "" for the usual way."""
+    _hints: HintRows = field(default_factory=HintRows)
 
     async def run(self) -> None:
         """Report for ever."""
@@ -92,6 +94,7 @@ class UnitReporter:
     def payload(self, largest: Sequence[HeldBundle] | None = None) -> UnitReport:
         """The report as of now."""
         config, report, store = self.config, self.report(), self.disk.report()
+        rate_bps = max(map(link_rate_bps, open_links(report)), default=0.0)
         return UnitReport(
             at_ms=self.sender.now_ms(),
             due_s=round(self._due_s(report), 1),
@@ -103,6 +106,7 @@ class UnitReporter:
             largest=None if largest is None else [self._name(held) for held in largest],
             costs=self.costs(self.sender.now_ms()) or None,
             profile=self.profile() or None,
+            hints=self._hints.next_rows(report.links, is_thin=rate_bps < NAMES_LEAST_BPS, is_open=rate_bps > 0),
             store=[store.used_bytes, store.quota_bytes, store.is_full],
         )
 

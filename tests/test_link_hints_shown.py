@@ -1,13 +1,20 @@
 """What a device says of a link stands in ``status --json`` and on the kit's page, with its age, until it is old."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from edge_agent.command.unit import Unit
+from edge_agent.core.bundle import MalformedError
 from edge_agent.core.link_hint import LinkHint
 from edge_agent.core.report import NodeReport
+from edge_agent.hint_rows import TOLD_TIMES, HintRows
 from edge_agent.kit_rows import link_json
 from edge_agent.status import link_rows
+from edge_agent.telemetry.payloads import HINT_COLUMNS, UnitReport
 from edge_agent.terms_words import say_terms
 from tests.core.bench import Bench
 
@@ -79,3 +86,57 @@ def test_an_old_hint_is_shown_nowhere() -> None:
     bench.run(HINT.good_for_s)
     report = bench.places["kit-1"].running.report(bench.now_s)
     assert all(row["hints"] == [] for row in link_rows(report, ports()))
+
+
+def test_a_report_tells_command_of_each_device_in_few_bytes() -> None:
+    _, report = told()
+    rows = HintRows().next_rows(report.links, is_thin=False, is_open=True)
+    assert rows == [["4g", "modem-1", -113, None, True, True, "LTE 46000"]]
+    with_hints, without = (
+        UnitReport(at_ms=1, due_s=30.0, name="", links=[], backlog=[], hints=each).pack() for each in (rows, None)
+    )
+    assert UnitReport.unpack(with_hints).hints == rows
+    assert len(with_hints) - len(without) <= 40
+
+
+def test_a_thin_link_carries_a_hint_when_it_changes_and_no_byte_else() -> None:
+    """A change is in so many reports that could leave: one that waits is replaced by the next."""
+    bench, _ = told()
+    rows, node = HintRows(), bench.places["kit-1"].running
+
+    def next_rows(*, is_thin: bool = True, is_open: bool = True) -> list[list[Any]] | None:
+        return rows.next_rows(node.report(bench.now_s).links, is_thin=is_thin, is_open=is_open)
+
+    assert HintRows().next_rows((), is_thin=False, is_open=True) is None, "nor where there are none"
+    for _ in range(9):
+        assert next_rows(is_open=False), "while no link is up nothing counts as told"
+    assert [next_rows() is not None for _ in range(TOLD_TIMES + 2)] == [True] * TOLD_TIMES + [False] * 2
+    assert node.hint_link("4g", "modem-1", replace(HINT, signal_dbm=-111.0), bench.now_s)
+    assert next_rows() is None, "a figure that moved"
+    assert next_rows(is_thin=False), "which others are told"
+    assert node.hint_link("4g", "modem-1", replace(HINT, quality=0.9), bench.now_s)
+    assert next_rows() == [["4g", "modem-1", -113, None, True, False, "LTE 46000"]]
+    bench.run(60)
+    assert next_rows() == [], "what is too old is taken back"
+
+
+def test_command_keeps_what_a_report_leaves_out() -> None:
+    row = ["4g", "modem-1", -113, None, True, True, "LTE"]
+    unit = Unit(id="kit-1")
+
+    def report(hints: list[list[Any]] | None, at_ms: int) -> list[Any]:
+        made = UnitReport(at_ms=at_ms, due_s=30.0, name="", links=[], backlog=[], hints=hints)
+        unit.take_report(UnitReport.unpack(made.pack()), f"kit-1~00000000000000aa~P{at_ms}", at_ms)
+        return list(unit.to_json(at_ms)["hints"])
+
+    first = report([row], 1)
+    assert first == [dict(zip(HINT_COLUMNS, row, strict=True)) | {"at_ms": 1}]
+    assert report(None, 2) == first
+    assert report([], 3) == []
+
+
+@pytest.mark.parametrize("wrong", [["4g"], ["4g", 1, None, None, None, False, ""], ["4g", "m", 99, None, 7, False, ""]])
+def test_hints_that_no_page_could_show_are_refused(wrong: list[Any]) -> None:
+    packed = UnitReport(at_ms=1, due_s=30.0, name="", links=[], backlog=[], hints=[wrong]).pack()
+    with pytest.raises(MalformedError, match=r"hints|signal_dbm"):
+        UnitReport.unpack(packed)

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_agent.command.gap import Gap, bar_json
 from edge_agent.core.bundle import BundleId, Precedence
-from edge_agent.telemetry.payloads import COST_COLUMNS, Position, UnitReport
+from edge_agent.telemetry.payloads import COST_COLUMNS, HINT_COLUMNS, Position, UnitReport
 
 TRACK_MAX = 200
 TRACK_SHOWN_ON_TIME = 30
@@ -67,6 +67,8 @@ class Unit:
     store: Json | None = None
     costs: list[Json] = field(default_factory=list)
     """What its links cost, those that cost anything."""
+    hints: list[Json] = field(default_factory=list)
+    """What devices there say of its links, each with when it was told."""
     profile: str = ""
     """How it uses its links; "" for the usual way."""
     last_link: str = ""
@@ -162,6 +164,8 @@ class Unit:
         self.backlog = [dict(zip(BACKLOG_COLUMNS, row, strict=True)) for row in report.backlog]
         self.costs = [dict(zip(COST_COLUMNS, row, strict=True)) for row in report.costs or ()]
         self.profile = report.profile or ""
+        if report.hints is not None:
+            self.hints = [{**dict(zip(HINT_COLUMNS, row, strict=True)), "at_ms": received_ms} for row in report.hints]
         self._take_holdings(report)
         return [
             (row["name"], before[row["name"]], row["state"])
@@ -282,6 +286,7 @@ class Unit:
             "largest": self.largest,
             "store": self.store,
             "costs": self.costs,
+            "hints": self.hints,
             "profile": self.profile,
             "last_link": self.last_link,
             "last_received": self.last_received,

@@ -30,6 +30,7 @@ REPORT_FLOW = "report"
 RECEIPT_FLOW = "receipt"
 
 
+HINT_COLUMNS = ("link", "source", "signal_dbm", "snr_db", "is_up", "warns", "note")
 COST_COLUMNS = ("link", "day_bytes", "day_budget_bytes", "month_bytes", "month_budget_bytes", "until_ms")
 
 
@@ -281,7 +282,8 @@ class UnitReport(Payload):
     ``largest``: rows of [bundle, flow, bytes, age in seconds or None], at most LARGEST_MAX, none on thin links.
     ``store``: [used bytes, quota bytes, whether it refuses]. ``costs``: rows of [link, bytes of the day, their budget
     or None, bytes of the month, their budget or None, when at this rate one is used up or None]. ``profile``: how the
-    unit uses its links, None for the usual way.
+    unit uses its links, None for the usual way. ``hints``: rows of [link, source, signal dBm or None, SNR dB or None,
+    whether connected or None, whether it warns, note] of what devices say of links, None: as in the report before.
     """
 
     at_ms: int
@@ -295,9 +297,11 @@ class UnitReport(Payload):
     store: list[Any] | None = None  # Any: two numbers and a truth
     costs: list[list[Any]] | None = None  # Any: the types of a row
     profile: str | None = None
+    hints: list[list[Any]] | None = None  # Any: the types of a row
 
     def check(self) -> None:
         check_number("at_ms", self.at_ms, 0, _LATEST_MS)
+        self._check_hints()
         self._check_holdings()
         self._check_costs()
         check_number("due_s", self.due_s, 0.1, 86_400)
@@ -336,6 +340,15 @@ class UnitReport(Payload):
             for name, value in zip(COST_COLUMNS[1:], row[1:], strict=True):
                 check_number(name, value, 0, 1e15, optional=name not in ("day_bytes", "month_bytes"))
 
+    def _check_hints(self) -> None:
+        for row in _rows("hints", self.hints, columns=7, longest=HINTS_MAX):
+            for name, text in (("link", row[0]), ("source", row[1]), ("note", row[6])):
+                check_text(f"hints: {name}", text, 64)
+            check_number("signal_dbm", row[2], -200, 60, optional=True)
+            check_number("snr_db", row[3], -60, 100, optional=True)
+            if row[4] not in (None, True, False) or row[5] not in (True, False):
+                raise ValueError("hints: connected, warns: not true or false")
+
     def _check_holdings(self) -> None:
         for row in _rows("held", self.held, columns=4, longest=len(Precedence)):
             check_number("precedence", row[0], 0, len(Precedence) - 1)
@@ -356,6 +369,7 @@ class UnitReport(Payload):
 
 
 LARGEST_MAX = 5
+HINTS_MAX = 8
 
 
 def _rows(name: str, rows: object, *, columns: int, longest: int) -> list[list[Any]]:  # Any: a peer's

@@ -61,7 +61,11 @@ def command_costs(now_ms: int, *, is_crowded: bool = False) -> State:
     """Unit 32 pays for two links, and sends urgent things beyond their budgets."""
     state = command_after_outage(now_ms) if is_crowded else command_normal(now_ms)
     costs = [_unit_cost("4g", 12_300_000, 20_000_000, now_ms + 5_400_000), _unit_cost("vsat", 5_000_000, 5_000_000)]
-    unit_of(state, 32).update(profile="emergency", costs=costs)
+    hints = [
+        {"link": "4g", **_hint(now_ms, "modem-1", signal_dbm=-113, note="LTE", warns=True)},
+        {"link": "vsat", **_hint(now_ms, "dish", snr_db=7)},
+    ]
+    unit_of(state, 32).update(profile="emergency", costs=costs, hints=hints)
     return state
 
 

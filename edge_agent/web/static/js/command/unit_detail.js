@@ -3,10 +3,11 @@
 
 import { age, clock, duration, exactDuration, loss, place, placeDms, rate, roundTrip, size } from "../age.js";
 import { h } from "../dom.js";
+import { hintWords } from "../hints.js";
 import { linkShape, shape } from "../shapes.js";
 import { isOpen } from "./alarms.js";
 import { holdingsPart } from "./holdings.js";
-import { aged, alsoText, forecast, linkName, unitName, whatWord, who } from "./naming.js";
+import { ago, aged, alsoText, forecast, linkName, unitName, whatWord, who } from "./naming.js";
 import { backlogRow } from "./right.js";
 import { alarmOf, moreButton } from "./units.js";
 
@@ -17,7 +18,7 @@ export function unitPart(ctx, unit) {
       h("div", { class: "panel-head" }, h("h2", { class: "unit-title" }, unitName(unit)),
         unit.back_after_s ? h("span", { class: "soft" }, say("unit.back_after", { age: exactDuration(unit.back_after_s * 1000) })) : null,
         actionsPart(ctx, unit)),
-      positionLine(ctx, unit), linksTable(ctx, unit), costsPart(ctx, unit), gapPart(ctx, unit), arrivalsPart(ctx, unit),
+      positionLine(ctx, unit), linksTable(ctx, unit), hintsPart(ctx, unit), costsPart(ctx, unit), gapPart(ctx, unit), arrivalsPart(ctx, unit),
       messagesPart(ctx, unit), backlogPart(ctx, unit)));
 }
 
@@ -61,6 +62,13 @@ function linksTable(ctx, unit) {
         h("td", { class: "number" }, isUp ? rate(link.rate_bps) : "–"), h("td", { class: "number" }, isUp ? roundTrip(link.rtt_s) : "–"),
         h("td", { class: "number" }, isUp ? loss(link.loss_ratio) : "–"));
     })));
+}
+
+/** What devices there say of its links; nothing where a gap needs the room. */
+function hintsPart(ctx, unit) {
+  const hints = unit.arrivals?.length ? [] : unit.hints ?? [];
+  return hints.length ? h("div", { class: "costs" }, hints.map((hint) => h("p", { class: "line", key: `${hint.link} ${hint.source}`, "data-hint": hint.source },
+    h("b", {}, linkName(ctx.say, hint.link)), " ", [...hintWords(ctx.say, hint), ago(ctx, hint.at_ms)].join(ctx.say("sep"))))) : null;
 }
 
 /** What its links have cost as it told, and a profile that is not the usual one; in short where a gap needs the room. */

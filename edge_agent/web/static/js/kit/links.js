@@ -3,6 +3,7 @@
 
 import { clock, rate, size } from "../age.js";
 import { h } from "../dom.js";
+import { hintWords } from "../hints.js";
 import { linkShape, shape } from "../shapes.js";
 import { backButton, linkName, refusedPart, spelledAge } from "./parts.js";
 
@@ -47,18 +48,10 @@ function openReport() {
   window.open("/report", "_blank", "noopener");
 }
 
-/** What a device says of the link, and when: a modem's signal, a dish's margin, a mesh neighbour. */
+/** What a device says of the link, and when. */
 function hintText(page, hint) {
   const { say } = page;
-  const figures = [
-    hint.signal_dbm === null ? "" : `${Math.round(hint.signal_dbm)} dBm`,
-    hint.snr_db === null ? "" : `${hint.snr_db.toFixed(1)} dB`,
-    hint.note,
-  ].filter(Boolean).join(" ");
-  const words = [say("hint.says", { source: hint.source, what: figures || say(hint.is_up === false ? "hint.not_connected" : "hint.connected") })];
-  if (figures && hint.is_up === false) words.push(say("hint.not_connected"));
-  if (hint.warns) words.push(say("hint.warns"));
-  return [...words, spelledAge(page, hint.at_ms)].join(say("sep"));
+  return [...hintWords(say, hint), spelledAge(page, hint.at_ms)].join(say("sep"));
 }
 
 /** Lines on one link's cost; a free one has none. */
