@@ -127,7 +127,7 @@ class PostCopies:
             log.warning(
                 "level_unknown", levels=levels, source=bundle.source, hint="no post that is known here is of it"
             )
-        if self._exchange.shows(bundle, levels):
+        if self._exchange.shows(bundle, delivery.position, levels):
             return True
         self._be_silent(bundle)
         return False

@@ -195,11 +195,18 @@ class PostExchange:
                 self._safe.append(each.bundle)  # nobody else would take it now: its source need not wait
         post.read_to = max(post.read_to, read_to)
 
-    def shows(self, bundle: BundleId, levels: tuple[str, ...]) -> bool:
-        """Whether people here see a bundle for ``levels``: also where no post of them has it or can be reached."""
+    def shows(self, bundle: BundleId, position: int, levels: tuple[str, ...]) -> bool:
+        """Whether people here see a delivery for ``levels``: also where no post of them has it or can be reached.
+
+        What the cursor has passed was copied by an earlier start: it is shown where it went.
+        """
         if _is_for(levels, self._level):
             return True
-        return all(post.lacks(bundle) and not post.is_open for post in self._posts.values() if post.wants(levels))
+        return all(
+            post.lacks(bundle) and not post.is_open and position > self.cursor(name)
+            for name, post in self._posts.items()
+            if post.wants(levels)
+        )
 
     def knows(self, levels: tuple[str, ...]) -> bool:
         """Whether this post or another one is of these levels; one that was not met yet may be."""

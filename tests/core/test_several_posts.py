@@ -388,6 +388,11 @@ def holders(posts: Posts, bundle: BundleId) -> set[str]:
     return {name for name in posts.levels if posts.shown(name)[bundle]}
 
 
+def shown_to_people(posts: Posts, name: str, bundle: BundleId) -> bool:
+    position = posts.durable[name].rows.index(bundle) + 1
+    return posts.processes[name].exchange.shows(bundle, position, COUNTY_ONLY.levels)
+
+
 def test_what_is_for_one_level_is_copied_to_no_other_one() -> None:
     """And whoever of the other level took it from the kit passes it on and leaves the answer to that level."""
     world, posts = posts_and_kits(11, LEVELS)
@@ -399,9 +404,8 @@ def test_what_is_for_one_level_is_copied_to_no_other_one() -> None:
     taker = next(each.node for each in world.deliveries if each.bundle == bundle and each.via)
     assert LEVELS[taker] == "city", "by whatever link there is"
     assert holders(posts, bundle) == {*COUNTY, taker}
-    exchanges = {name: process.exchange for name, process in posts.processes.items()}
-    assert not exchanges[taker].shows(bundle, COUNTY_ONLY.levels)
-    assert all(exchanges[name].shows(bundle, COUNTY_ONLY.levels) for name in COUNTY)
+    assert not shown_to_people(posts, taker, bundle)
+    assert all(shown_to_people(posts, name, bundle) for name in COUNTY)
     assert posts.answering[bundle, "county"] == 1
     assert posts.answering[bundle, "city"] == 0
 
@@ -414,14 +418,19 @@ def test_what_is_for_a_level_that_is_away_is_shown_by_who_took_it_until_that_lev
     bundle = world.submit("kit-1", COUNTY_ONLY, Precedence.PRIORITY, b"for the county")
     world.run_until(world.now_s + 2)
     (taker,) = holders(posts, bundle)
-    exchange = posts.processes[taker].exchange
-    assert exchange.shows(bundle, COUNTY_ONLY.levels)
+    assert shown_to_people(posts, taker, bundle)
     assert not world.disk("kit-1").waiting(), "the other city post wants no copy: nobody is waited for"
     for post in COUNTY:
         world.restart(post)
     world.run_until(world.now_s + 30)
     assert holders(posts, bundle) == {*COUNTY, taker}
-    assert not exchange.shows(bundle, COUNTY_ONLY.levels)
+    assert not shown_to_people(posts, taker, bundle)
+    world.crash(taker)
+    for near, far in pairs(LEVELS):
+        cut_off(world, near, far, is_cut=True)
+    world.restart(taker)
+    world.run_until(world.now_s + 1)
+    assert not shown_to_people(posts, taker, bundle), "nor by a new start that has met nobody yet"
 
 
 def test_levels_that_no_post_is_of_are_known_to_be_unknown() -> None:
