@@ -91,7 +91,8 @@ class WordWriter:
                 draft.is_wanted = True
                 if not contact.is_usable or contact.is_suspect:
                     contact.owe_elsewhere()
-        if contact.peer is None or not contact.is_usable:
+        peer = contact.peer
+        if peer is None or len(peer.contacts) < 2 or not contact.is_usable:
             return
         for other in owing_elsewhere(contact):
             quickest = _quickest_beside(other, now_s)
