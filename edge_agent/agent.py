@@ -48,6 +48,7 @@ from edge_agent.disk.fates import state_of
 from edge_agent.disk.store import Disk
 from edge_agent.flows import FlowTable
 from edge_agent.link_costs import report_rows
+from edge_agent.link_news import LinkNews
 from edge_agent.link_port import LinkPort
 from edge_agent.link_recording import LinkRecording
 from edge_agent.link_seconds_files import FOLDER, SecondFiles
@@ -151,11 +152,11 @@ class Agent:
         self._receipts = ReceiptSender(self._disk, self._sender, config.node_id, config.level)
         self._repeats = Repeats(self._disk.owe_again)
         self._posts = self._post_copies()
-        self._receipt_arrived = asyncio.Event()
-        self._link_changed = asyncio.Event()
+        self._receipt_arrived, self._link_changed = asyncio.Event(), asyncio.Event()
+        self._link_news = LinkNews(self._links_changed)
         self._links = [LinkPort(link, self._runner, self._loop) for link in config.links]
         self._terms = LinkTerms(
-            self._links, self._runner, self._disk, now_s=self._loop.time, on_change=self._choices_changed
+            self._links, self._runner, self._disk, now_s=self._loop.time, on_change=self._links_changed
         )
         self._devices = [self._device(driver) for driver in config.drivers]
         self._accepted = AcceptedNews()
@@ -234,6 +235,7 @@ class Agent:
             run = partial(self._run_device, device)
             work.append((f"device:{device.name}", self._keep("device", device.name, run, device.unavailable)))
             work.append((f"batches:{device.name}", device.flush_readings()))
+        work.append(("link-news", self._link_news.run(self._loop.time)))
         work.append(("link-seconds", self._recording().run()))
         work.append(("api", self._keep("api", spell(self.config.api), self._api.run, _ignore)))
         work.append(("desk", self._keep("desk", self.config.web or self.config.node_id, self._run_desk, _ignore)))
@@ -377,16 +379,8 @@ class Agent:
             case CameAgain():
                 self._repeats.came_again(event.bundle, self._loop.time())
             case LinkChanged():
-                self._link_changed.set()
                 self._page_news.changed.set()
-                log.info(
-                    "link_changed",
-                    link=event.link,
-                    peer=event.peer,
-                    state=event.state.value,
-                    previous=event.previous.value,
-                    reason=event.reason,
-                )
+                self._link_news.changed(event, self._loop.time())
             case BundleRefused(peer=str()):
                 self._page_news.refused_by_peer(event.bundle, self._loop.time() + event.retry_after_s)
                 log.warning(
@@ -399,8 +393,8 @@ class Agent:
             case IdentityMismatch():
                 log.error("bundle_identity_mismatch", bundle=str(event.bundle), peer=event.peer)
 
-    def _choices_changed(self) -> None:
-        """A person chose a profile or said what a link costs: its page shows it, and command hears soon."""
+    def _links_changed(self) -> None:
+        """A link changed, or a person said how it is used or what it costs: the page shows it, command hears soon."""
         self._link_changed.set()
         self._page_news.changed.set()
 

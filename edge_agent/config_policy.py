@@ -169,7 +169,11 @@ def check_policy(values: Mapping[str, Any], reader: TableReader, path: KeyPath) 
         reader.refuse((*path, "ask_cost"), True, "only on a link with one remote, for which this end pays")
     reserve_bps, rate_bps = values["reserve_bps"], values.get("rate_bps") or 0.0
     if reserve_bps > RESERVE_MOST_RATIO * rate_bps:
-        stated = f"rate_bps ({rate_bps:g})" if rate_bps else "rate_bps, which has to stand beside it"
+        stated = (
+            f"rate_bps ({reader.show_at((*path, 'rate_bps'), rate_bps)})"
+            if rate_bps
+            else "rate_bps, which has to stand beside it"
+        )
         reader.refuse((*path, "reserve_bps"), reserve_bps, f"0 to nine tenths of {stated}")
     day, month = values["bytes_per_day"], values["bytes_per_month"]
     if 0 <= month < day:

@@ -50,6 +50,8 @@ class TableReader:
     lines: Mapping[KeyPath, int]
     problems: list[ConfigProblem] = field(default_factory=list)
     names: dict[KeyPath, str] = field(default_factory=dict)
+    _integers: dict[KeyPath, int] = field(default_factory=dict)
+    """Integers that were taken for fractions: a problem shows them as they stand in the file."""
 
     def add(self, path: KeyPath, text: str) -> None:
         """Note a problem at the line of ``path``, or of the nearest table round it."""
@@ -58,7 +60,11 @@ class TableReader:
 
     def refuse(self, path: KeyPath, value: object, allowed: str) -> None:
         """Note a value that is not allowed."""
-        self.add(path, f"= {show(value)}: allowed: {allowed}")
+        self.add(path, f"= {self.show_at(path, value)}: allowed: {allowed}")
+
+    def show_at(self, path: KeyPath, value: object) -> str:
+        """``value``, which was read at ``path``, as it stands in the file."""
+        return show(self._integers.get(path, value))
 
     def read(self, table: Mapping[str, Any], settings: Mapping[str, Setting], path: KeyPath) -> dict[str, Any]:
         """Values of ``table`` with defaults filled in; whatever has a problem is absent. Any: see ports.Table."""
@@ -86,11 +92,10 @@ class TableReader:
             kind = TOML_KINDS.get(setting.kind, setting.kind.__name__)
             self.refuse(path, value, f"{kind}: {setting.allowed}")
             return None
-        given = value
         if is_number:
-            value = float(value)
+            value, self._integers[path] = float(value), value
         if setting.accepts is not None and not _is_accepted(setting, value):
-            self.refuse(path, given, setting.allowed)
+            self.refuse(path, value, setting.allowed)
             return None
         if setting.is_path and value and "://" not in value:  # a camera's source may be a URL
             return str(self.file.parent / value)

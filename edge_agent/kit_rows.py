@@ -259,12 +259,20 @@ def link_json(report: NodeReport, ports: Sequence[LinkPort], now_s: float, now_m
         if known is None or _LINK_ORDER.index(row["state"]) < _LINK_ORDER.index(known["state"]):
             names = ("name", "transport", "state", "rate_bps", "reason", "rtt_s", "loss_ratio", "others_ratio")
             rows[row["name"]] = {name: row[name] for name in names} | {"switch": None}
+            rows[row["name"]]["flapping"] = _flapping_json(row, now_ms)
             rows[row["name"]]["hints"] = [_hint_json(each, now_ms) for each in row["hints"]]
     for link in report.links:
         if link.switch_s is not None and link.link in rows:
             at_ms = now_ms - round((now_s - link.switched_s) * 1000)
             rows[link.link]["switch"] = {"took_s": round(link.switch_s, 3), "at_ms": at_ms}
     return list(rows.values())
+
+
+def _flapping_json(row: Json, now_ms: int) -> Json | None:
+    """Since when, and how often it fell since then; None for a link that does not flap."""
+    if not row["falls"]:
+        return None
+    return {"falls": row["falls"], "since_ms": now_ms - round(row["flapping_s"] * 1000)}
 
 
 def _hint_json(row: Json, now_ms: int) -> Json:

@@ -30,12 +30,15 @@ def _link_row(port: LinkPort, link: LinkReport) -> dict[str, Any]:
         "rtt_s": link.rtt_s,
         "loss_ratio": link.loss_ratio,
         "rate_bps": link.rate_bps,
+        "rate_age_s": link.rate_age_s,
         "goodput_bps": link.goodput_bps,
         "others_ratio": link.others_ratio,
         "sent_bytes": link.sent_bytes,
         "received_bytes": link.received_bytes,
         "cost": link.cost,
         "switch_s": link.switch_s,
+        "falls": link.falls,
+        "flapping_s": link.flapping_s,
         "hints": hint_rows(link.hints),
     }
 
@@ -59,7 +62,8 @@ def hint_rows(hints: Iterable[HintReport]) -> list[dict[str, Any]]:  # Any: JSON
 
 
 def _silent_row(port: LinkPort) -> dict[str, Any]:
-    row = dict.fromkeys(("rtt_s", "loss_ratio", "rate_bps", "goodput_bps", "others_ratio", "switch_s"))
+    unknown = "rtt_s loss_ratio rate_bps rate_age_s goodput_bps others_ratio switch_s flapping_s"
+    row = dict.fromkeys(unknown.split())
     state = "down" if port.lost_reason else "unknown"
     return {
         "name": port.link,
@@ -71,6 +75,7 @@ def _silent_row(port: LinkPort) -> dict[str, Any]:
         "sent_bytes": 0,
         "received_bytes": 0,
         "cost": 0.0,
+        "falls": 0,
         "hints": [],
     }
 

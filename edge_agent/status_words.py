@@ -1,4 +1,4 @@
-"""What ``edge-agent status`` says of trouble with the store and the clock, in English or Chinese."""
+"""What ``edge-agent status`` says of links, and of trouble with the store and the clock, in English or Chinese."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -36,6 +36,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {  # English, Chinese
         "clock: was moved by {step} s, {ago} s ago: earlier times may be wrong",
         "时钟:{ago} 秒前被拨动 {step} 秒:在此之前的时间可能不准",
     ),
+    "rate": ("estimated {kbps} kbit/s", "估计速率 {kbps} kbit/s"),
+    "rate_measured": ("estimated {kbps} kbit/s (measured {ago} s ago)", "估计速率 {kbps} kbit/s({ago} 秒前测得)"),
+    "goodput": ("goodput {kbps} kbit/s", "实收 {kbps} kbit/s"),
+    "flapping": ("flapping for {span} s, down {falls} times", "时断时续 {span} 秒,断过 {falls} 次"),
 }
 
 
@@ -43,7 +47,7 @@ def say_trouble(store: Mapping[str, Any], clock: Mapping[str, Any], language: st
     """A sentence for each thing that is wrong; both as ``status --json`` has them (Any: JSON)."""
 
     def say(name: str, **values: object) -> str:
-        return _WORDS[name][language == "zh"].format(**values)
+        return _say(name, language, **values)
 
     if store["failure"]:
         yield say("failure", why=store["failure"])
@@ -61,3 +65,25 @@ def say_trouble(store: Mapping[str, Any], clock: Mapping[str, Any], language: st
         yield say("clock_unset")
     elif clock["step_s"] is not None:
         yield say("clock_moved", step=f"{clock['step_s']:+.0f}", ago=f"{clock['settled_ago_s']:.0f}")
+
+
+def say_rate(link: Mapping[str, Any], language: str) -> str:
+    """What a link is believed to carry, how old that is, what it carries now, and whether it flaps (Any: JSON).
+
+    An agent of an earlier version says less.
+    """
+    words = []
+    if link["rate_bps"]:
+        age_s = link.get("rate_age_s")
+        ago = "" if age_s is None else f"{age_s:.0f}"
+        name = "rate_measured" if ago else "rate"
+        words.append(_say(name, language, kbps=f"{link['rate_bps'] / 1000:.1f}", ago=ago))
+    if link["goodput_bps"]:
+        words.append(_say("goodput", language, kbps=f"{link['goodput_bps'] / 1000:.1f}"))
+    if link.get("falls"):
+        words.append(_say("flapping", language, span=f"{link['flapping_s']:.0f}", falls=link["falls"]))
+    return "".join(f", {each}" for each in words)
+
+
+def _say(name: str, language: str, **values: object) -> str:
+    return _WORDS[name][language == "zh"].format(**values)

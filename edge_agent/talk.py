@@ -18,7 +18,7 @@ from edge_agent.config import load_api_address
 from edge_agent.config_tables import ConfigError
 from edge_agent.recorder import NoSuchLinkError, Recorder
 from edge_agent.recorder import record as run_recorder
-from edge_agent.status_words import say_trouble
+from edge_agent.status_words import say_rate, say_trouble
 from edge_agent.terms_words import say_terms
 
 SENTENCE_S = 2.0
@@ -192,14 +192,15 @@ async def _status(client: Client, *, as_json: bool) -> int:
 
 
 def _print_status(report: Mapping[str, Any]) -> None:  # Any: JSON, as DESIGN section 10 lays it out
+    language = language_of(os.environ)
     print_text(f"{report['node']} ({report['role']}), up {report['uptime_s']:.0f} s")
     for link in report["links"]:
-        rate = f", {link['goodput_bps'] / 1000:.1f} kbit/s" if link["goodput_bps"] else ""
         rtt = f", RTT {link['rtt_s'] * 1000:.0f} ms" if link["rtt_s"] is not None else ""
         peer = f" to {link['peer']}" if link["peer"] else ""
         reason = f": {link['reason']}" if link["reason"] else ""
+        rate = say_rate(link, language)
         print_text(f"  link {link['name']}{peer}: {link['state'].upper()}{rate}{rtt}{reason}")
-    for sentence in say_terms(report, language_of(os.environ)):
+    for sentence in say_terms(report, language):
         print_text(f"  {sentence}")
     for device in report["devices"]:
         print_text(
@@ -212,7 +213,7 @@ def _print_status(report: Mapping[str, Any]) -> None:  # Any: JSON, as DESIGN se
                 f"oldest {waiting['oldest_age_s']:.0f} s"
             )
     _print_store(report["store"])
-    for sentence in say_trouble(report["store"], report["clock"], language_of(os.environ)):
+    for sentence in say_trouble(report["store"], report["clock"], language):
         print_text(f"  {sentence}")
 
 

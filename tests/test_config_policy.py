@@ -91,11 +91,15 @@ def test_quiet_hours_of_one_day_end_on_it() -> None:
         ('standby = "lukewarm"', 'link[a].standby = "lukewarm": allowed: hot, warm, cold'),
         (
             "rate_bps = 512_000\nreserve_bps = 500_000",
-            "link[a].reserve_bps = 500000.0: allowed: 0 to nine tenths of rate_bps (512000)",
+            "link[a].reserve_bps = 500000: allowed: 0 to nine tenths of rate_bps (512000)",
+        ),
+        (
+            "rate_bps = 2_000_000\nreserve_bps = 1_900_000.5",
+            "link[a].reserve_bps = 1900000.5: allowed: 0 to nine tenths of rate_bps (2000000)",
         ),
         (
             "reserve_bps = 1_000",
-            "link[a].reserve_bps = 1000.0: allowed: 0 to nine tenths of rate_bps, which has to stand beside it",
+            "link[a].reserve_bps = 1000: allowed: 0 to nine tenths of rate_bps, which has to stand beside it",
         ),
         ("min_interval_s = -1", "link[a].min_interval_s = -1: allowed: 0 to 86400 seconds"),
         ("largest_bundle_bytes = 10", "link[a].largest_bundle_bytes = 10: allowed: 64 or more"),

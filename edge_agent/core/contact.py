@@ -345,9 +345,8 @@ class Contact:
         if not (was_usable and self.is_usable):
             self.account.forget()  # while it carried nothing, no class was passed over here
         peer = self.peer.node_id if self.peer is not None else ""
-        outputs.events.append(
-            LinkChanged(link=self.link.name, peer=peer, state=state, previous=previous, reason=reason)
-        )
+        falls = self.damping.falls_at(now_s)
+        outputs.events.append(LinkChanged(self.link.name, peer, state, previous, reason, falls))
 
     def resume(self, now_s: float, outputs: Outputs) -> None:
         """The transport says that the link is back: a few frames may go under the old keys until the peer answers."""

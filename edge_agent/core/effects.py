@@ -372,6 +372,8 @@ class LinkChanged(NamedTuple):
     state: LinkState
     previous: LinkState
     reason: str
+    falls: int = 0
+    """How often it fell since it began to flap; 0: it does not."""
 
 
 Event = (

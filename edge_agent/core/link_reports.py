@@ -46,7 +46,7 @@ def _link_report(link: Link, contact: Contact | None, now_s: float) -> LinkRepor
             carries=link.carries,
             hints=link.hints.reports(now_s),
         )
-    session = contact.session
+    session, falls, measured_s = contact.session, contact.damping.falls_at(now_s), contact.controller.measured_s
     known = contact.rtt.smoothed_s is not None
     stale = now_s - contact.goodput_since_s > 5.0
     return LinkReport(
@@ -59,6 +59,7 @@ def _link_report(link: Link, contact: Contact | None, now_s: float) -> LinkRepor
         rtt_s=contact.rtt.smoothed_s,
         loss_ratio=contact.loss_ratio if known else None,
         rate_bps=contact.controller.rate_bps if session is not None and contact.controller.is_trained else None,
+        rate_age_s=now_s - measured_s if measured_s is not None else None,
         goodput_bps=0.0 if stale else contact.goodput_bps,
         sent_bytes=contact.sent_bytes,
         received_bytes=contact.received_bytes,
@@ -66,6 +67,8 @@ def _link_report(link: Link, contact: Contact | None, now_s: float) -> LinkRepor
         others_ratio=contact.controller.queue.others.ratio or None,
         switch_s=contact.tally.switch_s,
         switched_s=contact.tally.switched_s,
+        falls=falls,
+        flapping_s=now_s - contact.damping.since_s if falls else None,
         carries=link.carries,
         hints=link.hints.reports(now_s),
     )

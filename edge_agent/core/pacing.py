@@ -96,6 +96,8 @@ class RateController:
     rate_bps: float = field(init=False)
     capacity_bps: float | None = None
     """What the link carried while it was busy, or the most it was seen to carry since; None: not measured."""
+    measured_s: float | None = None
+    """When its frames last told what it carries."""
     queue_s: float = 0.0
     """How long the next frame would wait in the link."""
     queue: LinkQueue = field(default_factory=LinkQueue)
@@ -235,6 +237,7 @@ class RateController:
         was_known = self.capacity_bps is not None
         if not self._measure_capacity(max(RATE_WINDOW_S, rtt_s, RATE_WINDOW_FRAMES * frame_s), frame_s):
             return
+        self.measured_s = now_s
         if not was_known and not self.is_ceiling:
             pacer.next_s = min(pacer.next_s, now_s)  # frames since the train were spaced by a guess
             if self._came_evenly():

@@ -23,6 +23,8 @@ class LinkReport:
     rtt_s: float | None = None
     loss_ratio: float | None = None
     rate_bps: float | None = None
+    rate_age_s: float | None = None
+    """How long ago it was last measured; None: it never was."""
     goodput_bps: float | None = None
     sent_bytes: int = 0
     received_bytes: int = 0
@@ -34,6 +36,10 @@ class LinkReport:
     """What policy and budgets let leave by it now."""
     others_ratio: float | None = None
     """How much of it others use, as far as their queue tells; None: nobody was seen."""
+    falls: int = 0
+    """How often it fell since it began to flap; 0: it does not."""
+    flapping_s: float | None = None
+    """For how long it has been flapping."""
     hints: tuple[HintReport, ...] = ()
     """What devices say of it from outside."""
 

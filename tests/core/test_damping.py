@@ -35,6 +35,17 @@ def test_however_often_it_fell_it_is_trusted_again_within_a_known_time() -> None
     assert pytest.approx(2**2.415, rel=1e-3) == CEILING / REUSE
 
 
+def test_falls_are_counted_while_it_flaps_and_from_the_first() -> None:
+    damping = Damping()
+    for now_s in (100.0, 101.0, 102.0, 110.0):
+        damping.note_fall(now_s)
+        assert damping.falls_at(now_s) == (0 if now_s < 102.0 else damping.falls)
+    assert (damping.falls, damping.since_s) == (4, 100.0)
+    assert damping.falls_at(damping.until_s) == 0
+    damping.note_fall(damping.until_s + 3 * HALF_LIFE_S)
+    assert damping.falls == 1
+
+
 def flap(world: World, link: str, times: int) -> None:
     for _ in range(times):
         world.unplug(link, KIT)
@@ -53,10 +64,12 @@ def test_a_flapping_link_says_so_carries_on_and_is_steady_again() -> None:
     flap(world, link, 2)
     report = world.report(KIT).links[0]
     assert (report.state, report.reason) == (LinkState.DEGRADED, "flapping")
+    assert report.falls == 4
+    assert report.flapping_s == pytest.approx(8.0, abs=0.1)
     assert len(world.deliveries) >= before
     sent_bytes = report.sent_bytes
     world.run_until(world.now_s + 10.0)
     assert world.report(KIT).links[0].sent_bytes - sent_bytes > 0.9 * 64_000 / 8 * 10.0
     world.run_until(world.now_s + 3 * HALF_LIFE_S)
     report = world.report(KIT).links[0]
-    assert (report.state, report.reason) == (LinkState.UP, "steady again")
+    assert (report.state, report.reason, report.falls) == (LinkState.UP, "steady again", 0)

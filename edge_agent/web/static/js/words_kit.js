@@ -93,7 +93,7 @@ export const KIT_WORDS = {
   "hint.says": ["{source}:{what}", "{source}: {what}"],
   "hint.connected": ["已接通", "connected"],
   "hint.not_connected": ["未接通", "not connected"],
-  "link.flapping": ["时断时续,紧急消息不单靠它", "comes and goes; urgent messages do not rely on it alone"],
+  "link.flapping": ["时断时续:{at} 起断过 {n} 次;紧急消息不单靠它", "comes and goes: down {n} times since {at}; urgent messages do not rely on it alone"],
   "link.others": ["其他设备占用约 {percent} %", "others use about {percent} % of it"],
   "hint.warns": ["可能要断", "may fail"],
   "standby.warm": ["备用:别的链路可疑时就用", "Reserve: used when others are in doubt"],
