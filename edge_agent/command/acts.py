@@ -231,7 +231,8 @@ def _note_only(board: "Board", told: Told) -> bool:
         if item["bundle"] == act.target:
             item["asked"] = act.code
             board.touch("unit", act.unit)
-    _note(board, told, act.code, by=act.by, **{"reason" if act.code == "muted" else "text": act.text})
+    about = {"reason" if act.code == "muted" else "text": act.text} if act.text else {}
+    _note(board, told, act.code, by=act.by, **about)
     return True
 
 

@@ -243,7 +243,8 @@ async def test_what_people_do_at_one_post_is_shown_at_all_though_one_is_killed(t
         await act(configs["county-1"], "duty", name="王敏")
         await act(configs["county-1"], "confirm", alarm=call)
         order = (await act(configs["county-2"], "order", text="leave", group="all", by="赵军"))["id"]
-        agents["county-1"].kill()  # for good: who has a copy brings it on
+        await seen_at(pages["city-1"], lambda state: state["orders"] and confirmed_by(state, call) == "王敏")
+        agents["county-1"].kill()  # who has a copy brings it on
         agents["city-2"].start()
         for name in ("county-2", "city-1", "city-2"):
             state = await seen_at(pages[name], lambda state: state["orders"] and confirmed_by(state, call) == "王敏")
@@ -258,10 +259,14 @@ async def test_what_people_do_at_one_post_is_shown_at_all_though_one_is_killed(t
         await seen_at(pages["city-2"], lambda state: len(state["orders"]) == 2)
         await act(configs["city-2"], "order/cancel", order=second, by="周红")
         for name in ("county-2", "city-1", "city-2"):
-            state = await seen_at(pages[name], lambda state: state["orders"][0]["state"] == "cancelled")
+            state = await seen_at(pages[name], lambda state: taken_back(state["orders"][0]))
             assert state["orders"][0]["cancelled"]["by"] == "周红"
-        for name in ("county-2", "city-1", "city-2"):
-            state = await pages[name].state()
+        agents["county-1"].start()
+        for name in LEVELS:
+            state = await seen_at(
+                pages[name], lambda state: len(state["orders"]) == 2 and taken_back(state["orders"][0])
+            )
+            assert state["orders"][1]["state"] == "read", name
             assert [each["values"].get("by") for each in state["events"] if each["code"] == "sos_confirmed"] == ["王敏"]
 
 
@@ -269,3 +274,8 @@ def confirmed_by(state: State, call: str) -> str:
     """Who has confirmed a call, as a page shows it; empty: nobody."""
     confirmed = next((each["confirmed"] for each in state["alarms"] if each["id"] == call), None)
     return str(confirmed["by"]) if confirmed else ""
+
+
+def taken_back(order: State) -> bool:
+    """Whether a page shows that an order was cancelled and that its unit has heard so: two words, in any order."""
+    return order["state"] == "cancelled" and order["cancelled"] is not None
