@@ -1,9 +1,9 @@
 """Checker: what the nodes of a world have promised, checked after every step; each breach is raised where it happens.
 
 The ledger has what a bundle is promised (nothing lost, nothing twice). Here are the promises of the way: FLASH first,
-shares of the classes, budgets of a day, frames within the MTU, no word of custody before the commit, bounded memory. A
-step costs O(links, queues of the node); sizes are looked at every ``BOUNDS_STEPS`` steps, the whole state is compared
-every ``AUDIT_STEPS`` steps.
+shares of the classes, budgets, largest bundles, frames within the MTU, no word of custody before the commit, bounded
+memory. A step costs O(links, queues of the node); sizes are looked at every ``BOUNDS_STEPS`` steps, the whole state is
+compared every ``AUDIT_STEPS`` steps.
 
 The worlds must run with keys that leave bodies readable: ``NullKeys``, or ``OpenKeys`` where frames are damaged.
 """
@@ -246,8 +246,13 @@ class Checker(NoWatch):
                     self._complain(seat, f"bundle {bundle}: told to be in custody and never on disk")
 
     def _check_policy(self, seat: Seat, port: Port, link: str, fragments: list[Fragment], day_bytes: int) -> None:
-        """What a link may carry, and its budget of a day, which FLASH alone may overspend."""
+        """What a link may carry, the largest of its bundles, and its budgets, which FLASH alone may overspend.
+
+        Days and months have the same bytes here: no world lasts longer than a day.
+        """
         policy = port.policy
+        budgets = ("day", policy.bytes_per_day), ("month", policy.bytes_per_month)
+        spent = [f"the {name} has {most}" for name, most in budgets if most is not None and day_bytes >= most]
         for fragment in fragments:
             precedence = fragment.precedence
             is_allowed = precedence in policy.precedences and precedence not in policy.held_back
@@ -255,12 +260,15 @@ class Checker(NoWatch):
                 self._complain(
                     seat, f"{precedence.name} {fragment.sequence} leaves on {link!r}, which may not carry it"
                 )
-            budget_bytes = policy.bytes_per_day
-            if budget_bytes is not None and day_bytes >= budget_bytes and precedence is not _FLASH:
+            if precedence is _FLASH:
+                continue
+            named = f"{precedence.name} {fragment.sequence}"
+            if spent:
+                self._complain(seat, f"{named} leaves on {link!r} after {day_bytes} bytes; {spent[0]}")
+            largest_bytes = policy.largest_bundle_bytes
+            if largest_bytes is not None and fragment.total_bytes > largest_bytes:
                 self._complain(
-                    seat,
-                    f"{precedence.name} {fragment.sequence} leaves on {link!r} after {day_bytes} bytes; "
-                    f"the day has {budget_bytes}",
+                    seat, f"{named} of {fragment.total_bytes} bytes leaves on {link!r}, which takes {largest_bytes}"
                 )
 
     def _check_order(self, seat: Seat, account: _SeatAccount, contact: Contact, fragments: list[Fragment]) -> None:

@@ -46,7 +46,7 @@ def ready_classes(node: Node, contact: Contact, carried: Collection[Precedence],
     ``carried`` are the precedences that it may carry. A contact without a session's keys may carry what is for the
     command post. O(queues of the node).
     """
-    ready = [False] * len(_CLASSES)
+    ready, largest_bytes = [False] * len(_CLASSES), contact.link.policy.largest_bundle_bytes
     peer, session = contact.peer, contact.session
     is_keyed = session is not None and session.is_keyed
     destinations = peer.destinations if peer is not None and is_keyed else (COMMAND,)
@@ -54,12 +54,12 @@ def ready_classes(node: Node, contact: Contact, carried: Collection[Precedence],
         if queue.entries:  # most are empty: nothing else is asked of them
             service = queue.service
             if not ready[service] and key.precedence in carried and key.destination in destinations:
-                ready[service] = _has_ready(node, peer, queue, now_s)
+                ready[service] = _has_ready(node, peer, queue, largest_bytes, now_s)
         past = queue.past
         if past is not None and past.entries:
             service = past.service
             if not ready[service] and key.precedence in carried and key.destination in destinations:
-                ready[service] = _has_ready(node, peer, past, now_s)
+                ready[service] = _has_ready(node, peer, past, largest_bytes, now_s)
     return ready
 
 
@@ -74,7 +74,7 @@ def service_of(node: Node, fragment: Fragment) -> Precedence:
     return outgoing.service if outgoing is not None else precedence
 
 
-def _has_ready(node: Node, peer: Peer | None, lane: Queue, now_s: float) -> bool:
+def _has_ready(node: Node, peer: Peer | None, lane: Queue, largest_bytes: int | None, now_s: float) -> bool:
     for outgoing in islice(lane.entries, LOOKED_AT):
         if not outgoing.unsent or outgoing.is_closed or outgoing.blocked_until_s > now_s:
             continue
@@ -85,6 +85,8 @@ def _has_ready(node: Node, peer: Peer | None, lane: Queue, now_s: float) -> bool
             continue
         if outgoing.precedence is _FLASH:
             return True  # nothing lower starts while the store is being read for it
+        if largest_bytes is not None and outgoing.record.payload_bytes > largest_bytes:
+            continue
         if node.cache.holds(outgoing, outgoing.unsent.first_range()[0]):
             return True
     return False

@@ -6,6 +6,7 @@ still.
 """
 
 import random
+from dataclasses import replace
 from functools import partial
 
 from edge_agent.core.bundle import COMMAND
@@ -33,6 +34,8 @@ STILL_S = 30.0
 """So long nothing of any bundle leaves though some wait and every link is whole: it waits for nothing any more."""
 LOOK_S = 5.0
 LIAR_RATIO = 0.4
+LARGEST_RATIO = 0.2
+"""Of the links that a kit has besides its main one."""
 _JUMPS_S = (-30.0, -1.0, -0.1, 0.02, 0.1, 1.0, 30.0)
 
 
@@ -40,7 +43,7 @@ class LinkTrial(Trial):
     """A trial of links; equal seeds and spans make equal worlds."""
 
     def _build(self, rng: random.Random) -> None:
-        world, keys, memory = self.world, OpenKeys(), self._stream("memory")
+        world, keys, memory, terms = self.world, OpenKeys(), self._stream("memory"), self._stream("terms")
         self._lines: set[tuple[str, str]] = set()
         world.add_node(NodeSettings(node_id=COMMAND, role=COMMAND), keys=keys, commit_s=USUAL_COMMIT_S)
         self.kits = [f"kit-{number}" for number in range(1, rng.choice((2, 2, 3)))]
@@ -57,7 +60,7 @@ class LinkTrial(Trial):
                     COMMAND,
                     profile("radio9600") if is_line else drawn_profile(rng, 20_000),
                     limits=RADIO_LIMITS if is_line else None,
-                    policy=_drawn_link_policy(rng),
+                    policy=_with_terms(terms, _drawn_link_policy(rng)),
                     listener_link=f"{link}-{kit}",
                 )
                 self.links.append((kit, link))
@@ -116,3 +119,12 @@ def _drawn_link_policy(rng: random.Random) -> LinkPolicy:
     if kind == "urgent":
         return LinkPolicy(metered=False, precedences=URGENT)
     return LinkPolicy(metered=None if kind == "undescribed" else False)
+
+
+def _with_terms(rng: random.Random, policy: LinkPolicy) -> LinkPolicy:
+    """A budget may be that of the month, and small bundles may be all that a link takes."""
+    if policy.bytes_per_day is not None and rng.random() < 0.5:
+        policy = replace(policy, bytes_per_day=None, bytes_per_month=policy.bytes_per_day)
+    if rng.random() < LARGEST_RATIO:
+        policy = replace(policy, largest_bundle_bytes=rng.choice((300, 2_000, 20_000)))
+    return policy

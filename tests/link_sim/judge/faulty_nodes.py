@@ -148,6 +148,26 @@ class SendsWhatIsHeldBack(Node):
         super().set_terms(link, now_s, policy=replace(policy, held_back=frozenset(), held_why=""), spent=spent)
 
 
+class ForgetsTheMonth(Node):
+    """A budget of a month is none."""
+
+    def poll_transmit(self, now_s: float) -> Transmit | None:
+        for link in self.contacts.links.values():
+            if link.policy.bytes_per_month is not None:
+                link.set_policy(replace(link.policy, bytes_per_month=None))
+        return super().poll_transmit(now_s)
+
+
+class TakesAnySize(Node):
+    """Bundles are too large for no link."""
+
+    def poll_transmit(self, now_s: float) -> Transmit | None:
+        for link in self.contacts.links.values():
+            if link.policy.largest_bundle_bytes is not None:
+                link.set_policy(replace(link.policy, largest_bundle_bytes=None))
+        return super().poll_transmit(now_s)
+
+
 class NeverAsksAgain(Node):
     """A link that was convicted is never asked whether it is back."""
 

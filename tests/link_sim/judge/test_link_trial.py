@@ -23,6 +23,8 @@ def test_sixty_seeds_hold(first: int) -> None:
         (faulty_nodes.ForgetsWhatADeadLinkCarried, ("nothing has left any node", "still wait")),
         (faulty_nodes.NeverAsksAgain, ("nothing has left any node", "still wait")),
         (faulty_nodes.SendsWhatIsHeldBack, ("which may not carry it",)),
+        (faulty_nodes.ForgetsTheMonth, ("the month has",)),
+        (faulty_nodes.TakesAnySize, ("which takes",)),
         (faulty_nodes.AcknowledgesBeforeCommit, ("told to be in custody and never on disk",)),
     ],
 )
