@@ -8,6 +8,7 @@ burst loss is not a slower link (docs/adr/0022-a-queue-is-emptied-to-be-known.md
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from edge_agent.core.arq import Arq, Arrived
 from edge_agent.core.link_queue import LOOK_AGAIN_S, LinkQueue
@@ -281,7 +282,10 @@ class RateController:
         others, span_s = queue.others, max(span_s, 1e-5)
         is_lossy = lost > (FULL_RATIO if others.ratio else OVERFLOW_RATIO) * sent
         carried_bps = max(MIN_RATE_BPS, min(MAX_RATE_BPS, sent * 8 / span_s))
-        came_bps = max(MIN_RATE_BPS, min(MAX_RATE_BPS, (sent - lost) * 8 / span_s)) if is_lossy else carried_bps
+        came_bps = carried_bps
+        if is_lossy:
+            came = sent - lost if lost < sent else self._least_came()
+            came_bps = max(MIN_RATE_BPS, min(MAX_RATE_BPS, came * 8 / span_s))
         is_overflow = is_lossy and (others.ratio > 0 or queue.wait_s > max(frame_s, EXCESS_TARGETS * self.target_s()))
         others.note_window(sent, lost, came_bps)
         sure_bps = came_bps * span_s / (span_s + self._jitter_s(window_s))  # of many windows the quickest counts
@@ -294,6 +298,11 @@ class RateController:
         if is_busy and not is_lossy and not self._is_ramping and newest_s - self._measured[0] >= window_s:
             self._note_move(newest_s, carried_bps)
         return True
+
+    def _least_came(self) -> int:
+        """Bytes of the samples themselves, where more counts as lost than was sent: that left before or after them."""
+        totals = [total for _, total, _, _ in self._samples]
+        return (len(totals) - 1) * min(later - sooner for sooner, later in pairwise(totals))
 
     def _jitter_s(self, window_s: float) -> float:
         """By how much jitter alone may have shortened a window of a link that does not move; 0 for one that does."""

@@ -220,10 +220,11 @@ SAMPLES = st.lists(st.tuples(st.floats(0, 5), st.floats(-10, 10)), min_size=1, m
 
 
 def test_a_window_in_which_all_was_lost_leaves_a_rate() -> None:
-    """More bytes count as lost in it than left in it: they had left before."""
+    """More bytes count as lost in it than left in it: they left before or after, and what came tells the rate."""
     controller = RateController(hint_bps=None, is_ceiling=False)
     controller._samples.extend((at / 10, 1_000 * at, 0.02, 4_000 * at) for at in range(1, 10))
     assert controller._measure_capacity(0.5, 0.1)
+    assert controller.capacity_bps == pytest.approx(80_000, rel=0.01)
     controller.resume(2.0, 0.1)
     assert controller.rate_bps >= MIN_RATE_BPS
 
