@@ -66,7 +66,7 @@ class Choice:
             return False  # history goes by the class it was made in
         if outgoing.is_live and not may_leave(contact, outgoing, self.now_s):
             return False
-        if self._is_copy_only or not outgoing.unsent.total:
+        if not outgoing.unsent.total or (self._is_copy_only and precedence is not _FLASH):  # FLASH leaves on both
             link = contact.link
             if not outgoing.has_piece_for(link.name, link.policy.shares_fate):
                 return False

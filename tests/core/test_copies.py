@@ -246,6 +246,20 @@ def test_while_a_link_is_in_doubt_any_immediate_message_leaves_on_all_and_a_lowe
         assert len(sends(bench, OTHER, precedence)) == links
 
 
+@pytest.mark.parametrize(("precedence", "links"), [(Precedence.FLASH, ["a"]), (Precedence.IMMEDIATE, [])])
+def test_flash_leaves_on_a_link_in_doubt_before_the_other_one_may_send(
+    precedence: Precedence, links: list[str]
+) -> None:
+    """What is lower leaves there as a copy only; with FLASH as one it went before it (links, seeds 1299 and 2033)."""
+    bench = kit_on({"a": FREE, "b": FREE})
+    (peer,) = bench.places["kit-1"].running.contacts.peers.values()
+    doubted, other = peer.contacts
+    doubted.is_suspect, other.pacer.next_s = True, bench.now_s + 0.01
+    assert carried(bench, lambda: bench.submit("kit-1", bytes(200), precedence, OTHER), 0.005) == links
+    doubted.is_suspect = True
+    assert "b" in carried(bench, lambda: None), "and there besides"
+
+
 def test_a_copy_that_was_lost_is_not_on_its_way() -> None:
     bundle = outgoing(0, 100, Precedence.FLASH)
     bundle.take("a", 0, 100, wants_copies=2)

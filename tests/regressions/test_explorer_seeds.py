@@ -39,6 +39,9 @@ FOUND_IN_LINKS = [
     (293, "the same while acknowledgements came by another link", ADDRESSES),
     (208, "the doubt about a link outlived the session it was of", "tests/core/test_link_back.py"),
     (1339, "more counted as lost than was sent, and the link as one of 300 bit/s", "tests/core/test_pacing.py"),
+    (1299, "a copy of a lower bundle went before FLASH on a link in doubt", "tests/core/test_copies.py"),
+    (2033, "the same", "tests/core/test_copies.py"),
+    (2047, "more counted as lost than was sent, as at seed 1339", "tests/core/test_pacing.py"),
 ]
 
 
