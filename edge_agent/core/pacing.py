@@ -57,6 +57,8 @@ URGENT_S = 0.2
 """So long no pause is begun that only looks at others: FLASH may be about to leave."""
 EXCESS_TARGETS = 4
 """A queue of so many targets is emptied at once."""
+QUEUED_S = 2.0
+"""A link that had a queue within so long is no policer, or a new one."""
 HOLE_S, HOLE_FRAMES = 0.1, 5
 """A gap between two arrivals of more than both together is a hole."""
 STUBBORN_S, STUBBORN_RATIO = 0.5, 1.25
@@ -364,6 +366,7 @@ class RateController:
             look_s=look_s,
             frame_bytes=frame_bytes,
             is_queued=is_queued,
+            has_queued=now_s - self._queued_s <= QUEUED_S,
         ):
             return False
         self._is_ramping = False

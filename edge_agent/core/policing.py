@@ -23,6 +23,8 @@ LEAST_CAME_RATIO = 0.02
 """What counts as lost late may be more than was sent meanwhile; a second look cuts once more where it must."""
 SUSPECT_LOOKS = 2
 """In so many looks one after the other: a burst is over by then. Where more than a ceiling is tried, one will do."""
+QUEUED_LOOKS = 5
+"""In so many where a queue showed a moment ago: a policer has none, and one burst comes soon after another."""
 ALIKE_RATIO = 0.12
 """A policer lets no less through than before; where what came is less by more than this, the medium was to blame."""
 ACQUITTED_S, ACQUITTED_MAX_S = 30.0, 480.0
@@ -96,11 +98,12 @@ class Policing:
         look_s: float,
         frame_bytes: int,
         is_queued: bool,
+        has_queued: bool = False,
     ) -> bool:
         """Count, each ``look_s`` of the receiver's time; gives back whether the rate was cut now.
 
         ``sent_bytes`` up to the newest frame that arrived, at ``arrived_s``; ``lost_bytes`` of them.
-        ``is_queued``: a queue shows, so what is lost is not a policer's.
+        ``is_queued``: a queue shows, so what is lost is not a policer's. ``has_queued``: one did a moment ago.
         """
         if now_s < self._from_s:
             return False
@@ -119,11 +122,11 @@ class Policing:
         self.came_bps = BELOW_RATIO * max(LEAST_CAME_RATIO * sent, sent - lost) * 8 / span_s
         if not is_check and 0 < lost < LEAST_LOST_FRAMES * frame_bytes:
             return False
-        return self._judge(lost / sent, now_s, rtt_s, is_check=is_check, is_queued=is_queued)
-
-    def _judge(self, lost_ratio: float, now_s: float, rtt_s: float, *, is_check: bool, is_queued: bool) -> bool:
         if is_check:
-            return self._check(lost_ratio, now_s, rtt_s)
+            return self._check(lost / sent, now_s, rtt_s)
+        return self._judge(lost / sent, now_s, rtt_s, is_queued=is_queued, has_queued=has_queued)
+
+    def _judge(self, lost_ratio: float, now_s: float, rtt_s: float, *, is_queued: bool, has_queued: bool) -> bool:
         is_resting = self.stage is Stage.HELD and now_s < self._held_until_s
         if (is_queued and self.stage is Stage.CLEAN) or lost_ratio <= self._suspect_ratio(now_s):
             self._looks = 0
@@ -135,7 +138,7 @@ class Policing:
             return False
         self._looks += 1
         is_trying = self.stage is Stage.HELD and not is_resting
-        if self._looks < SUSPECT_LOOKS and not is_trying:
+        if self._looks < (QUEUED_LOOKS if has_queued else SUSPECT_LOOKS) and not is_trying:
             return False
         self._looks = 0
         if is_resting or (is_trying and self.came_bps < (1 - ALIKE_RATIO) * self._found_bps):

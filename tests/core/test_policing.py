@@ -5,7 +5,7 @@ import random
 import pytest
 
 from benchmarks.links.bench_rates import LEAST_RATIO, OWN_LOSS_RATIO, outcome
-from edge_agent.core.policing import Policing, Stage
+from edge_agent.core.policing import QUEUED_LOOKS, Policing, Stage
 
 RTT_S, LOOK_S = 0.05, 0.2
 STEP_S = 0.01
@@ -47,6 +47,33 @@ def test_what_the_medium_loses_is_no_ceiling() -> None:
     assert policing.stage is Stage.CLEAN
     assert came_bps > 0.85e6
     assert 0.05 < lost_ratio < 0.15
+
+
+@pytest.mark.parametrize(("has_queued", "stage"), [(True, Stage.CLEAN), (False, Stage.FIRST)])
+def test_two_bursts_in_a_row_are_no_policer_where_a_queue_showed(has_queued: bool, stage: Stage) -> None:
+    assert stage_after(looks=3, has_queued=has_queued) is stage
+
+
+def test_a_policer_that_comes_to_a_link_with_a_queue_is_found_later() -> None:
+    assert stage_after(looks=1 + QUEUED_LOOKS, has_queued=True) is Stage.FIRST
+
+
+def stage_after(looks: int, *, has_queued: bool) -> Stage:
+    """What is known after so many looks, the first of which only begins to count; a quarter is lost in each."""
+    policing = Policing()
+    for look in range(looks):
+        policing.note(
+            now_s=look * (LOOK_S + STEP_S),
+            arrived_s=look * (LOOK_S + STEP_S),
+            sent_bytes=look * 40_000,
+            lost_bytes=look * 10_000,
+            rtt_s=RTT_S,
+            look_s=LOOK_S,
+            frame_bytes=1000,
+            is_queued=False,
+            has_queued=has_queued,
+        )
+    return policing.stage
 
 
 def test_a_ceiling_that_is_gone_is_forgotten() -> None:
