@@ -156,7 +156,7 @@ def _place(custody: Custody, contacts: Contacts, queue: Queue, outgoing: Outgoin
         if other is queue or other.bundles == 0 or other.key.destination not in rivals:
             continue
         other_rank = (other.key.precedence, other.is_machine)
-        if queue.is_protected and other.key.precedence == Precedence.IMMEDIATE < key.precedence:
+        if queue.holds_reserve and other.key.precedence == Precedence.IMMEDIATE < key.precedence:
             part = min(1.0, turns_bytes * (1 / reserve_ratio - 1) / max(1, other.payload_bytes))
             bundles += round(other.bundles * part)
             payload_bytes += round(other.payload_bytes * part)

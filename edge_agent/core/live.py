@@ -123,6 +123,7 @@ class LiveSender:
                     return None
             queue = self._queues[key] = Queue(key, FlowOrder.FIFO, header.origin)
             queue.is_protected = self.settings.is_protected(key.flow)
+            queue.holds_reserve = True
         return queue
 
     def _wake(self, outgoing: LiveBundle) -> None:

@@ -48,7 +48,9 @@ class Queue:
     service: Precedence = field(init=False)
     past: "Queue | None" = None
     is_protected: bool = False
-    """Whether its flow holds a part of each link against IMMEDIATE."""
+    """Whether what is in it leaves on two links that fail independently."""
+    holds_reserve: bool = False
+    """Whether it holds a part of each link against IMMEDIATE: protected flows and perishable bundles do."""
     is_live_read: bool = False
     """Whether all that is live was read from the store: the other rows are read from their oldest end."""
 

@@ -33,7 +33,7 @@ DEPTH_SCAN_MAX = 256
 
 
 class Reserve(NamedTuple):
-    """The class in which a protected flow waits while IMMEDIATE does, and what it earns of each byte of the others."""
+    """The class that earns for live flows while IMMEDIATE waits, and what it earns of each byte of the others."""
 
     precedence: Precedence
     earned_ratio: float
@@ -120,7 +120,7 @@ class Scheduler:
         """Whether FLASH has got something to send since a link last asked."""
         self._ringed = 0
         self._rings: dict[str, list[deque[Queue]]] = {}  # by destination; index 2 x precedence, + 1 for machines
-        self._protected: dict[str, list[int]] = {}  # by destination, queues of protected flows in each class
+        self._holders: dict[str, list[int]] = {}  # by destination, queues in each class that hold the reserve
         self._classes: dict[str, int] = {}  # by destination, a bit for each class with a queue in its rings
 
     def queue(self, key: QueueKey, order: FlowOrder, origin: Origin) -> Queue:
@@ -128,7 +128,7 @@ class Scheduler:
         queue = self.queues.get(key)
         if queue is None:
             queue = self.queues[key] = Queue.with_past(key, order, origin)
-            queue.is_protected = self._is_protected(key.flow)
+            queue.is_protected = queue.holds_reserve = self._is_protected(key.flow)
         return queue
 
     def wake(self, queue: Queue) -> None:
@@ -145,21 +145,21 @@ class Scheduler:
                 rings = self._rings[destination] = [deque() for _ in range(2 * len(Precedence))]
             rings[_ring_of(queue)].append(queue)
             self._classes[destination] = self._classes.get(destination, 0) | 1 << queue.service
-            if queue.is_protected:
-                self._count_protected(queue, 1)
+            if queue.holds_reserve:
+                self._count_holders(queue, 1)
             self.has_history = self.has_history or queue.service is not queue.key.precedence
 
-    def _count_protected(self, queue: Queue, change: int) -> None:
-        self._protected.setdefault(queue.key.destination, [0] * len(Precedence))[queue.service] += change
+    def _count_holders(self, queue: Queue, change: int) -> None:
+        self._holders.setdefault(queue.key.destination, [0] * len(Precedence))[queue.service] += change
 
     def reserve(self, waiting: list[Precedence], destinations: tuple[str, ...]) -> Reserve | None:
-        """What is held for protected flows while IMMEDIATE would take all; the highest class that has such holds it.
+        """What is held for live flows while IMMEDIATE would take all; the highest class that has such holds it.
 
-        Live flows are protected: where a unit is must not wait for pictures of an event.
+        Protected flows and perishable bundles are live: where a unit is must not wait for pictures of an event.
         """
-        if not self._protected or _IMMEDIATE not in waiting:
+        if not self._holders or _IMMEDIATE not in waiting:
             return None
-        counts = [self._protected[each] for each in destinations if each in self._protected]
+        counts = [self._holders[each] for each in destinations if each in self._holders]
         for precedence in waiting:
             if precedence > _IMMEDIATE and any(count[precedence] for count in counts):
                 return Reserve(precedence, self.reserve_ratio / (1 - self.reserve_ratio))
@@ -275,8 +275,8 @@ class Scheduler:
         rings = self._rings[destination]
         if not rings[2 * service] and not rings[2 * service + 1]:
             self._classes[destination] &= ~(1 << service)
-        if queue.is_protected:
-            self._count_protected(queue, -1)
+        if queue.holds_reserve:
+            self._count_holders(queue, -1)
 
 
 def _ring_of(queue: Queue) -> int:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edge_agent.core.bundle import COMMAND, BundleHeader, FlowOrder, Precedence
+from edge_agent.core.bundle import COMMAND, BundleHeader, BundleId, FlowOrder, Precedence
 from edge_agent.core.report import NodeSettings
 from edge_agent.core.scheduler import Reserve, Scheduler
 from edge_agent.flows import FlowRule, FlowTable
@@ -61,6 +61,30 @@ def test_the_reserve_is_one_and_the_highest_class_holds_it() -> None:
     assert found[ROUTINE] <= 0.08
 
 
+@pytest.mark.slow
+def test_a_perishable_flow_below_its_part_comes_in_time_beside_immediate() -> None:
+    """About half of the reserve is offered; no key of the configuration is needed."""
+    world, rng = World(7), random.Random(7)
+    world.add_node(NodeSettings(node_id=COMMAND, role=COMMAND))
+    world.add_node(NodeSettings(node_id="kit-1"))
+    world.connect("link", "kit-1", COMMAND, LINK)
+    world.run_until(1.0)
+    for _ in range(500):
+        world.submit("kit-1", BundleHeader(destination=COMMAND, flow="event"), IMMEDIATE, rng.randbytes(4_000))
+    picture = BundleHeader(destination=COMMAND, flow="picture", deadline_s=0.4)
+    made: list[BundleId] = []
+    world.every(
+        0.04,
+        lambda: made.append(world.submit("kit-1", picture, PRIORITY, rng.randbytes(200))),
+        start_s=START_S,
+        until_s=END_S,
+    )
+    world.run_until(END_S)
+    delivered = {each.bundle for each in world.deliveries}
+    print("in time", in_time_ratio := len(delivered.intersection(made)) / len(made))
+    assert in_time_ratio >= 0.99
+
+
 def test_the_reserve_is_held_while_a_protected_queue_waits_beside_immediate() -> None:
     scheduler = Scheduler(0.05, 0.3, lambda flow: flow == "live")
     here = (COMMAND,)
@@ -71,7 +95,7 @@ def test_the_reserve_is_held_while_a_protected_queue_waits_beside_immediate() ->
     assert held == Reserve(PRIORITY, pytest.approx(0.3 / 0.7))
     assert scheduler.reserve(scheduler.waiting(("elsewhere",)), ("elsewhere",)) is None
     for queue in scheduler.queues.values():
-        if queue.is_protected:
+        if queue.holds_reserve:
             queue.entries.clear()
     assert scheduler.pick(PRIORITY, here, lambda bundle: True, lambda: 0) is None
     assert scheduler.reserve([IMMEDIATE, PRIORITY], here) is None, "its queue has left the ring"
