@@ -22,6 +22,7 @@ from edge_agent import loop as agent_loop
 from edge_agent.accepted import AcceptedNews
 from edge_agent.addresses import spell
 from edge_agent.api import ApiServer
+from edge_agent.audit import Audit
 from edge_agent.auto_links import AutoLinks
 from edge_agent.clock_watch import ClockWatch
 from edge_agent.collector import collect_seldom
@@ -160,6 +161,7 @@ class Agent:
         )
         self._devices = [self._device(driver) for driver in config.drivers]
         self._accepted = AcceptedNews()
+        self._audit = Audit(config.data_dir, config.node_id, self._disk.ages.now_ms)
         self._door = LocalDoor(
             config=config,
             disk=self._disk,
@@ -172,6 +174,7 @@ class Agent:
             now_s=self._loop.time,
             started_s=self._started_s,
             accepted_news=self._accepted,
+            audit=self._audit,
             lost_log_lines=lost_log_lines,
         )
         self._api = ApiServer(self._door, config.api, guard_connection)
@@ -199,6 +202,7 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 self._tasks = [group.create_task(self._part(name, work), name=name) for name, work in self._work()]
                 await self._api.tried.wait()
+                await self._audit.note("agent", "", "start")
                 log.info("agent_ready", node=self.config.node_id, role=self.config.role, pid=os.getpid())
                 await self._stopping.wait()
                 for task in self._tasks:
@@ -208,6 +212,7 @@ class Agent:
                 self._abandoning.cancel()
             self._runner.close()
             self._disk.close()
+            await self._audit.close()
             for drops in (*(link.drops for link in self._links), *(device.drops for device in self._devices)):
                 drops.close()
         log.info("agent_stopped", node=self.config.node_id)
@@ -432,6 +437,7 @@ class Agent:
                 acts=PostActs(self.config.node_id, self._incarnation, self._runner, self._loop.time),
                 incarnation=f"{self._incarnation:016x}",
                 level=self.config.level,
+                audit=self._audit,
                 now_s=self._loop.time,
                 now_ms=self._disk.ages.now_ms,
             ),

@@ -19,7 +19,7 @@ async def serve_export(door: ApiDoor, request: Message, writer: asyncio.StreamWr
     if not isinstance(to, str):
         raise ApiBrokenError("to is a text")
     try:
-        export = door.open_export(to)
+        export = await door.open_export(to)
         async with aclosing(export.pieces()) as pieces:
             async for piece in pieces:
                 await write_answer(writer, {"ok": {"piece": piece}})
@@ -32,7 +32,7 @@ async def serve_export(door: ApiDoor, request: Message, writer: asyncio.StreamWr
 async def serve_import(door: ApiDoor, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Take ``piece`` after ``piece``, each answered once it is on disk; one without bytes ends the file."""
     try:
-        taken = door.open_import()
+        taken = await door.open_import()
         await write_answer(writer, {"ok": {}})
         while (message := await read_message(reader)) is not None:
             piece = message.get("piece")

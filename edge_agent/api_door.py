@@ -52,10 +52,10 @@ class ApiDoor(Protocol):
     async def cancel(self, bundle: BundleId, by: str) -> "Cancelled":
         """What taking a bundle back came to. Raises BundleUnknownError, ActionError, RefusedError."""
 
-    def open_export(self, to: str) -> Export:
+    async def open_export(self, to: str) -> Export:
         """A file of what waits here for ``to`` ("": for anybody). Raises EdgeAgentError."""
 
-    def open_import(self) -> Import:
+    async def open_import(self) -> Import:
         """The way in for such a file. Raises EdgeAgentError."""
 
     async def act(self, action: str, body: Message) -> Message:

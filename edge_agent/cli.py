@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     init.set_defaults(run=_init)
     _add_talking(commands)
     _add_report(commands)
+    _add_audit(commands)
     return parser
 
 
@@ -174,6 +175,15 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     report.add_argument("--json", action="store_true")
     report.add_argument("--verify", type=Path, metavar="FILE", help="say whether a signed CSV is genuine, and end")
     report.set_defaults(run=_report)
+
+
+def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    audit = commands.add_parser("audit", help="the log of what people did at this node")
+    actions = audit.add_subparsers(required=True, metavar="ACTION")
+    verify = actions.add_parser("verify", help="say whether it is as it was written: nothing changed, nothing left out")
+    _add_config(verify)
+    verify.add_argument("--head", metavar="LINES:CHAIN", help="a head known from before, which must be in it")
+    verify.set_defaults(run=_audit_verify)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -346,6 +356,12 @@ def _report(options: argparse.Namespace) -> int:
     from edge_agent import talk_report
 
     return talk_report.report(options)
+
+
+def _audit_verify(options: argparse.Namespace) -> int:
+    from edge_agent import talk_audit
+
+    return talk_audit.audit_verify(options)
 
 
 if __name__ == "__main__":

@@ -240,6 +240,10 @@ class KitDesk:
         """None: a kit's page has no map."""
         return None
 
+    def actor(self, body: Mapping[str, Any]) -> str:
+        """Who does it, for the audit log: a kit knows nobody by name."""
+        return ""
+
     async def act(self, action: str, body: Mapping[str, Any], now_ms: int) -> Json:
         """Do what a person pressed. Raises ActionError, RefusedError, PageMemoryError with the reason."""
         actions: dict[str, Callable[[Mapping[str, Any], int], Awaitable[Json]]] = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from edge_agent.accepted import AcceptedNews
 from edge_agent.api_door import BundleUnknownError, Cancelled
 from edge_agent.api_messages import Message
+from edge_agent.audit import Audit
 from edge_agent.carrying import Export, Import
 from edge_agent.client import BundleState, Delivery
 from edge_agent.config import Config
@@ -48,6 +49,7 @@ class LocalDoor:
     now_s: Callable[[], float]
     started_s: float
     accepted_news: AcceptedNews
+    audit: Audit
     lost_log_lines: Callable[[], int]
     fates: FateWatch = field(init=False)
     desks: DeskWatch = field(default_factory=DeskWatch)
@@ -114,6 +116,10 @@ class LocalDoor:
         return why_message(why, Speaker(language=language, now_ms=self.sender.now_ms()).sentence(why))
 
     async def cancel(self, bundle: BundleId, by: str) -> Cancelled:
+        async with self.audit.act("api", by, "cancel", {"bundle": str(bundle)}):
+            return await self._cancel(bundle, by)
+
+    async def _cancel(self, bundle: BundleId, by: str) -> Cancelled:
         fate = await self.fate(bundle)
         if fate.header.flow.split(".", 1)[0] == SOS_FLOW:
             raise ActionError("a call for help is withdrawn in its first 10 seconds, and then closed by command")
@@ -142,7 +148,8 @@ class LocalDoor:
         await (await self.desks.open()).act("cancel", {"id": row_id(fate)}, self.sender.now_ms())
         return True
 
-    def open_export(self, to: str) -> Export:
+    async def open_export(self, to: str) -> Export:
+        await self.audit.note("api", "", "export", {"to": to})
         return Export(
             disk=self.disk,
             report=self.runner.report(),
@@ -152,11 +159,16 @@ class LocalDoor:
             to=to,
         )
 
-    def open_import(self) -> Import:
+    async def open_import(self) -> Import:
+        await self.audit.note("api", "", "import")
         secret = load_secret(self.config.secret_file)
         return Import(runner=self.runner, secret=secret, now_s=self.now_s, now_ms=self.sender.now_ms)
 
     async def act(self, action: str, body: Message) -> Message:
+        async with self.audit.act("api", str(body.get("by", "")), action, body):
+            return await self._act(action, body)
+
+    async def _act(self, action: str, body: Message) -> Message:
         if action in ACTIONS and "unit" not in body:
             await self.terms.act(action, body)
             return {}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edge_agent.audit import Audit
 from edge_agent.config import Config
 from edge_agent.deliveries import Deliveries
 from edge_agent.device_port import DevicePort
@@ -33,6 +34,7 @@ class PageParts:
     acts: PostActs
     incarnation: str
     level: str
+    audit: Audit
     now_s: Callable[[], float]
     now_ms: Callable[[], int]
 

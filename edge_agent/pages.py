@@ -15,7 +15,6 @@ from edge_agent.link_report_rows import StatedLink
 from edge_agent.page_parts import PageParts
 from edge_agent.ports import PluginLostError
 from edge_agent.supervisor import keep_running
-from edge_agent.web.desk import Desk
 
 DESK_LONGEST_S = 5.0  # a start takes a third of a second
 
@@ -109,7 +108,7 @@ def _stated_links(parts: PageParts) -> list[StatedLink]:
     return [StatedLink(each.link, each.config.transport, each.config.kind) for each in parts.links]
 
 
-async def _keep_served(desk: Desk, parts: PageParts) -> None:
+async def _keep_served(desk: AnyDesk, parts: PageParts) -> None:
     from edge_agent.link_report_maker import report_maker
     from edge_agent.web.server import serve  # a node without a page never loads the web framework
 
@@ -122,5 +121,6 @@ async def _keep_served(desk: Desk, parts: PageParts) -> None:
         now_ms=parts.now_ms,
         frame_ancestors=parts.config.frame_ancestors,
         report=report_maker(parts.config, partial(_stated_links, parts)),
+        around=lambda action, body: parts.audit.act("page", desk.actor(body), action, body),
     )
     await keep_running(show, what="page", name=listen, mark_lost=lambda reason: None)

@@ -249,6 +249,10 @@ class CommandDesk:
         """The file behind a map layer's address; None when there is none. Asks the disk."""
         return find_tiles(self._layers, numbers)
 
+    def actor(self, body: Mapping[str, Any]) -> str:
+        """Who does it, for the audit log: whom the action names, or who is on duty."""
+        return str(body.get("by") or (self.board.duty or {}).get("name", ""))
+
     async def act(self, action: str, body: Mapping[str, Any], now_ms: int) -> Json:
         """Do what a person pressed; returns once it is on disk.
 

@@ -53,6 +53,7 @@ TILE_TYPES = {
 }
 
 Json = dict[str, Any]  # Any: JSON
+Around = Callable[[str, Json], contextlib.AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger()
 
@@ -64,15 +65,16 @@ async def serve(
     now_ms: Callable[[], int],
     frame_ancestors: Sequence[str] = (),
     report: ReportMaker | None = None,
+    around: Around = lambda action, body: contextlib.nullcontext(),
 ) -> None:
     """Serve ``desk`` at ``listen`` ("127.0.0.1:8080") until cancelled, which takes at most a second.
 
-    ``frame_ancestors``: origins that may show the page in a frame; ``report`` makes link reports. Raises
-    PluginLostError when the address is taken.
+    ``frame_ancestors``: origins that may show the page in a frame; ``report`` makes link reports; what a person
+    does is done inside of ``around``. Raises PluginLostError when the address is taken.
     """
     with _bind(listen) as listener:
         feed = StateFeed(desk, secrets.token_urlsafe(24), now_ms)
-        app = Pages(desk, feed, now_ms, ReportDoor(report)).app(frame_ancestors)
+        app = Pages(desk, feed, now_ms, ReportDoor(report), around).app(frame_ancestors)
         server = _Server(
             uvicorn.Config(
                 app,
@@ -154,11 +156,14 @@ class RequestError(EdgeAgentError):
 class Pages:
     """What each address answers."""
 
-    def __init__(self, desk: Desk, feed: StateFeed, now_ms: Callable[[], int], report: ReportDoor) -> None:
+    def __init__(
+        self, desk: Desk, feed: StateFeed, now_ms: Callable[[], int], report: ReportDoor, around: Around
+    ) -> None:
         self._desk = desk
         self._feed = feed
         self._now_ms = now_ms
         self._report = report
+        self._around = around
         self._photos = asyncio.Semaphore(PHOTOS_AT_ONCE)
 
     def app(self, frame_ancestors: Sequence[str]) -> Starlette:
@@ -213,15 +218,19 @@ class Pages:
         try:
             if action == "photo":
                 async with self._photos:
-                    answer = await self._desk.act(action, await _read_photo(request), self._now_ms())
+                    answer = await self._do(action, await _read_photo(request))
             else:
-                answer = await self._desk.act(action, await _read_json(request), self._now_ms())
+                answer = await self._do(action, await _read_json(request))
         except EdgeAgentError as error:
             if isinstance(error, RequestError):
                 raise
             raise RequestError(409, str(error)) from error
         self._feed.hurry()
         return JSONResponse(answer)
+
+    async def _do(self, action: str, body: Json) -> Json:
+        async with self._around(action, body):
+            return await self._desk.act(action, body, self._now_ms())
 
     async def _say_state(self, page: WebSocket) -> None:
         if self._feed.pages >= PAGES_MAX:

@@ -7,7 +7,7 @@ import socket
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -17,11 +17,13 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from edge_agent.audit import AUDIT_FILE, Audit
 from edge_agent.core.errors import ActionError, RefusalReason, RefusedError
 from edge_agent.page_watchers import Watchers
 from edge_agent.ports import PluginLostError
+from edge_agent.security.audit import entries, verify
 from edge_agent.web.report import ReportMaker, ReportPage
-from edge_agent.web.server import JSON_MAX_BYTES, PHOTO_MAX_BYTES, serve
+from edge_agent.web.server import JSON_MAX_BYTES, PHOTO_MAX_BYTES, Around, serve
 from tests.integration.agents import free_port
 from tests.web.page_client import PageClient
 
@@ -80,7 +82,11 @@ class ScriptedDesk:
 
 
 @asynccontextmanager
-async def serving(desk: ScriptedDesk, report: ReportMaker | None = None) -> AsyncIterator[PageClient]:
+async def serving(
+    desk: ScriptedDesk,
+    report: ReportMaker | None = None,
+    around: Around = lambda action, body: nullcontext(),
+) -> AsyncIterator[PageClient]:
     """The server at work, and a page that knows its token."""
     port = free_port(socket.SOCK_STREAM)
     shown = serve(
@@ -89,6 +95,7 @@ async def serving(desk: ScriptedDesk, report: ReportMaker | None = None) -> Asyn
         now_ms=lambda: time.time_ns() // 1_000_000,
         frame_ancestors=(FRAME,),
         report=report,
+        around=around,
     )
     async with asyncio.TaskGroup() as group:
         server = group.create_task(shown)
@@ -402,3 +409,25 @@ async def test_a_link_report_lets_in_its_own_style_and_nothing_else(desk: Script
 async def test_a_node_that_makes_no_reports_has_none(desk: ScriptedDesk) -> None:
     async with serving(desk) as page:
         assert (await page.get("/report")).status == 404
+
+
+async def test_what_is_pressed_is_in_the_audit_log_with_its_outcome(desk: ScriptedDesk, tmp_path: Path) -> None:
+    audit = Audit(tmp_path, "kit-1", lambda: 1_000)
+    async with serving(desk, around=lambda action, body: audit.act("page", "Li", action, body)) as client:
+        assert (await client.post("text", {"text": "x" * 300})).status == 200
+        assert (await client.post("photo?caption=wall", b"picture", Content_Type="image/jpeg")).status == 200
+        desk.error = ActionError("nobody is on duty: enter a name first")
+        assert (await client.post("confirm", {"id": "a"})).status == 409
+    await audit.close()
+    assert verify(tmp_path / AUDIT_FILE, "kit-1").lines == 3
+    text, photo, refused = entries(tmp_path / AUDIT_FILE)
+    assert (text["where"], text["who"], text["act"], text["about"]) == ("page", "Li", "text", {"text": "x" * 200})
+    assert photo["about"] == {"image": "7 bytes", "mime": "image/jpeg", "caption": "wall"}
+    assert (refused["about"], refused["refused"]) == ({"id": "a"}, "nobody is on duty: enter a name first")
+
+
+async def test_a_press_is_answered_though_the_audit_log_cannot_be_written(desk: ScriptedDesk, tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "missing", "kit-1", lambda: 1_000)
+    async with serving(desk, around=lambda action, body: audit.act("page", "Li", action, body)) as client:
+        assert (await client.post("sos", {})).json == {"id": "b-1"}
+    await audit.close()
