@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from edge_agent.core.blocks import TICK_S, Ack
 from edge_agent.core.brief import ProfileUse
+from edge_agent.core.envelope import number_bytes_for
 from edge_agent.core.outgoing import Outgoing
 from edge_agent.core.peer import Reply
 
@@ -129,6 +130,10 @@ class Arq:
     lost_bytes: int = 0
     """Wire bytes of frames that count as lost, all of the session."""
     reordering: Reordering = field(default_factory=Reordering)
+
+    def number_bytes(self) -> int:
+        """How many bytes of the next number keep it unambiguous at a receiver that has what is known to have come."""
+        return number_bytes_for(self.next_number, self.highest_acked - 2 * self.reordering.frames)
 
     def record(self, frame: SentFrame) -> None:
         """A frame that wants an acknowledgement has left."""

@@ -19,7 +19,7 @@ from edge_agent.core.custody import Custody
 from edge_agent.core.draft import Draft
 from edge_agent.core.drafted_briefs import end_frame, put_brief
 from edge_agent.core.effects import LinkState
-from edge_agent.core.envelope import number_bytes_for, put_data, put_hello, put_hello_ack
+from edge_agent.core.envelope import put_data, put_hello, put_hello_ack
 from edge_agent.core.hello import READS_BRIEFS, READS_PULSES, READS_RUNS
 from edge_agent.core.limits import SLOW_LINK_BPS, Standby
 from edge_agent.core.live_writer import LIVE_ROOM_BYTES, piece_of, write_live, write_repair
@@ -84,7 +84,7 @@ class FrameBuilder:
             number,
         )
         draft = Draft(contact.limits.mtu_bytes - len(header) - session.seal.overhead_bytes)
-        put_control(draft.body, self.contacts.own_hello(session).fields())
+        put_control(draft.body, self.contacts.own_hello(session, contact.limits).fields())
         ack = session.space.take_ack(0, draft.room_bytes)
         session.space.ack_due_s = None  # answered, though the shortest frames may lack the room to say what
         if ack is not None:
@@ -108,8 +108,9 @@ class FrameBuilder:
         draft.packs_runs = bool(features & READS_RUNS)
         if features & READS_BRIEFS and contact.limits.is_slow_line:
             draft.profiles = session.profiles_sent
+        draft.has_no_words = contact.controller.rate_bps < SLOW_LINK_BPS and not _has_company(contact, session)
         if not session.is_keyed:
-            put_control(draft.body, self.contacts.own_hello(session).fields())
+            put_control(draft.body, self.contacts.own_hello(session, contact.limits).fields())
         if contact.echo_tokens or contact.probe_at_s is not None:
             self.words.put_probe(contact, draft, now_s)
         if session.is_keyed and now_s < contact.pulse.owed_until_s and contact.pulse.is_due(contact.last_sent_s, now_s):
@@ -128,7 +129,7 @@ class FrameBuilder:
                 self._put_fragments(contact, session, draft, now_s)
                 draft.limit_bytes += ACK_USUAL_BYTES if has_word else 0
         if draft.pieces and session.is_keyed:
-            if session.space.unacked_frames or (contact.peer is not None and contact.peer.replies_due_s is not None):
+            if _has_company(contact, session):
                 self.words.put_company(contact, draft, now_s)
             if features & READS_PULSES and self.contacts.settings.fast_liveness and contact.link.policy.pulses:
                 self.words.put_pulse(contact, draft, now_s)
@@ -241,7 +242,7 @@ class FrameBuilder:
         A bundle whose header alone is beyond what the link takes goes among those that are missing.
         """
         room, least = draft.room_bytes, end - start
-        overhead = _overhead_bytes(outgoing, start, room)
+        overhead = _overhead_bytes(outgoing, start, room, is_exact=room >= EXACT_LEAST_BYTES or draft.has_no_words)
         if outgoing.is_live:
             overhead += LIVE_ROOM_BYTES
         if least > MIN_PIECE_BYTES and (not draft.pieces or least > UNDIVIDED_BYTES):
@@ -339,7 +340,7 @@ class FrameBuilder:
 
     def _seal(self, contact: Contact, session: Session, draft: Draft, now_s: float) -> bytes:
         arq = session.arq
-        number = arq.next_number
+        number, number_bytes = arq.next_number, arq.number_bytes()
         arq.next_number = number + 1
         is_app_limited = contact.was_drained and (now_s > contact.pacer.next_s or draft.column < WORDS)
         if is_app_limited and draft.pieces and (first := draft.pieces[0].outgoing).is_live:
@@ -349,7 +350,6 @@ class FrameBuilder:
         if session.repairs is not None and session.repairs.is_owing:
             self.is_done = False
         if session.is_keyed:
-            number_bytes = number_bytes_for(number, arq.highest_acked - 2 * arq.reordering.frames)
             header = put_data(session.peer_receive_id, not contact.limits.is_narrow, number, number_bytes)
         else:
             header = put_hello(session.suite, session.epoch, session.own_salt, number)
@@ -379,13 +379,20 @@ class FrameBuilder:
         return frame
 
 
-def _overhead_bytes(outgoing: Outgoing, start: int, room_bytes: int) -> int:
+def _has_company(contact: Contact, session: Session) -> bool:
+    """Whether words wait that ride with a piece where there is room."""
+    peer = contact.peer
+    return session.space.unacked_frames > 0 or (peer is not None and peer.replies_due_s is not None)
+
+
+def _overhead_bytes(outgoing: Outgoing, start: int, room_bytes: int, *, is_exact: bool) -> int:
     """What a fragment of a bundle takes beside its payload, at most.
 
-    To the byte where it continues a bundle of our own in a long frame: frames of one length leave in one call, and a
-    PULSE still fits in. In short ones what is too much is room for words.
+    To the byte (``is_exact``) where it continues a bundle of our own in a long frame, or in one that no words want to
+    ride with: frames of one length leave in one call, and a PULSE still fits in. Elsewhere what is too much is room
+    for words.
     """
-    if start == 0 or outgoing.source or room_bytes < EXACT_LEAST_BYTES:
+    if start == 0 or outgoing.source or not is_exact:
         header_bytes = len(outgoing.header) + 6 if start == 0 else 0
         return FRAGMENT_FIXED_BYTES + header_bytes + (42 if outgoing.source else 0)
     record = outgoing.record

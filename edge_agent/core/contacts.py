@@ -15,7 +15,7 @@ from edge_agent.core.contact import Contact, Link
 from edge_agent.core.effects import LinkState
 from edge_agent.core.envelope import Envelope, rebuild_number
 from edge_agent.core.frame import SALT_BYTES, FrameCipher, LinkKeys
-from edge_agent.core.hello import TAKES_SHORT_TAGS, Hello, read_hello
+from edge_agent.core.hello import OWN_FEATURES, TAKES_SHORT_TAGS, WANTS_SHORT_TAGS, Hello, read_hello
 from edge_agent.core.limits import LinkLimits, LinkPolicy, LinkShape
 from edge_agent.core.outputs import Outputs
 from edge_agent.core.peer import Peer
@@ -70,8 +70,8 @@ class Contacts:
         self._by_salt: dict[tuple[str, bytes], Contact] = {}
         self._memories: dict[str, _Memory] = {}
 
-    def own_hello(self, session: Session) -> Hello:
-        """How this node introduces itself in ``session``."""
+    def own_hello(self, session: Session, limits: LinkLimits) -> Hello:
+        """How this node introduces itself in ``session`` of a link with ``limits``."""
         return Hello(
             node_id=self.settings.node_id,
             number=self.settings.number,
@@ -79,6 +79,7 @@ class Contacts:
             incarnation=self._incarnation,
             process_number=self._process_number,
             receive_id=session.receive_id,
+            features=OWN_FEATURES | WANTS_SHORT_TAGS if limits.is_thin else OWN_FEATURES,
         )
 
     def set_link(
@@ -322,9 +323,7 @@ class Contacts:
             self._rng.randbytes(SALT_BYTES),
             self.new_receive_id(link),
             now_s,
-            self.keys.short_suite
-            if link.limits is not None and link.limits.is_slow_line and hello.features & TAKES_SHORT_TAGS
-            else envelope.suite,
+            self.keys.short_suite if _takes_short_tags(link.limits, hello) else envelope.suite,
             envelope.epoch,
         )
         if session is None:
@@ -398,3 +397,9 @@ class Contacts:
             self._retire(contact, contact.session, now_s)
         session.is_proven = True
         self._install(contact, session, now_s)
+
+
+def _takes_short_tags(limits: LinkLimits | None, hello: Hello) -> bool:
+    """Whether this link is thin as seen from here or from there, and who says HELLO can do with short tags."""
+    is_thin = (limits is not None and limits.is_thin) or bool(hello.features & WANTS_SHORT_TAGS)
+    return is_thin and bool(hello.features & TAKES_SHORT_TAGS)

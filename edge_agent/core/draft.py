@@ -34,6 +34,8 @@ class Draft:
     """Where the last BRIEF and its length stand."""
     run: RunWriter | None = None
     """The whole bundle that the body ends with, and those before it that are like it."""
+    has_no_words: bool = False
+    """Whether a slow link's frame is for pieces alone: no words wait that would ride with them."""
     awaits_flash: bool = False
     """Whether the store is about to give a piece of FLASH."""
 

@@ -9,9 +9,9 @@ from edge_agent.core.codec import read_blocks
 
 HELLO_KIND = 1
 HELLO_FIELDS = 7
-READS_RUNS, TAKES_SHORT_TAGS, READS_BRIEFS, READS_PULSES, READS_LIVE = 1, 2, 4, 8, 16
-"""Bits of ``features``: RUN; an answer under the suite with short tags; BRIEF; PULSE; LIVE and REPAIR. A HELLO of
-seven has none."""
+READS_RUNS, TAKES_SHORT_TAGS, READS_BRIEFS, READS_PULSES, READS_LIVE, WANTS_SHORT_TAGS = 1, 2, 4, 8, 16, 32
+"""Bits of ``features``: RUN; an answer under the suite with short tags; BRIEF; PULSE; LIVE and REPAIR; short tags are
+wanted, because the sender's side of the link is thin. A HELLO of seven has none."""
 OWN_FEATURES = READS_RUNS | TAKES_SHORT_TAGS | READS_BRIEFS | READS_PULSES | READS_LIVE
 
 

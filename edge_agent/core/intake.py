@@ -34,7 +34,7 @@ from edge_agent.core.contact import ACK_FRAMES, Contact, Link
 from edge_agent.core.contacts import HELD_EARLY_BYTES, Contacts
 from edge_agent.core.custody import Custody
 from edge_agent.core.effects import Transmit
-from edge_agent.core.envelope import Envelope, FrameClass, number_bytes_for, put_data, put_unknown
+from edge_agent.core.envelope import Envelope, FrameClass, put_data, put_unknown
 from edge_agent.core.hello import HELLO_KIND, Hello
 from edge_agent.core.live_arrivals import LiveArrivals
 from edge_agent.core.liveness import Liveness
@@ -144,10 +144,23 @@ class Intake:
 
     def _hint(self, link: Link, source: Hashable | None, envelope: Envelope, frame_bytes: int, now_s: float) -> None:
         self.outputs.drop("frame_id_unknown")
+        self._ask_again(link, now_s)
         reply = put_unknown(envelope.receive_id, envelope.is_wide_id)
         if frame_bytes >= len(reply) and now_s - self._hinted_s.get(link.name, -HINT_WAIT_S) >= HINT_WAIT_S / 10:
             self._hinted_s[link.name] = now_s
             self.hints.append(Transmit(link.name, source, reply))
+
+    def _ask_again(self, link: Link, now_s: float) -> None:
+        """Somebody speaks here in a session that is over: perhaps our peer, who never heard of the new one.
+
+        What is in flight in that is asked for, at most once a second, for anyone can send this.
+        """
+        for contact in () if link.is_listener else link.contacts:
+            session = contact.session
+            if session is None or not session.arq.pieces_in_flight or now_s - contact.hint_sent_s < HINT_WAIT_S:
+                continue
+            contact.hint_sent_s = contact.probe_at_s = now_s
+            contact.deadline_s = None
 
     def _take_hello(self, link: Link, source: Hashable | None, envelope: Envelope, frame: bytes, now_s: float) -> None:
         opened = self.contacts.open_hello(link, source, envelope, frame, now_s)
@@ -430,10 +443,9 @@ def seal_probe(contact: Contact, token: bytes) -> bytes:
     """A frame with nothing but a PROBE, outside the contact's account: it goes to an address not yet believed."""
     session = contact.session
     assert session is not None
-    number = session.arq.next_number
+    number, number_bytes = session.arq.next_number, session.arq.number_bytes()
     session.arq.next_number += 1
     body = bytearray()
     put_token(body, PROBE, token)
-    number_bytes = number_bytes_for(number, session.arq.highest_acked)
     header = put_data(session.peer_receive_id, not contact.limits.is_narrow, number, number_bytes)
     return header + session.seal.seal(number, header, bytes(body))

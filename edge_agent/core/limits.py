@@ -47,12 +47,15 @@ class LinkLimits:
     """Whether ids are one byte: two nodes share a line of their own."""
     is_slow_line: bool = field(init=False)
     """Whether this is a line of two nodes on which each byte is a millisecond of FLASH and more."""
+    is_thin: bool = field(init=False)
+    """Whether it is such a line, or a datagram link that was stated to be as slow: tags are short there."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_burst", self.shape is LinkShape.BURST)
         object.__setattr__(self, "is_narrow", self.shape in (LinkShape.STREAM, LinkShape.BURST))
-        is_line = self.shape is LinkShape.STREAM and self.rate_bps is not None
-        object.__setattr__(self, "is_slow_line", is_line and (self.rate_bps or 0.0) < SLOW_LINK_BPS)
+        is_slow = self.rate_bps is not None and self.rate_bps < SLOW_LINK_BPS
+        object.__setattr__(self, "is_slow_line", is_slow and self.shape is LinkShape.STREAM)
+        object.__setattr__(self, "is_thin", is_slow and self.shape in (LinkShape.STREAM, LinkShape.DATAGRAM))
         if self.mtu_bytes < 128:  # 64 bytes of payload and the longest header must fit
             raise ValueError(f"mtu_bytes {self.mtu_bytes} is below 128")
 

@@ -322,11 +322,12 @@ class Checker(NoWatch):
 
     def _check_window(self, seat: Seat, contact: Contact, session: Session, led_by: Precedence) -> None:
         """Bytes in flight, once the frame that was let go is counted among them."""
-        newest = next(reversed(session.arq.in_flight.values()), None)  # longer where it tries a longer path
-        frame_bytes = max(contact.frame_wire_bytes(), newest.wire_bytes if newest is not None else 0)
+        newest, frame_bytes = next(reversed(session.arq.in_flight.values()), None), contact.frame_wire_bytes()
+        longest_bytes = contact.limits.mtu_bytes + contact.limits.overhead_bytes
+        if newest is not None and newest.wire_bytes > frame_bytes:  # it tried a longer path, and was let go by that
+            frame_bytes = longest_bytes
         window_bytes = max(contact.controller.window_bytes(contact.rtt, frame_bytes), TRAIN_FRAMES * frame_bytes)
         beyond_frames = FLASH_FRAMES if led_by is _FLASH else 0
-        longest_bytes = contact.limits.mtu_bytes + contact.limits.overhead_bytes
         limit_bytes = window_bytes + beyond_frames * frame_bytes + longest_bytes
         if session.arq.in_flight_bytes > limit_bytes:
             self._complain(

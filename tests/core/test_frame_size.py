@@ -126,7 +126,7 @@ _PUT_REPLY = WordWriter._put_reply
 
 def _only_with_much_room(self: WordWriter, peer: Peer, draft: Draft, reply: Reply) -> bool:
     draft.is_wanted = True
-    return draft.room_bytes >= 104 and _PUT_REPLY(self, peer, draft, reply)
+    return draft.room_bytes >= 120 and _PUT_REPLY(self, peer, draft, reply)
 
 
 @pytest.mark.slow

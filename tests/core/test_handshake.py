@@ -7,9 +7,10 @@ from itertools import count
 import pytest
 
 from edge_agent.core.bundle import Precedence
+from edge_agent.core.contact import Contact
 from edge_agent.core.contacts import BURST_REASON, Contacts
 from edge_agent.core.effects import LinkState
-from edge_agent.core.envelope import FrameClass, put_unknown, read_envelope
+from edge_agent.core.envelope import FrameClass, put_data, put_unknown, read_envelope
 from edge_agent.core.hello import Hello
 from edge_agent.core.limits import LinkShape
 from tests.core.bench import STREAM, Bench, Flight
@@ -117,6 +118,50 @@ def test_forged_hints_start_a_session_over_once_a_second_at_most() -> None:
     hellos = {read_envelope(flight.frame).salt for flight in bench.history[began:] if kind(flight) is FrameClass.HELLO}
     assert 1 <= len(hellos) <= 4, "three seconds of hints"
     assert sorted(filter(None, payloads(bench))) == [bytes((each,)) for each in range(10)]
+
+
+def over(number: int) -> bytes:
+    """A frame in a session that is over, as somebody sends it who never heard of the new one."""
+    return put_data(number + 1, True, number, 4) + bytes(40)
+
+
+def patient(bench: Bench) -> Contact:
+    """The kit's contact with a first round trip of 20 s, as a link that held everything leaves it."""
+    bench.run(1)
+    contact = bench.places["kit-1"].running.contacts.contacts[0]
+    contact.rtt.smoothed_s, contact.rtt.deviation_s = 20.0, 10.0
+    return contact
+
+
+def test_word_in_a_session_that_is_over_makes_a_kit_ask_for_what_is_in_flight() -> None:
+    bench = pair()
+    patient(bench)
+    bench.passes = lambda flight: False
+    bench.submit("kit-1", b"lost on the way")
+    bench.run(2)
+    bench.passes = lambda flight: True
+    bench.run(20)
+    assert payloads(bench) == [], "nobody asks: it has 60 s to be acknowledged"
+    bench.inject("kit-1", "line", over(1), None)
+    bench.run(10)
+    assert payloads(bench) == [b"lost on the way"]
+
+
+def test_forged_frames_make_a_kit_ask_once_a_second_at_most_and_only_for_what_is_in_flight() -> None:
+    bench = pair()
+    patient(bench)
+    bench.passes = lambda flight: False
+    for is_waiting in (False, True):
+        if is_waiting:
+            bench.submit("kit-1", b"waits")
+            bench.run(0.1)
+        began = len(bench.history)
+        for number in range(300):
+            bench.inject("kit-1", "line", over(number), None)
+            bench.run(0.01)
+        asked = [flight for flight in bench.history[began:] if kind(flight) is FrameClass.DATA]
+        assert (1 <= len(asked) <= 4) == is_waiting, "three seconds of forged frames"
+        assert is_waiting or not asked
 
 
 def test_a_node_that_hears_itself_does_not_talk_to_itself() -> None:

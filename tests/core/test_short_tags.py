@@ -9,7 +9,7 @@ from edge_agent.core.hello import Hello
 from edge_agent.core.session import Session
 from edge_agent.security import link_keys
 from edge_agent.security.link_keys import CCM_TAG_BYTES, GCM_TAG_BYTES, Suite
-from tests.core.bench import DATAGRAM, STREAM, Bench
+from tests.core.bench import DATAGRAM, STREAM, Bench, End
 
 SLOW = replace(STREAM, rate_bps=9600.0)
 FIELDS = Hello.fields
@@ -38,7 +38,23 @@ def test_a_slow_line_has_short_tags_and_no_other_link_has() -> None:
     assert suites(pair()) == {Suite.AES_256_CCM_8}
     assert {each.seal.overhead_bytes for each in sessions(pair())} == {CCM_TAG_BYTES}
     assert suites(pair(STREAM)) == {Suite.AES_256_GCM}
-    assert suites(pair(replace(DATAGRAM, rate_bps=9600.0), far_listens=True)) == {Suite.AES_256_GCM}
+    assert suites(pair(DATAGRAM, far_listens=True)) == {Suite.AES_256_GCM}
+
+
+@pytest.mark.parametrize(("near_bps", "far_bps"), [(9600.0, 9600.0), (9600.0, None), (None, 9600.0)])
+def test_a_datagram_link_stated_to_be_slow_at_either_end_has_short_tags(
+    near_bps: float | None, far_bps: float | None
+) -> None:
+    """A listener serves links of all kinds, and states the rate of none."""
+    bench = Bench()
+    bench.add("command", role="command")
+    bench.add("kit-1")
+    bench.places["command"].ends["line"] = End("kit-1", replace(DATAGRAM, rate_bps=far_bps), is_listener=True)
+    bench.join("line", "kit-1", "command", replace(DATAGRAM, rate_bps=near_bps))
+    bench.submit("kit-1", b"few bytes")
+    bench.run(3)
+    assert suites(bench) == {Suite.AES_256_CCM_8}
+    assert [event.payload for event in bench.places["command"].delivered()] == [b"few bytes"]
 
 
 def test_bundles_cross_under_short_tags() -> None:

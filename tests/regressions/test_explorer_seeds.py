@@ -42,6 +42,7 @@ FOUND_IN_LINKS = [
     (1299, "a copy of a lower bundle went before FLASH on a link in doubt", "tests/core/test_copies.py"),
     (2033, "the same", "tests/core/test_copies.py"),
     (2047, "more counted as lost than was sent, as at seed 1339", "tests/core/test_pacing.py"),
+    (1626, "what was in flight in a session its peer never heard of waited a minute", "tests/core/test_handshake.py"),
 ]
 
 
