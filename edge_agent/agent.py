@@ -154,14 +154,12 @@ class Agent:
         self._repeats = Repeats(self._disk.owe_again)
         self._posts = self._post_copies()
         self._receipt_arrived, self._link_changed = asyncio.Event(), asyncio.Event()
-        self._link_news = LinkNews(self._links_changed)
+        self._link_news, self._accepted = LinkNews(self._links_changed), AcceptedNews()
         self._links = [LinkPort(link, self._runner, self._loop) for link in config.links]
         self._terms = LinkTerms(
             self._links, self._runner, self._disk, now_s=self._loop.time, on_change=self._links_changed
         )
         self._devices = [self._device(driver) for driver in config.drivers]
-        self._accepted = AcceptedNews()
-        self._audit = Audit(config.data_dir, config.node_id, self._disk.ages.now_ms)
         self._door = LocalDoor(
             config=config,
             disk=self._disk,
@@ -174,7 +172,7 @@ class Agent:
             now_s=self._loop.time,
             started_s=self._started_s,
             accepted_news=self._accepted,
-            audit=self._audit,
+            audit=Audit(config.data_dir, config.node_id, self._disk.ages.now_ms),
             lost_log_lines=lost_log_lines,
         )
         self._api = ApiServer(self._door, config.api, guard_connection)
@@ -202,7 +200,7 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 self._tasks = [group.create_task(self._part(name, work), name=name) for name, work in self._work()]
                 await self._api.tried.wait()
-                await self._audit.note("agent", "", "start")
+                await self._door.audit.note("agent", "", "start")
                 log.info("agent_ready", node=self.config.node_id, role=self.config.role, pid=os.getpid())
                 await self._stopping.wait()
                 for task in self._tasks:
@@ -212,7 +210,7 @@ class Agent:
                 self._abandoning.cancel()
             self._runner.close()
             self._disk.close()
-            await self._audit.close()
+            await self._door.audit.close()
             for drops in (*(link.drops for link in self._links), *(device.drops for device in self._devices)):
                 drops.close()
         log.info("agent_stopped", node=self.config.node_id)
@@ -437,7 +435,7 @@ class Agent:
                 acts=PostActs(self.config.node_id, self._incarnation, self._runner, self._loop.time),
                 incarnation=f"{self._incarnation:016x}",
                 level=self.config.level,
-                audit=self._audit,
+                audit=self._door.audit,
                 now_s=self._loop.time,
                 now_ms=self._disk.ages.now_ms,
             ),

@@ -108,7 +108,9 @@ class FrameBuilder:
         draft.packs_runs = bool(features & READS_RUNS)
         if features & READS_BRIEFS and contact.limits.is_slow_line:
             draft.profiles = session.profiles_sent
-        draft.has_no_words = contact.controller.rate_bps < SLOW_LINK_BPS and not _has_company(contact, session)
+        if contact.controller.rate_bps < SLOW_LINK_BPS and not is_alarm_open:  # then each byte too many holds up FLASH
+            limit_bytes = draft.limit_bytes = limit_bytes + contact.spare_bytes
+            draft.has_no_words = not _has_company(contact, session)
         if not session.is_keyed:
             put_control(draft.body, self.contacts.own_hello(session, contact.limits).fields())
         if contact.echo_tokens or contact.probe_at_s is not None:

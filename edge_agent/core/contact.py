@@ -202,16 +202,21 @@ class Contact:
 
     @property
     def frame_overhead_bytes(self) -> int:
-        """Bytes of a DATA frame that are not blocks, at most; on a slow link those of the next frame."""
+        """Bytes of a DATA frame that are not blocks, at most."""
         session = self.session
         if session is None:
             return 64
         if not session.is_keyed:
             return 1 + 2 + 16 + 4 + session.seal.overhead_bytes
-        if self.controller.rate_bps >= SLOW_LINK_BPS:
-            return 1 + 4 + 4 + session.seal.overhead_bytes
-        id_bytes = 1 if self.limits.is_narrow else 4
-        return 1 + id_bytes + session.arq.number_bytes() + session.seal.overhead_bytes
+        return 1 + 4 + 4 + session.seal.overhead_bytes
+
+    @property
+    def spare_bytes(self) -> int:
+        """What the next frame's header leaves of ``frame_overhead_bytes``."""
+        session = self.session
+        if session is None or not session.is_keyed:
+            return 0
+        return 4 + 4 - (1 if self.limits.is_narrow else 4) - session.arq.number_bytes()
 
     def frame_limit_bytes(self, *, is_alarm_open: bool) -> int:
         """The longest frame now: at most 250 ms of the link, 100 ms on a slow one while an alarm is open."""

@@ -88,20 +88,22 @@ def least_of_three() -> tuple[float, float]:
     return min(first for first, _ in minutes), min(second for _, second in minutes)
 
 
+FIRST_LEAST, SECOND_LEAST = 0.85, 0.95
+
+
 @pytest.mark.slow
 def test_kits_that_begin_late_have_their_share_of_a_satellite() -> None:
     first, second = least_of_three()
-    assert first > 0.85
-    assert second > 0.95
+    assert first > FIRST_LEAST
+    assert second > SECOND_LEAST
 
 
 @pytest.mark.slow
 def test_kits_that_take_the_others_queue_for_delay_do_not_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The planted fault of the test above."""
+    """The planted fault of the test above: the second minute tells."""
     monkeypatch.setattr(Others, "risen_s", lambda self, wait_s, **said: wait_s)
-    first, second = least_of_three()
-    assert first < 0.85
-    assert second < 0.9
+    _, second = least_of_three()
+    assert second < SECOND_LEAST
 
 
 def test_the_index_is_one_where_all_have_the_same() -> None:
